@@ -1,0 +1,163 @@
+"""ClusterAttack: item embeddings are pulled into a few dense clusters (paper, section 4.1)."""
+
+from dataclasses import dataclass, replace
+from math import floor, sqrt
+from typing import ClassVar, Literal, Self
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from fedrec.attacks.base import AttackerView, Forgery, item_norm_statistics, normal_updates
+from fedrec.clustering import Clusters, k_means
+from fedrec.rng import Streams
+from fedrec.settings import Presets, settings
+from fedrec.updates import Updates
+
+
+@dataclass(frozen=True)
+class Clustering:
+    """What adaptive clustering (Algorithm 1) remembers; it counts *attacked* rounds."""
+
+    clusters: int  # K
+    rounds: int = 0  # t
+    average: float = 0.0  # L̃
+    smoothed: float | None = 0.0  # L̂ of the last attacked round; None: not to be compared with
+    rises: int = 0  # n_inc
+    falls: int = 0  # n_dec
+
+
+@settings
+class ClusterAttack:
+    """Uploads the gradient of the within-cluster variance (Eq. 2), bounded like normal ones (Eq. 3).
+
+    The item table is split by k-means from random items into K clusters. Each item's gradient
+    2(v − c) is held to a norm μ + λσ, where μ and σ describe the norms of normal item gradients
+    and λ ~ U[0, `spread`] for each item and client. Other gradients and the sample count are the
+    client's true ones.
+    """
+
+    PRESETS: ClassVar[Presets] = {
+        "released": {
+            "norm_rule": "rescale",
+            "loss_over_clusters": True,
+            "trigger": "reached",
+            "rounding": "nearest",
+            "count_first": False,
+        },
+    }
+
+    clusters: int = Field(default=2, ge=1, description="Initial K (Appendix A: 2, Gowalla 8).")
+    adaptive: bool = Field(default=True, description="Adapt K by Algorithm 1 (section 5.6).")
+    min_clusters: int = Field(default=1, ge=1, description="K_min of Algorithm 1.")
+    max_clusters: int = Field(default=50, ge=1, description="K_max of Algorithm 1.")
+    threshold: int = Field(default=100, ge=1, description="R of Algorithm 1, in attacked rounds.")
+    decay: float = Field(
+        default=0.999, ge=0, lt=1, description="β of Algorithm 1 (released code; not in the text)."
+    )
+    spread: float = Field(default=3.0, ge=0, description="Upper end of λ ~ U[0, 3] in b = μ + λσ.")
+    normal_clients: int = Field(
+        default=50, ge=1, description="Malicious clients whose benign gradients give μ and σ."
+    )
+    norms_over: Literal["all_items", "touched_items"] = Field(
+        default="all_items",
+        description="Items whose normal gradients count for μ and σ (released code: all).",
+    )
+    norm_rule: Literal["clip", "rescale"] = Field(
+        default="clip", description="Only shrink to the bound (Eq. 3), or always scale to it (code)."
+    )
+    loss_over_clusters: bool = Field(
+        default=False, description="Divide Eq. 2 by K (released code)."
+    )
+    trigger: Literal["exceeded", "reached"] = Field(
+        default="exceeded", description="K changes when the counters' gap is > R (text) or >= R (code)."
+    )
+    rounding: Literal["floor", "nearest"] = Field(
+        default="floor", description="Rounding of the new K: floor (text) or nearest (code)."
+    )
+    count_first: bool = Field(
+        default=True,
+        description="After a start or a reset, compare the first loss with L̂ = 0 (text), or skip (code).",
+    )
+    tolerance: float = Field(default=1e-4, gt=0, description="k-means stops at this centroid shift.")
+    max_iterations: int = Field(default=100, ge=1, description="Most iterations of k-means a round.")
+
+    @model_validator(mode="after")
+    def _range(self) -> Self:
+        if not self.min_clusters <= self.clusters <= self.max_clusters:
+            raise ValueError("clusters must lie in [min_clusters, max_clusters]")
+        return self
+
+    def initial_state(self) -> Clustering:
+        """Algorithm 1's initial values."""
+        return self._restart(self.clusters)
+
+    def forge(
+        self, view: AttackerView, state: Clustering, streams: Streams
+    ) -> Forgery[Clustering]:
+        """One round of Figure 1: cluster, differentiate, bound, upload, adapt K."""
+        items = view.shared.items
+        found = self._cluster(items, state.clusters, streams)
+        offset = items - found.centroid[found.label]  # (items, d)
+        scale = state.clusters if self.loss_over_clusters else 1
+        loss = float(offset.square().sum()) / scale
+        bound = self._norm_bounds(view, streams)
+        forged = self._bounded(offset * (2 / scale), bound)
+        return Forgery(
+            Updates.over_all_items(view.benign, forged, view.benign.dense),
+            self.adapt(state, loss) if self.adaptive else state,
+            {"clusters": state.clusters, "attack_loss": loss},
+        )
+
+    def adapt(self, state: Clustering, loss: float) -> Clustering:
+        """One step of Algorithm 1, given this attacked round's loss (Eq. 2)."""
+        rounds = state.rounds + 1
+        average = self.decay * state.average + (1 - self.decay) * loss
+        smoothed = average / (1 - self.decay**rounds)
+        rose = state.smoothed is not None and smoothed > state.smoothed
+        fell = state.smoothed is not None and not rose
+        rises, falls = state.rises + rose, state.falls + fell
+        k, gap = state.clusters, rises - falls
+        if self._fires(gap):
+            return self._restart(min(self._round(k + sqrt(self.max_clusters - k)), self.max_clusters))
+        if self._fires(-gap):
+            return self._restart(max(self._round(k - sqrt(k - self.min_clusters)), self.min_clusters))
+        return replace(
+            state, rounds=rounds, average=average, smoothed=smoothed, rises=rises, falls=falls
+        )
+
+    def _cluster(self, items: Float[Tensor, "items d"], k: int, streams: Streams) -> Clusters:
+        chosen = streams.generator("cluster-start").choice(len(items), min(k, len(items)), False)
+        start = items[torch.from_numpy(chosen).to(items.device)]
+        return k_means(items, start, self.tolerance, self.max_iterations)
+
+    def _norm_bounds(self, view: AttackerView, streams: Streams) -> Float[Tensor, "m items"]:
+        """b = μ + λσ for each malicious client and item."""
+        normal = normal_updates(view, self.normal_clients, streams)
+        mean, deviation = item_norm_statistics(normal, self.norms_over == "all_items")
+        clients = view.devices.users[view.selected].tolist()
+        n_items = len(view.shared.items)
+        draws = [streams.generator("norm-bound", c).random(n_items, np.float32) for c in clients]
+        factor = torch.from_numpy(np.stack(draws)).to(mean.device) * self.spread
+        return mean + factor * deviation
+
+    def _bounded(
+        self, gradient: Float[Tensor, "items d"], bound: Float[Tensor, "m items"]
+    ) -> Float[Tensor, "m items d"]:
+        """Eq. 3 for each malicious client, or the released code's rescaling to the bound."""
+        # The floor keeps an item that sits on its centroid at a zero gradient.
+        scale = bound / gradient.norm(dim=1).clamp(min=1e-8)
+        if self.norm_rule == "clip":
+            scale = scale.clamp(max=1)
+        return gradient * scale[..., None]
+
+    def _fires(self, gap: int) -> bool:
+        return gap > self.threshold or (gap == self.threshold and self.trigger == "reached")
+
+    def _round(self, k: float) -> int:
+        return floor(k) if self.rounding == "floor" else round(k)
+
+    def _restart(self, clusters: int) -> Clustering:
+        return Clustering(clusters, smoothed=0.0 if self.count_first else None)

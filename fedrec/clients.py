@@ -1,0 +1,218 @@
+"""The clients' side: private training pairs, own parameters, and the local computation."""
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from fedrec.data.split import Split, draw_negatives
+from fedrec.models.base import Batch, LocalGradients, Model, Shared
+from fedrec.rng import Streams
+
+
+class PairSource(Protocol):
+    """Where clients get their training pairs from."""
+
+    @property
+    def users(self) -> Int[Tensor, " users"]:
+        """The ids of the clients whose data this is."""
+
+    def batch(self, positions: Int[Tensor, " n"], streams: Streams) -> Batch:
+        """All training pairs of the clients at `positions`, in this round."""
+
+    def of(self, positions: Int[Tensor, " n"]) -> "PairSource":
+        """The data of these clients alone."""
+
+
+@dataclass(frozen=True)
+class FixedPairs:
+    """Every client's (positive, negative) pairs, drawn once, client after client (CSR).
+
+    `row_item` lists each client's distinct items; `positive_row` and `negative_row` point into
+    that client's list, so that a round never has to look for duplicates.
+    """
+
+    users: Int[Tensor, " users"]
+    sizes: Int[Tensor, " users"]  # pairs per client
+    row_sizes: Int[Tensor, " users"]  # distinct items per client
+    positive: Int[Tensor, " pairs"]
+    negative: Int[Tensor, " pairs"]
+    positive_row: Int[Tensor, " pairs"]
+    negative_row: Int[Tensor, " pairs"]
+    row_item: Int[Tensor, " rows"]
+
+    @staticmethod
+    def draw(split: Split, users: Int[Tensor, " users"], streams: Streams) -> "FixedPairs":
+        """One negative per training positive, each user drawing from its own stream."""
+        ids = users.cpu().numpy()
+        sizes = np.diff(split.offsets)[ids]
+        owner = np.repeat(np.arange(len(ids)), sizes)
+        positive = split.train[_flat(split.offsets[ids], sizes)]
+        negative = draw_negatives(split, ids, lambda user: streams.generator("negatives", user))
+        keys = np.tile(owner, 2) * split.n_items + np.concatenate([positive, negative])
+        rows, row = np.unique(keys, return_inverse=True)
+        row_owner, row_item = np.divmod(rows, split.n_items)
+        row_sizes = np.bincount(row_owner, minlength=len(ids))
+        row -= np.tile((np.cumsum(row_sizes) - row_sizes)[owner], 2)
+        columns = (sizes, row_sizes, positive, negative, *np.split(row, 2), row_item)
+        return FixedPairs(
+            users, *(torch.from_numpy(c.astype(np.int64)).to(users.device) for c in columns)
+        )
+
+    def batch(self, positions: Int[Tensor, " n"], streams: Streams) -> Batch:
+        """All pairs of the clients at `positions`; the same in every round."""
+        pairs, owner = self._slices(self.sizes, positions)
+        rows, row_owner = self._slices(self.row_sizes, positions)
+        row_sizes = self.row_sizes[positions]
+        first_row = (row_sizes.cumsum(0) - row_sizes)[owner]
+        return Batch(
+            clients=self.users[positions],
+            sizes=self.sizes[positions],
+            owner=owner,
+            positive=self.positive[pairs],
+            negative=self.negative[pairs],
+            positive_row=self.positive_row[pairs] + first_row,
+            negative_row=self.negative_row[pairs] + first_row,
+            row_owner=row_owner,
+            row_item=self.row_item[rows],
+        )
+
+    def of(self, positions: Int[Tensor, " n"]) -> "FixedPairs":
+        """The pairs of these clients alone."""
+        pairs, _ = self._slices(self.sizes, positions)
+        rows, _ = self._slices(self.row_sizes, positions)
+        return FixedPairs(
+            users=self.users[positions],
+            sizes=self.sizes[positions],
+            row_sizes=self.row_sizes[positions],
+            positive=self.positive[pairs],
+            negative=self.negative[pairs],
+            positive_row=self.positive_row[pairs],
+            negative_row=self.negative_row[pairs],
+            row_item=self.row_item[rows],
+        )
+
+    @staticmethod
+    def _slices(
+        sizes: Int[Tensor, " users"], positions: Int[Tensor, " n"]
+    ) -> tuple[Int[Tensor, " flat"], Int[Tensor, " flat"]]:
+        """Indices of the entries of some clients in CSR order, and whose each entry is."""
+        starts, wanted = (sizes.cumsum(0) - sizes)[positions], sizes[positions]
+        owner = torch.arange(len(positions), device=sizes.device).repeat_interleave(wanted)
+        shift = starts - (wanted.cumsum(0) - wanted)
+        return torch.arange(len(owner), device=sizes.device) + shift[owner], owner
+
+
+@dataclass(frozen=True)
+class ResampledPairs:
+    """Training pairs whose negatives are drawn anew in every round."""
+
+    split: Split
+    users: Int[Tensor, " users"]
+
+    def batch(self, positions: Int[Tensor, " n"], streams: Streams) -> Batch:
+        """All pairs of the clients at `positions`, with this round's negatives."""
+        pairs = FixedPairs.draw(self.split, self.users[positions], streams)
+        return pairs.batch(torch.arange(len(positions), device=positions.device), streams)
+
+    def of(self, positions: Int[Tensor, " n"]) -> "ResampledPairs":
+        """The data of these clients alone."""
+        return ResampledPairs(self.split, self.users[positions])
+
+
+def training_pairs(
+    split: Split,
+    users: Int[Tensor, " users"],
+    negatives: Literal["fixed", "resampled"],
+    streams: Streams,
+) -> PairSource:
+    """The clients' training pairs, by the protocol's rule for negatives."""
+    if negatives == "resampled":
+        return ResampledPairs(split, users)
+    return FixedPairs.draw(split, users, streams)
+
+
+@dataclass(frozen=True)
+class Devices:
+    """Some clients' devices: the training code, their data and their own parameters."""
+
+    model: Model
+    pairs: PairSource
+    local: Float[Tensor, "users k"]
+
+    @property
+    def users(self) -> Int[Tensor, " users"]:
+        """The ids of these clients."""
+        return self.pairs.users
+
+    def gradients(
+        self, shared: Shared, positions: Int[Tensor, " n"], streams: Streams
+    ) -> LocalGradients:
+        """The benign computation of the clients at `positions`."""
+        batch = self.pairs.batch(positions, streams)
+        return self.model.gradients(shared, self.local[positions], batch, streams)
+
+
+class LocalAdam(Protocol):
+    """How the parameters that never leave the clients take their steps, in place."""
+
+    def step(self, clients: Int[Tensor, " n"], gradient: Float[Tensor, "n k"]) -> None:
+        """One step with the gradients of the clients that took part in the round."""
+
+
+class DenseAdam:
+    """One Adam over the table of all clients' parameters, as in the released code.
+
+    Clients that are absent have a zero gradient, and drift on stale momentum.
+    """
+
+    def __init__(self, local: Float[Tensor, "users k"], learning_rate: float) -> None:
+        self._local = local
+        self._local.grad = torch.zeros_like(local)
+        self._adam = torch.optim.Adam([local], lr=learning_rate, fused=True)
+
+    def step(self, clients: Int[Tensor, " n"], gradient: Float[Tensor, "n k"]) -> None:
+        """One step of the whole table."""
+        assert self._local.grad is not None
+        self._local.grad[clients] = gradient
+        self._adam.step()
+        self._local.grad[clients] = 0
+
+
+class LazyAdam:
+    """Each client keeps an Adam of its own, which steps only when the client takes part."""
+
+    BETAS, EPS = (0.9, 0.999), 1e-8
+
+    def __init__(self, local: Float[Tensor, "users k"], learning_rate: float) -> None:
+        self._local, self._learning_rate = local, learning_rate
+        self._mean, self._square = torch.zeros_like(local), torch.zeros_like(local)
+        self._steps = local.new_zeros(len(local), 1)
+
+    def step(self, clients: Int[Tensor, " n"], gradient: Float[Tensor, "n k"]) -> None:
+        """One step of the rows of these clients."""
+        beta1, beta2 = self.BETAS
+        self._steps[clients] += 1
+        self._mean[clients] = self._mean[clients].lerp(gradient, 1 - beta1)
+        self._square[clients] = self._square[clients].lerp(gradient.square(), 1 - beta2)
+        mean = self._mean[clients] / (1 - beta1 ** self._steps[clients])
+        square = self._square[clients] / (1 - beta2 ** self._steps[clients])
+        self._local[clients] -= self._learning_rate * mean / (square.sqrt() + self.EPS)
+
+
+def local_adam(
+    rule: Literal["dense", "lazy"], local: Float[Tensor, "users k"], learning_rate: float
+) -> LocalAdam:
+    """The optimiser of the clients' own parameters, by the protocol's rule."""
+    return {"dense": DenseAdam, "lazy": LazyAdam}[rule](local, learning_rate)
+
+
+def _flat(
+    starts: Int[np.ndarray, " users"], sizes: Int[np.ndarray, " users"]
+) -> Int[np.ndarray, " flat"]:
+    """The indices starts[u], …, starts[u] + sizes[u] − 1 of all users, one after the other."""
+    shift = starts - (np.cumsum(sizes) - sizes)
+    return np.arange(sizes.sum()) + np.repeat(shift, sizes)

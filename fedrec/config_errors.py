@@ -1,0 +1,109 @@
+"""Errors of the configuration that say where, what, and what to write instead."""
+
+import difflib
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pydantic
+import yaml
+
+Place = tuple[str | int, ...]  # keys and list positions, from the top of the file
+Problem = tuple[Place, str]
+
+
+class ConfigError(Exception):
+    """The configuration is wrong; the message says where, and what to write instead."""
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping that a YAML file holds.
+
+    Raises:
+        ConfigError: there is no such file, or it is not YAML, or not a mapping.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: is not YAML: {error}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: must be a mapping of keys, such as config/paper.yaml")
+    return values
+
+
+def nearest_name(wrong: str, known: Iterable[str]) -> str:
+    """A remedy to append: the most similar known name, or all of them."""
+    names = sorted(known)
+    close = difflib.get_close_matches(wrong, names, n=1, cutoff=0.5)
+    if close:
+        return f"; did you mean `{close[0]}`?"
+    return f"; known: {', '.join(f'`{name}`' for name in names)}" if names else ""
+
+
+def explain(
+    error: pydantic.ValidationError,
+    paths: Sequence[Path | str],
+    known_keys: Callable[[Place], Iterable[str]],
+) -> str:
+    """What pydantic found, with file, line, key and remedy for each mistake."""
+    return report([(e["loc"], _message(e, known_keys)) for e in error.errors()], paths)
+
+
+def report(problems: Iterable[Problem], paths: Sequence[Path | str]) -> str:
+    """One line a problem: file, line, key, what is wrong."""
+    return "\n".join(_located(place, message, paths) for place, message in problems)
+
+
+def _message(error: Any, known_keys: Callable[[Place], Iterable[str]]) -> str:
+    place, kind, given = error["loc"], error["type"], error["input"]
+    if kind in ("extra_forbidden", "unexpected_keyword_argument"):
+        return f"unknown key{nearest_name(str(place[-1]), known_keys(place))}"
+    if kind == "union_tag_invalid":
+        kinds = re.findall(r"'([^']+)'", error["ctx"]["expected_tags"])
+        return f"unknown kind {error['ctx']['tag']!r}{nearest_name(error['ctx']['tag'], kinds)}"
+    if kind == "literal_error":
+        values = re.findall(r"'([^']+)'", error["ctx"]["expected"])
+        return f"{given!r} is not a valid value{nearest_name(str(given), values)}"
+    message = f"{error['msg']}, but found {given!r}"
+    if kind == "float_type" and isinstance(given, str) and "e" in given.lower():
+        message += " (YAML reads 1e-5 as text: write 1.0e-5)"
+    if kind in ("value_error", "missing"):
+        return str(error["msg"]).removeprefix("Value error, ")
+    return message
+
+
+def _located(place: Place, message: str, paths: Sequence[Path | str]) -> str:
+    """Name the key, and its place in the last file that holds it."""
+    found = [(path, *_find(Path(path), place)) for path in paths]
+    if not found:
+        return f"{'.'.join(map(str, place))}: {message}"
+    path, line, keys = max(found, key=lambda hit: len(hit[2]))
+    return f"{path}:{line}: {'.'.join(keys) or 'the file'}: {message}"
+
+
+def _find(path: Path, place: Place) -> tuple[int, list[str]]:
+    """How far down `place` a file goes: the line, and the keys on the way.
+
+    Parts that are no key of the file, such as the tag of a chosen kind, are passed over.
+    """
+    node = yaml.compose(path.read_text(encoding="utf-8"))
+    line, keys = 1, []
+    for part in place:
+        for key, key_line, child in _children(node):
+            if key == part:
+                line, node = key_line, child
+                keys.append(str(part))
+                break
+    return line, keys
+
+
+def _children(node: yaml.Node | None) -> list[tuple[str | int, int, yaml.Node]]:
+    """The keys or positions of a node, the lines they stand on, and what they lead to."""
+    if isinstance(node, yaml.MappingNode):
+        return [(key.value, key.start_mark.line + 1, child) for key, child in node.value]
+    if isinstance(node, yaml.SequenceNode):
+        return [(i, child.start_mark.line + 1, child) for i, child in enumerate(node.value)]
+    return []

@@ -1,0 +1,1 @@
+"""Raw files in, leave-one-out splits out."""

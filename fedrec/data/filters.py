@@ -1,0 +1,86 @@
+"""Filters: which users and items of a log are kept."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from jaxtyping import Bool
+from pydantic import Field
+
+from fedrec.data.interactions import DataError, Interactions
+
+
+@dataclass(frozen=True)
+class KCore:
+    """Keep the users and the items with at least k interactions, until nothing changes."""
+
+    k: Annotated[int, Field(ge=1)]
+    """The fewest interactions of a user, and of an item, that is kept."""
+
+    def apply(self, interactions: Interactions) -> Interactions:
+        """The k-core of `interactions`: ids are compacted; order and labels stay.
+
+        Raises:
+            DataError: nothing is left.
+        """
+        keep = np.ones(len(interactions.user), dtype=bool)
+        while (enough := self._enough(interactions, keep)).sum() < keep.sum():
+            keep = enough
+        if not keep.any():
+            raise DataError(f"the {self.k}-core holds no interaction: choose a smaller k")
+        return interactions.select(keep)
+
+    def _enough(
+        self, interactions: Interactions, keep: Bool[np.ndarray, "n"]
+    ) -> Bool[np.ndarray, "n"]:
+        # Counts only fall, so a row that was dropped never comes back.
+        user, item = interactions.user, interactions.item
+        per_user = np.bincount(user[keep], minlength=interactions.n_users)
+        per_item = np.bincount(item[keep], minlength=interactions.n_items)
+        enough: np.ndarray = (per_user[user] >= self.k) & (per_item[item] >= self.k)
+        return enough
+
+
+@dataclass(frozen=True)
+class IdLists:
+    """Keep the users and the items that two lists name (as NGCF, Wang et al. 2019, gives them).
+
+    A list is a text file of lines `label number` under one header line; the numbers are ignored.
+    """
+
+    users: str
+    """The path of the users' list."""
+    items: str
+    """The path of the items' list."""
+
+    def apply(self, interactions: Interactions) -> Interactions:
+        """The listed part of `interactions`: ids are compacted; order and labels stay.
+
+        Raises:
+            DataError: a list is missing or malformed, or nothing is left.
+        """
+        users = np.isin(interactions.user_labels, _listed(Path(self.users)))
+        items = np.isin(interactions.item_labels, _listed(Path(self.items)))
+        keep = users[interactions.user] & items[interactions.item]
+        if not keep.any():
+            raise DataError(
+                f"{self.users} and {self.items}: no interaction has both its user and its item "
+                "listed: give the lists of this dataset"
+            )
+        return interactions.select(keep)
+
+
+def _listed(path: Path) -> list[str]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read ({error}): fetch the file again") from error
+    return [_label(path, number, line) for number, line in enumerate(lines[1:], start=2)]
+
+
+def _label(path: Path, number: int, line: str) -> str:
+    match line.split():
+        case [label, _]:
+            return label
+    raise DataError(f"{path}: line {number}: expected `label number`, found {line!r}: correct it")

@@ -1,0 +1,50 @@
+"""Named arrays on disk: written atomically, byte-identical for equal arrays."""
+
+import hashlib
+import os
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+
+from fedrec.data.errors import DataError
+
+Arrays = Mapping[str, np.ndarray]
+
+
+def save_arrays(path: Path, arrays: Arrays) -> None:
+    """Write `arrays` to the `.npz` file `path`, which is replaced whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        with unfinished.open("wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def load_arrays(path: Path, names: Collection[str]) -> dict[str, np.ndarray]:
+    """The arrays called `names` in the file `path`.
+
+    Raises:
+        DataError: the file is missing, damaged, or lacks one of the names.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in names}
+    except (OSError, ValueError, TypeError, KeyError, EOFError, BadZipFile) as error:
+        raise DataError(
+            f"{path}: not an .npz file with the arrays {', '.join(names)} ({error}): delete it and "
+            "make it again"
+        ) from error
+
+
+def checksum_arrays(arrays: Arrays) -> str:
+    """The sha256 over names, types, shapes and values, as hexadecimal digits."""
+    digest = hashlib.sha256()
+    for name, array in arrays.items():
+        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()

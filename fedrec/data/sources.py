@@ -1,0 +1,153 @@
+"""Where raw files come from: a mirror or the web, with their checksums."""
+
+import hashlib
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import requests
+from tqdm import tqdm
+from urllib3.exceptions import HTTPError
+
+from fedrec.data.interactions import DataError
+
+_CHUNK_BYTES = 1 << 16
+_TIMEOUT_S = (10, 60)  # to connect, between two chunks
+_FAILURES = (OSError, HTTPError)  # requests' exceptions are OSErrors
+
+
+class DownloadError(DataError):
+    """A raw file that could not be had: the message names it and says what to do."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One raw file on the web."""
+
+    url: str
+    """Where the file is; its last part is the file's name."""
+    sha256: str
+    """The checksum of the file, 64 hexadecimal digits."""
+    terms: str
+    """Under which terms the file may be used."""
+    citation: str
+    """What its users are asked to cite."""
+
+    @property
+    def name(self) -> str:
+        """The file's name, on the web and in a mirror."""
+        return self.url.rsplit("/", 1)[-1]
+
+
+def fetch(source: Source, target: Path, mirror: str | None = None) -> None:
+    """Bring the file of `source` to `target`; do nothing where it already is.
+
+    `mirror`, a directory or a base http(s) URL, is tried first. A transfer that breaks leaves
+    `<target>.part`, from which the next one goes on. `target` appears only once its sum is right.
+
+    Raises:
+        DownloadError: no place has the file, or it has another checksum.
+    """
+    if target.exists() and _sha256(target) == source.sha256:
+        return
+    print(f"{source.name}: {source.terms}\nPlease cite: {source.citation}", file=sys.stderr)
+    part = target.with_name(f"{target.name}.part")
+    part.parent.mkdir(parents=True, exist_ok=True)
+    place = _bring(source, part, mirror)
+    _verify(source, part, place)
+    os.replace(part, target)
+
+
+def _bring(source: Source, part: Path, mirror: str | None) -> str:
+    reasons = []
+    for place in _places(source, mirror):
+        try:
+            _transfer(place, part)
+        except _FAILURES as error:
+            reasons.append(f"{place}: {_reason(error)}")
+        else:
+            return place
+    raise DownloadError(
+        f"{source.name} could not be had ({'; '.join(reasons)}): get {source.url} by other means, "
+        f"put the file named {source.name} into a directory and set FEDREC_MIRROR to it"
+    )
+
+
+def _places(source: Source, mirror: str | None) -> Iterator[str]:
+    if mirror is not None:
+        yield f"{mirror.rstrip('/')}/{source.name}"
+    yield source.url
+
+
+def _transfer(place: str, part: Path) -> None:
+    if place.startswith(("http://", "https://")):
+        _download(place, part)
+    else:
+        shutil.copyfile(place, part)
+
+
+def _download(url: str, part: Path) -> None:
+    while True:
+        before = _size(part)
+        try:
+            return _download_rest(url, part)
+        except _FAILURES:
+            # As long as each attempt brings something, the end comes nearer.
+            if _size(part) <= before:
+                raise
+
+
+def _download_rest(url: str, part: Path) -> None:
+    have = _size(part)
+    headers = {"Accept-Encoding": "identity"}
+    if have:
+        headers["Range"] = f"bytes={have}-"
+    with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT_S) as response:
+        if response.status_code == requests.codes.requested_range_not_satisfiable:
+            return  # nothing is missing; whether too much is there, the checksum tells
+        response.raise_for_status()
+        resumed = response.status_code == requests.codes.partial_content
+        _append(response, part, have if resumed else 0)
+
+
+def _append(response: requests.Response, part: Path, start: int) -> None:
+    length = response.headers.get("Content-Length")
+    total = start + int(length) if length else None
+    with part.open("ab" if start else "wb") as file, _progress(part.stem, start, total) as bar:
+        for chunk in response.raw.stream(_CHUNK_BYTES, decode_content=False):
+            file.write(chunk)
+            bar.update(len(chunk))
+
+
+def _progress(name: str, start: int, total: int | None) -> tqdm:
+    size = {"desc": name, "initial": start, "total": total, "unit": "B", "unit_scale": True}
+    if sys.stderr.isatty():
+        return tqdm(**size)
+    return tqdm(**size, mininterval=10, bar_format="{desc}: {n_fmt} of {total_fmt} B\n")
+
+
+def _verify(source: Source, part: Path, place: str) -> None:
+    found = _sha256(part)
+    if found != source.sha256:
+        part.unlink()
+        raise DownloadError(
+            f"{source.name} from {place} has the sha256 {found}, expected {source.sha256}; it was "
+            "removed: try again, and if the sum stays, get the file from another place"
+        )
+
+
+def _reason(error: Exception) -> str:
+    response = getattr(error, "response", None)
+    return type(error).__name__ if response is None else f"HTTP status {response.status_code}"
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0

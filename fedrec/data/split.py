@@ -1,0 +1,114 @@
+"""The leave-one-out split, and one negative per training positive."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int, Int64
+
+from fedrec.data.interactions import DataError, Interactions
+from fedrec.data.npz import checksum_arrays, load_arrays, save_arrays
+
+_FIELDS = ("n_items", "offsets", "train", "validation", "test")
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Item ids of every user: the last one tests, the one before validates, the rest trains.
+
+    User u's training items, in time order, are `train[offsets[u]:offsets[u + 1]]`.
+    """
+
+    n_items: int
+    offsets: Int64[np.ndarray, "users_plus_1"]
+    train: Int64[np.ndarray, "n"]
+    validation: Int64[np.ndarray, "users"]
+    test: Int64[np.ndarray, "users"]
+
+    @property
+    def n_users(self) -> int:
+        """The number of users."""
+        return len(self.test)
+
+    @property
+    def checksum(self) -> str:
+        """The sha256 over all arrays."""
+        return checksum_arrays(self._arrays())
+
+    def history(self, user: int) -> Int64[np.ndarray, "length"]:
+        """The training items of one user, in time order."""
+        return self.train[self.offsets[user] : self.offsets[user + 1]]
+
+    def save(self, path: Path) -> None:
+        """Write to an `.npz` file, atomically; equal splits give equal bytes."""
+        save_arrays(path, self._arrays())
+
+    @classmethod
+    def load(cls, path: Path) -> "Split":
+        """Read what `save` wrote.
+
+        Raises:
+            DataError: the file is missing or holds something else.
+        """
+        arrays = load_arrays(path, _FIELDS)
+        return cls(n_items=int(arrays.pop("n_items")), **arrays)
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        return {name: np.asarray(getattr(self, name), dtype=np.int64) for name in _FIELDS}
+
+
+def leave_one_out(interactions: Interactions) -> Split:
+    """Split every user's interactions by time (paper, section 5.1).
+
+    Raises:
+        DataError: a user has fewer than three interactions.
+    """
+    lengths = np.bincount(interactions.user, minlength=interactions.n_users)
+    if short := int((lengths < 3).sum()):
+        raise DataError(
+            f"{short:,} of {len(lengths):,} users have fewer than 3 interactions, too few for "
+            "training, validation and test: filter the dataset by a k-core with k of 3 or more"
+        )
+    ends = np.cumsum(lengths)
+    return Split(
+        n_items=interactions.n_items,
+        offsets=np.concatenate(([0], np.cumsum(lengths - 2))).astype(np.int64),
+        train=np.delete(interactions.item, np.concatenate((ends - 2, ends - 1))),
+        validation=interactions.item[ends - 2],
+        test=interactions.item[ends - 1],
+    )
+
+
+def draw_negatives(
+    split: Split,
+    users: Int[np.ndarray, "cohort"],
+    generator_for: Callable[[int], np.random.Generator],
+) -> Int64[np.ndarray, "pairs"]:
+    """One negative per training positive of each of `users`, user after user.
+
+    Uniform over the items that the user never took, neither in training nor in validation nor
+    in test. A user's draw depends on `generator_for(user)` alone.
+
+    Raises:
+        DataError: a user took every item.
+    """
+    draws = [_negatives_of(split, user, generator_for(user)) for user in users.tolist()]
+    return np.concatenate([np.empty(0, dtype=np.int64), *draws])
+
+
+def _negatives_of(
+    split: Split, user: int, generator: np.random.Generator
+) -> Int64[np.ndarray, "pairs"]:
+    history = split.history(user)
+    taken = np.unique(np.append(history, (split.validation[user], split.test[user])))
+    free = split.n_items - len(taken)
+    if free == 0:
+        raise DataError(
+            f"user {user} took all {split.n_items:,} items, so there is no negative to draw: "
+            "leave this user out of the dataset"
+        )
+    # The r-th free item is r plus the number of taken items below it.
+    free_below = taken - np.arange(len(taken))
+    ranks = generator.integers(free, size=len(history))
+    return np.add(ranks, np.searchsorted(free_below, ranks, "right"))

@@ -1,0 +1,117 @@
+"""Leave-one-out ranking metrics under the all-ranking protocol (paper, section 5.1)."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from fedrec.data.split import Split
+
+CUTOFFS = (5, 10, 20)
+# Users ranked at a time: their scores of a few thousand items stay in a CPU's cache.
+BLOCK = 128
+
+RepeatRule = Literal["miss", "drop_user", "unmask"]
+Metrics = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Some users, their two targets, and where their history lies in their score matrix."""
+
+    users: Int[Tensor, " b"]
+    validation: Int[Tensor, " b"]
+    test: Int[Tensor, " b"]
+    history: Int[Tensor, " cells"]  # flat indices of training items in (b, items)
+    validation_seen: Bool[Tensor, " b"]  # the validation item is a training item too
+    test_seen: Bool[Tensor, " b"]  # the test item is a training or the validation item
+
+
+class LeaveOneOut:
+    """Ranks each user's validation and test item among all items outside the rest of its history.
+
+    `repeats` says what becomes of a target that its user also visited before: it is a miss, its
+    user is dropped, or it is ranked all the same.
+    """
+
+    def __init__(
+        self, split: Split, users: Int[np.ndarray, " users"], repeats: RepeatRule, device: str
+    ) -> None:
+        self._repeats = repeats
+        self._blocks = [
+            _block(split, users[i : i + BLOCK], device) for i in range(0, len(users), BLOCK)
+        ]
+
+    def __call__(
+        self, scores: Callable[[Int[Tensor, " b"]], Float[Tensor, "b items"]]
+    ) -> tuple[Metrics, Metrics]:
+        """Validation and test metrics of a model, given its scores of all items for some users."""
+        positions = [self._rank(block, scores(block.users)) for block in self._blocks]
+        validation, test = (torch.cat(p).cpu().numpy() for p in zip(*positions, strict=True))
+        return ranking_metrics(validation), ranking_metrics(test)
+
+    def _rank(
+        self, block: _Block, scores: Float[Tensor, "b items"]
+    ) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"]]:
+        flat, n_items = scores.view(-1), scores.shape[1]
+        rows = torch.arange(len(scores), device=scores.device) * n_items
+        own_validation, own_test = flat[rows + block.validation], flat[rows + block.test]
+        flat.index_fill_(0, block.history, -torch.inf)
+        validation = mean_position(scores, own_validation, block.validation_seen)
+        flat.index_fill_(0, rows + block.validation, -torch.inf)
+        test = mean_position(scores, own_test, block.test_seen)
+        return self._settle(validation, block.validation_seen), self._settle(test, block.test_seen)
+
+    def _settle(
+        self, position: Float[Tensor, " b"], seen: Bool[Tensor, " b"]
+    ) -> Float[Tensor, " b_kept"]:
+        """Apply the rule for targets that the user had seen before."""
+        if self._repeats == "drop_user":
+            return position[~seen]
+        if self._repeats == "miss":
+            return position.masked_fill(seen, torch.inf)
+        return position
+
+
+def mean_position(
+    scores: Float[Tensor, "b items"], own: Float[Tensor, " b"], hidden: Bool[Tensor, " b"]
+) -> Float[Tensor, " b"]:
+    """Each target's position among its row's scores, from 1; ties share their mean position.
+
+    Items out of the ranking score −∞; `hidden` marks targets that are themselves among those.
+
+    Raises:
+        FloatingPointError: a target's score is not a number, so it has no position.
+    """
+    if not torch.isfinite(own).all():
+        raise FloatingPointError("a score is not finite: training has diverged")
+    # Written as floats, comparisons sum several times faster than as booleans.
+    above, level = torch.empty_like(scores), torch.empty_like(scores)
+    torch.gt(scores, own[:, None], out=above)
+    torch.ge(scores, own[:, None], out=level)
+    return (above.sum(1) + level.sum(1) + hidden + 1) / 2
+
+
+def ranking_metrics(position: Float[np.ndarray, " users"]) -> Metrics:
+    """HR@k, NDCG@k and MRR from 1-based positions; NDCG has one relevant item, so IDCG is 1."""
+    values: dict[str, float] = {}
+    for k in CUTOFFS:
+        hit = position <= k
+        values[f"hr@{k}"] = float(hit.mean())
+        values[f"ndcg@{k}"] = float(np.where(hit, 1 / np.log2(position + 1), 0.0).mean())
+    values["mrr"] = float((1 / position).mean())
+    return values
+
+
+def _block(split: Split, users: Int[np.ndarray, " b"], device: str) -> _Block:
+    history = [split.train[split.offsets[u] : split.offsets[u + 1]] for u in users]
+    flat = np.concatenate([items + row * split.n_items for row, items in enumerate(history)])
+    validation, test = split.validation[users], split.test[users]
+    validation_seen = np.array([v in h for v, h in zip(validation, history, strict=True)])
+    test_seen = np.array([t in h for t, h in zip(test, history, strict=True)])
+    arrays = (users, validation, test, flat, validation_seen, test_seen | (test == validation))
+    return _Block(*(torch.from_numpy(a).to(device) for a in arrays))

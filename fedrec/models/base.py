@@ -1,0 +1,123 @@
+"""What a recommender must say of itself: what is shared, what stays on the client."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from fedrec.rng import Streams
+from fedrec.updates import Updates
+
+
+@dataclass(frozen=True)
+class Shared:
+    """The global parameters that the server broadcasts each round (paper, section 3.1)."""
+
+    items: Float[Tensor, "items d"]
+    dense: Float[Tensor, " params"]  # every other shared parameter, flat; empty for MF
+
+
+@dataclass(frozen=True)
+class Batch:
+    """All training pairs of some clients, flat, client after client.
+
+    A client's item gradient has one row per item that its pairs touch. `row_owner` and
+    `row_item` name those rows; `positive_row` and `negative_row` say which row a pair adds to.
+    """
+
+    clients: Int[Tensor, " clients"]  # user ids
+    sizes: Int[Tensor, " clients"]  # pairs per client
+    owner: Int[Tensor, " pairs"]  # position in `clients`
+    positive: Int[Tensor, " pairs"]
+    negative: Int[Tensor, " pairs"]
+    positive_row: Int[Tensor, " pairs"]
+    negative_row: Int[Tensor, " pairs"]
+    row_owner: Int[Tensor, " rows"]
+    row_item: Int[Tensor, " rows"]
+
+    def flipped(self) -> "Batch":
+        """The same pairs with positive and negative swapped."""
+        return replace(
+            self,
+            positive=self.negative,
+            negative=self.positive,
+            positive_row=self.negative_row,
+            negative_row=self.positive_row,
+        )
+
+    def spans(self, pairs: int) -> Iterator[tuple[slice, slice]]:
+        """Cut between clients into (clients, pairs) slices of at most `pairs` pairs.
+
+        A client with more pairs than that has a slice of its own.
+        """
+        ends = np.cumsum(self.sizes.cpu().numpy())
+        first, start = 0, 0
+        while first < len(ends):
+            last = max(int(np.searchsorted(ends, start + pairs, side="right")), first + 1)
+            yield slice(first, last), slice(start, int(ends[last - 1]))
+            first, start = last, int(ends[last - 1])
+
+
+@dataclass(frozen=True)
+class LocalGradients:
+    """What one local computation gives: the upload, and what stays at home."""
+
+    updates: Updates
+    local: Float[Tensor, "clients k"]  # gradient of each client's own parameters
+    loss: Float[Tensor, " clients"]  # mean training loss over the client's data, without L2
+
+
+class Model(Protocol):
+    """A recommender in the federation."""
+
+    @property
+    def learning_rate(self) -> float:
+        """Step size of the server's and the clients' Adam."""
+
+    def init_shared(self, n_items: int, streams: Streams) -> Shared:
+        """Initial shared parameters."""
+
+    def init_local(self, n_users: int, streams: Streams) -> Float[Tensor, "users k"]:
+        """Initial parameters that stay on the clients, one row per user."""
+
+    def gradients(
+        self, shared: Shared, local: Float[Tensor, "clients k"], batch: Batch, streams: Streams
+    ) -> LocalGradients:
+        """One gradient of each client's loss over its whole local data (FedSGD)."""
+
+    def scores(
+        self, shared: Shared, local: Float[Tensor, "clients k"]
+    ) -> Float[Tensor, "clients items"]:
+        """Ranking scores of all items for some users."""
+
+
+def xavier_uniform(
+    rows: int, columns: int, generator: np.random.Generator
+) -> Float[Tensor, "rows columns"]:
+    """Uniform on ±√(6 / (rows + columns)) (Glorot and Bengio 2010)."""
+    bound = (6.0 / (rows + columns)) ** 0.5
+    values = generator.random((rows, columns), dtype=np.float32)
+    return torch.from_numpy(values).mul_(2 * bound).sub_(bound)
+
+
+def dropout_masks(
+    streams: Streams, batch: Batch, clients: slice, shape: tuple[int, ...], rate: float
+) -> Float[Tensor, "pairs *shape"]:
+    """What dropout keeps, 1 or 0: one mask of `shape` for each pair, not yet scaled.
+
+    Each client draws from its own stream. A draw takes 16 random bits, so the rate is rounded
+    to a multiple of 2⁻¹⁶: several times faster than a float each.
+    """
+    ids, sizes = batch.clients[clients].tolist(), batch.sizes[clients].tolist()
+    kept = np.ones((sum(sizes), *shape), dtype=np.bool_)
+    start = 0
+    for client, size in zip(ids, sizes, strict=True):
+        part = kept[start : start + size]
+        lanes = streams.words("dropout", client, -(-part.size // 4)).view(np.uint16)
+        np.greater_equal(lanes[: part.size].reshape(part.shape), round(rate * 2**16), out=part)
+        start += size
+    return torch.from_numpy(kept.astype(np.float32)).to(batch.positive.device)

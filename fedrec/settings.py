@@ -1,0 +1,31 @@
+"""Strict, frozen settings: the one way in which a method declares its hyper-parameters."""
+
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar, dataclass_transform
+
+import pydantic
+from pydantic import ConfigDict, Field
+
+Preset = Literal["reproduction", "paper", "released"]
+Presets = Mapping[str, Mapping[str, Any]]
+
+T = TypeVar("T")
+
+STRICT = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(Field,))
+def settings(cls: type[T]) -> type[T]:
+    """Make `cls` a frozen, keyword-only dataclass that refuses unknown keys and wrong types.
+
+    Field defaults are the preset `reproduction`. A class whose paper and released code differ
+    also carries `PRESETS`, which says, per preset, the fields that take another value.
+    """
+    decorate = pydantic.dataclasses.dataclass(kw_only=True, config=STRICT)
+    return decorate(cls)
+
+
+def preset_values(cls: type, preset: Preset) -> Mapping[str, Any]:
+    """The fields of `cls` that `preset` sets otherwise than its defaults."""
+    presets: Presets = getattr(cls, "PRESETS", {})
+    return presets.get(preset, {})

@@ -1,0 +1,61 @@
+# In:  records: {RESULTS}/runs, or the kept file in {RESULTS}/published.
+# Out: summary/, tables/ and figures/ beside them.
+
+
+rule publish:
+    input:
+        records=expand("{results}/runs/{cell}", results=RESULTS, cell=CELLS),
+        counts=expand("{results}/data/{dataset}/counts.json", results=RESULTS, dataset=STUDY.datasets),
+    output:
+        records=PUBLISHED + "/records.jsonl.gz",
+    log:
+        RESULTS + "/logs/publish.log",
+    benchmark:
+        RESULTS + "/logs/publish.tsv"
+    conda:
+        "../../envs/fedrec.yaml"
+    localrule: True
+    shell:
+        "fedrec pack {input.records:q} --output {output.records:q} 2> {log:q}"
+
+
+rule summary:
+    input:
+        records,
+    output:
+        "{home}/summary/{block}.csv",
+    params:
+        block=block_json,
+        report=STUDY.report,
+        version=__version__,
+    log:
+        "{home}/logs/summary/{block}.log",
+    benchmark:
+        "{home}/logs/summary/{block}.tsv"
+    conda:
+        "../../envs/fedrec.yaml"
+    shell:
+        "fedrec summary {params.block:q} --records {input:q} --report {params.report}"
+        " --output {output:q} 2> {log:q}"
+
+
+rule attack_table:
+    input:
+        summary="{home}/summary/{block}.csv",
+        paper="config/paper-values.csv",
+    output:
+        multiext("{home}/tables/{block}", ".csv", ".md", ".tex"),
+    wildcard_constraints:
+        block=blocks("attacks"),
+    params:
+        block=block_json,
+        version=__version__,
+    log:
+        "{home}/logs/tables/{block}.log",
+    benchmark:
+        "{home}/logs/tables/{block}.tsv"
+    conda:
+        "../../envs/fedrec.yaml"
+    shell:
+        "fedrec table {params.block:q} --summary {input.summary:q} --paper {input.paper:q}"
+        " --output {output[0]:q} 2> {log:q}"

@@ -1,0 +1,27 @@
+# In:  a split, and the settings of one cell (model, dataset, attack, defense, ratio, seed).
+# Out: {RESULTS}/runs/{cell}, the record of that one training job.
+
+
+rule train:
+    input:
+        lambda w: f"{RESULTS}/data/{CELLS[w.cell].dataset}/split.npz",
+    output:
+        RESULTS + "/runs/{cell}",
+    params:
+        # The cell's own settings and no others, so that a changed constant re-runs its cells alone.
+        cell=lambda w: STUDY.cell_config(CELLS[w.cell]).to_json(),
+        version=__version__,
+    log:
+        RESULTS + "/logs/runs/{cell}.log",
+    benchmark:
+        RESULTS + "/logs/runs/{cell}.tsv"
+    threads: 1
+    resources:
+        device="auto",
+        mem_mb=2000,
+        runtime=60,
+    conda:
+        "../../envs/fedrec.yaml"
+    shell:
+        "fedrec train {params.cell:q} --split {input:q} --output {output:q}"
+        " --threads {threads} --device {resources.device} 2> {log:q}"
