@@ -1,7 +1,7 @@
 """The clients' side: private training pairs, own parameters, and the local computation."""
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from fedrec.models.base import Batch, LocalGradients, Model, Shared
 from fedrec.rng import Streams
 
 
+@runtime_checkable
 class PairSource(Protocol):
     """Where clients get their training pairs from."""
 
@@ -156,6 +157,7 @@ class Devices:
         return self.model.gradients(shared, self.local[positions], batch, streams)
 
 
+@runtime_checkable
 class LocalAdam(Protocol):
     """How the parameters that never leave the clients take their steps, in place."""
 

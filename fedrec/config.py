@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self, Union
+from typing import Annotated, Any, ClassVar, Literal, Union
 
 import pydantic
 from pydantic import BaseModel, Field, create_model, model_validator
@@ -85,7 +85,7 @@ class Dataset(Section):
     expect: Counts | None = Field(default=None, description="Counts that the data must give.")
 
     @model_validator(mode="after")
-    def _possible(self) -> Self:
+    def _possible(self) -> "Dataset":
         if (self.source is None) != (self.format is None):
             raise ValueError("a download needs both `source` and `format`")
         if (self.source is None) == (self.synthetic is None):

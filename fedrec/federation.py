@@ -10,7 +10,7 @@ from jaxtyping import Int
 from torch import Tensor
 from torch.profiler import record_function
 
-from fedrec.attacks.base import Attack, AttackerView
+from fedrec.attacks.base import Attack, AttackerView, Trace
 from fedrec.clients import Devices, LocalAdam, PairSource, local_adam, training_pairs
 from fedrec.config import CellConfig
 from fedrec.data.split import Split
@@ -60,7 +60,7 @@ class Round:
     """What one round leaves to be recorded."""
 
     loss: float  # mean training loss of the cohort
-    attack: dict[str, float]  # what the attack says of itself; empty if no malicious client took part
+    attack: Trace  # what the attack says of itself; empty if no malicious client took part
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Evaluation:
     validation: Metrics
     test: Metrics
     loss: float  # mean over the rounds since the last evaluation
-    attack: dict[str, float]  # of the last attacked round
+    attack: Trace  # of the last attacked round
 
 
 def sample_clients(n_users: int, count: int, streams: Streams) -> Int[np.ndarray, " n"]:
@@ -101,7 +101,7 @@ def play_round(fed: Federation, number: int) -> Round:
 
 def _forge(
     fed: Federation, shared: Shared, cohort: Int[Tensor, " n"], benign: Updates, streams: Streams
-) -> tuple[Updates, dict[str, float]]:
+) -> tuple[Updates, Trace]:
     """What the server receives: malicious uploads stand in their clients' places, unmarked."""
     is_malicious = fed.position[cohort] >= 0
     if not is_malicious.any():
@@ -157,7 +157,7 @@ def simulate(
     fed, population = set_up(config, split, device)
     rank = LeaveOneOut(split, population.evaluated, config.protocol.repeat_targets, device)
     losses: list[float] = []
-    trace: dict[str, float] = {}
+    trace: Trace = {}
     for number in range(1, config.protocol.rounds + 1):
         played = play_round(fed, number)
         on_round(number, played)

@@ -1,7 +1,7 @@
 """What an attack may know, and what it must give."""
 
 from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -13,6 +13,7 @@ from fedrec.rng import Streams
 from fedrec.updates import Updates
 
 State = TypeVar("State")
+Trace = dict[str, float | int]  # what an attack reports of one round, to be recorded
 
 
 @dataclass(frozen=True)
@@ -39,9 +40,10 @@ class Forgery(Generic[State]):
 
     updates: Updates
     state: State
-    trace: dict[str, float] = field(default_factory=dict)
+    trace: Trace = field(default_factory=dict)
 
 
+@runtime_checkable
 class Attack(Protocol[State]):
     """An attack: its hyper-parameters and a pure step."""
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from math import floor, sqrt
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -15,6 +15,9 @@ from fedrec.clustering import Clusters, k_means
 from fedrec.rng import Streams
 from fedrec.settings import Presets, settings
 from fedrec.updates import Updates
+
+
+NormRule = Literal["clip", "rescale"]
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class ClusterAttack:
         default="all_items",
         description="Items whose normal gradients count for μ and σ (released code: all).",
     )
-    norm_rule: Literal["clip", "rescale"] = Field(
+    norm_rule: NormRule = Field(
         default="clip", description="Only shrink to the bound (Eq. 3), or always scale to it (code)."
     )
     loss_over_clusters: bool = Field(
@@ -85,7 +88,7 @@ class ClusterAttack:
     max_iterations: int = Field(default=100, ge=1, description="Most iterations of k-means a round.")
 
     @model_validator(mode="after")
-    def _range(self) -> Self:
+    def _range(self) -> "ClusterAttack":
         if not self.min_clusters <= self.clusters <= self.max_clusters:
             raise ValueError("clusters must lie in [min_clusters, max_clusters]")
         return self
@@ -104,7 +107,7 @@ class ClusterAttack:
         scale = state.clusters if self.loss_over_clusters else 1
         loss = float(offset.square().sum()) / scale
         bound = self._norm_bounds(view, streams)
-        forged = self._bounded(offset * (2 / scale), bound)
+        forged = hold_to_bound(offset * (2 / scale), bound, self.norm_rule)
         return Forgery(
             Updates.over_all_items(view.benign, forged, view.benign.dense),
             self.adapt(state, loss) if self.adaptive else state,
@@ -143,16 +146,6 @@ class ClusterAttack:
         factor = torch.from_numpy(np.stack(draws)).to(mean.device) * self.spread
         return mean + factor * deviation
 
-    def _bounded(
-        self, gradient: Float[Tensor, "items d"], bound: Float[Tensor, "m items"]
-    ) -> Float[Tensor, "m items d"]:
-        """Eq. 3 for each malicious client, or the released code's rescaling to the bound."""
-        # The floor keeps an item that sits on its centroid at a zero gradient.
-        scale = bound / gradient.norm(dim=1).clamp(min=1e-8)
-        if self.norm_rule == "clip":
-            scale = scale.clamp(max=1)
-        return gradient * scale[..., None]
-
     def _fires(self, gap: int) -> bool:
         return gap > self.threshold or (gap == self.threshold and self.trigger == "reached")
 
@@ -161,3 +154,14 @@ class ClusterAttack:
 
     def _restart(self, clusters: int) -> Clustering:
         return Clustering(clusters, smoothed=0.0 if self.count_first else None)
+
+
+def hold_to_bound(
+    gradient: Float[Tensor, "items d"], bound: Float[Tensor, "m items"], rule: NormRule
+) -> Float[Tensor, "m items d"]:
+    """Each malicious client's rows, shrunk to their bounds (Eq. 3) or scaled to them exactly."""
+    # The floor keeps an item that sits on its centroid at a zero gradient.
+    scale = bound / gradient.norm(dim=1).clamp(min=1e-8)
+    if rule == "clip":
+        scale = scale.clamp(max=1)
+    return gradient * scale[..., None]

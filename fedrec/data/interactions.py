@@ -6,9 +6,9 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from io import BufferedIOBase, BufferedReader, BytesIO
+from io import BufferedIOBase, BytesIO
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 import numpy as np
 import pandas as pd
@@ -188,7 +188,7 @@ class Delimited:
 
     def _open(self, path: Path) -> BufferedIOBase:
         if self.member is not None:
-            return BufferedReader(zipfile.ZipFile(path).open(self.member))
+            return cast(BufferedIOBase, zipfile.ZipFile(path).open(self.member))
         return gzip.open(path) if path.suffix == ".gz" else path.open("rb")
 
     def _columns(self, path: Path, stream: BufferedIOBase) -> Iterator[pd.DataFrame]:

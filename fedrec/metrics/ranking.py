@@ -56,7 +56,7 @@ class LeaveOneOut:
 
     def _rank(
         self, block: _Block, scores: Float[Tensor, "b items"]
-    ) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"]]:
+    ) -> tuple[Float[Tensor, " validated"], Float[Tensor, " tested"]]:
         flat, n_items = scores.view(-1), scores.shape[1]
         rows = torch.arange(len(scores), device=scores.device) * n_items
         own_validation, own_test = flat[rows + block.validation], flat[rows + block.test]

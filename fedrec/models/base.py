@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -71,6 +71,7 @@ class LocalGradients:
     loss: Float[Tensor, " clients"]  # mean training loss over the client's data, without L2
 
 
+@runtime_checkable
 class Model(Protocol):
     """A recommender in the federation."""
 

@@ -1,0 +1,47 @@
+"""Progress of a run: a bar on a terminal, a line for each evaluation in a log."""
+
+import sys
+import time
+from types import TracebackType
+
+from tqdm import tqdm
+
+from fedrec.federation import Evaluation
+
+
+class Progress:
+    """Shows round, rounds per second, time left, the latest HR@5 and what the attack reports."""
+
+    def __init__(self, rounds: int) -> None:
+        self._rounds, self._start = rounds, time.perf_counter()
+        self._bar = tqdm(total=rounds, unit="round", disable=not sys.stderr.isatty())
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.close()
+
+    def played(self) -> None:
+        """One more round is over."""
+        self._bar.update()
+
+    def evaluated(self, evaluation: Evaluation) -> None:
+        """An evaluation is in."""
+        shown = {"HR@5": f"{evaluation.test['hr@5']:.4f}"}
+        if "clusters" in evaluation.attack:
+            shown["K"] = f"{evaluation.attack['clusters']:.0f}"
+        self._bar.set_postfix(shown)
+        if self._bar.disable:
+            print(self._line(evaluation.round, shown), file=sys.stderr, flush=True)
+
+    def _line(self, round: int, shown: dict[str, str]) -> str:
+        rate = round / (time.perf_counter() - self._start)
+        left = (self._rounds - round) / rate
+        metrics = "  ".join(f"{name} {value}" for name, value in shown.items())
+        return f"round {round}/{self._rounds}  {rate:.0f} rounds/s  {left:.0f} s left  {metrics}"

@@ -1,0 +1,111 @@
+"""One training job: a cell is simulated, and its record made."""
+
+import platform
+import resource
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from fedrec import __version__
+from fedrec.config import CellConfig
+from fedrec.data.split import Split
+from fedrec.federation import Evaluation, simulate
+from fedrec.progress import Progress
+from fedrec.records import Cost, Provenance, Record, Trajectory
+
+
+def choose_device(wanted: str) -> str:
+    """`auto` is the first GPU where there is one.
+
+    Raises:
+        RuntimeError: `cuda` was asked for, but this build or machine has none.
+    """
+    available = torch.cuda.is_available()
+    if wanted == "cuda" and not available:
+        raise RuntimeError(
+            "device cuda: PyTorch sees no GPU; install a CUDA build (envs/torch.txt) or use cpu"
+        )
+    return "cuda" if available and wanted != "cpu" else "cpu"
+
+
+def run_cell(config: CellConfig, split: Split, device: str) -> Record:
+    """Simulate a cell and record everything that its tables and figures may need."""
+    torch.use_deterministic_algorithms(True)
+    start = time.perf_counter()
+    with Progress(config.protocol.rounds) as progress:
+        evaluations = []
+        for evaluation in simulate(config, split, device, lambda *_: progress.played()):
+            progress.evaluated(evaluation)
+            evaluations.append(evaluation)
+    seconds = time.perf_counter() - start
+    return Record(
+        schema_version=1,
+        cell=config.cell,
+        config=dict(config.values),
+        config_hash=config.digest,
+        dataset_checksum=split.checksum,
+        trajectory=trajectory(evaluations),
+        provenance=provenance(device),
+        cost=Cost(
+            seconds=seconds,
+            seconds_per_round=seconds / config.protocol.rounds,
+            peak_memory_mb=peak_memory_mb(),
+        ),
+    )
+
+
+def trajectory(evaluations: Sequence[Evaluation]) -> Trajectory:
+    """Evaluations, column by column; an attack's columns hold None before its first round."""
+    names = {name for e in evaluations for name in e.attack}
+    return Trajectory(
+        round=[e.round for e in evaluations],
+        validation=_columns([e.validation for e in evaluations]),
+        test=_columns([e.test for e in evaluations]),
+        loss=[e.loss for e in evaluations],
+        attack={name: [e.attack.get(name) for e in evaluations] for name in sorted(names)},
+        defense={},
+    )
+
+
+def provenance(device: str) -> Provenance:
+    """What code and which libraries made a record, on what device."""
+    name = torch.cuda.get_device_name() if device == "cuda" else "cpu"
+    return Provenance(
+        fedrec=__version__,
+        git=_git_commit(),
+        python=platform.python_version(),
+        torch=torch.__version__,
+        numpy=np.__version__,
+        device=name,
+    )
+
+
+def peak_memory_mb() -> float:
+    """The most memory this process has held, in MiB (on the CPU's side)."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def _columns(rows: Sequence[dict[str, float]]) -> dict[str, list[float]]:
+    columns: dict[str, list[float]] = defaultdict(list)
+    for row in rows:
+        for name, value in row.items():
+            columns[name].append(value)
+    return dict(columns)
+
+
+def _git_commit() -> str | None:
+    """The commit of a checkout of the project, marked if files differ from it; else None."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+    folder = Path(__file__).parent
+    try:
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip() or None

@@ -1,0 +1,155 @@
+"""ClusterAttack: Eq. 2 and 3, and Algorithm 1 step by step."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from fedrec.attacks.base import item_norm_statistics
+from fedrec.attacks.cluster_attack import (
+    ClusterAttack,
+    Clustering,
+    NormRule,
+    hold_to_bound,
+)
+from fedrec.rng import Streams
+from tests.attacks.views import attacker_view
+from tests.oracles.dense import dense_items, random_updates
+
+
+def test_norm_statistics_equal_the_dense_ones() -> None:
+    updates = random_updates(n=4, items=7, seed=3)
+    norms = dense_items(updates).norm(dim=2)
+    mean, deviation = item_norm_statistics(updates, over_all_items=True)
+    assert_close(mean, norms.mean())
+    assert_close(deviation, norms.std())
+    touched = norms[updates.owner, updates.item]
+    mean, deviation = item_norm_statistics(updates, over_all_items=False)
+    assert_close(mean, touched.mean())
+    assert_close(deviation, touched.std())
+
+
+def test_the_upload_is_the_gradient_of_the_within_cluster_variance() -> None:
+    """With no bound to speak of, a forged row is autograd's gradient of Eq. 2."""
+    view = attacker_view()
+    attack = ClusterAttack(clusters=1, min_clusters=1, spread=1e9)
+    forged = dense_items(attack.forge(view, attack.initial_state(), Streams(0).at(1)).updates)
+    items = view.shared.items.clone().requires_grad_()
+    loss = (items - view.shared.items.mean(0)).square().sum()
+    loss.backward()
+    assert_close(forged, items.grad.expand_as(forged), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("rule", "second"), [("clip", [0.3, 0.4]), ("rescale", [0.6, 0.8])], ids=["clip", "rescale"]
+)
+def test_norms_are_held_to_their_bounds(rule: NormRule, second: list[float]) -> None:
+    """Norms 5, 0.5 and 0 under a bound of 1: clipping never stretches, rescaling does."""
+    gradient = torch.tensor([[3.0, 4.0], [0.3, 0.4], [0.0, 0.0]])
+    held = hold_to_bound(gradient, torch.ones(1, 3), rule)
+    assert_close(held, torch.tensor([[[0.6, 0.8], second, [0.0, 0.0]]]))
+
+
+def test_bounds_differ_by_item_and_client_and_lie_in_range() -> None:
+    view, streams = attacker_view(), Streams(0).at(1)
+    attack = ClusterAttack(norm_rule="rescale")
+    bounds = dense_items(attack.forge(view, attack.initial_state(), streams).updates).norm(dim=2)
+    normal = view.devices.gradients(
+        view.shared, torch.arange(len(view.devices.local)), streams
+    ).updates
+    mean, deviation = item_norm_statistics(normal, over_all_items=True)
+    assert (bounds >= mean - 1e-5).all() and (bounds <= mean + 3 * deviation + 1e-5).all()
+    assert not torch.allclose(bounds[0], bounds[1])
+    assert bounds[0].std() > 0
+
+
+def test_dividing_the_loss_by_k_divides_the_gradient() -> None:
+    view, streams = attacker_view(), Streams(0).at(1)
+    whole = ClusterAttack(clusters=2, spread=1e9)
+    shared = replace(whole, loss_over_clusters=True)
+    first, second = (a.forge(view, a.initial_state(), streams) for a in (whole, shared))
+    assert_close(first.updates.value, 2 * second.updates.value)
+    assert first.trace["attack_loss"] == pytest.approx(2 * second.trace["attack_loss"])
+
+
+def test_sample_counts_and_dense_gradients_are_the_true_ones() -> None:
+    view = attacker_view()
+    attack = ClusterAttack()
+    forged = attack.forge(view, attack.initial_state(), Streams(0).at(1)).updates
+    assert torch.equal(forged.weight, view.benign.weight)
+    assert torch.equal(forged.dense, view.benign.dense)
+
+
+# Algorithm 1
+
+
+def test_one_step_by_hand() -> None:
+    attack = ClusterAttack(decay=0.9)
+    state = Clustering(clusters=2, rounds=1, average=1.0, smoothed=10.0, rises=1, falls=0)
+    after = attack.adapt(state, loss=4.0)
+    # L̃ = 0.9·1 + 0.1·4 = 1.3;  L̂ = 1.3 / (1 − 0.81) = 6.8421 < 10
+    assert after.average == pytest.approx(1.3)
+    assert after.smoothed == pytest.approx(6.842105)
+    assert (after.rounds, after.rises, after.falls, after.clusters) == (2, 1, 1, 2)
+
+
+def after_losses(attack: ClusterAttack, losses: list[float]) -> Clustering:
+    state = attack.initial_state()
+    for loss in losses:
+        state = attack.adapt(state, loss)
+    return state
+
+
+def test_rising_losses_raise_k_by_the_root_of_the_room_above() -> None:
+    attack = ClusterAttack(clusters=2, threshold=3)
+    losses = [1.0, 2.0, 3.0, 4.0]  # the first counts as a rise over 0
+    assert after_losses(attack, losses[:3]).clusters == 2
+    assert after_losses(attack, losses) == Clustering(clusters=8)  # floor(2 + √48)
+
+
+def test_falling_losses_lower_k() -> None:
+    attack = ClusterAttack(clusters=10, threshold=2)
+    losses = [9.0, 8.0, 7.0, 6.0, 5.0]  # one rise over 0, then falls; the gap needs 3
+    assert after_losses(attack, losses[:4]).clusters == 10
+    assert after_losses(attack, losses).clusters == 7  # floor(10 − 3)
+
+
+def test_k_stays_within_its_range() -> None:
+    attack = ClusterAttack(clusters=4, threshold=1, max_clusters=4)
+    assert after_losses(attack, [1.0, 2.0]).clusters == 4
+    low = ClusterAttack(clusters=1, threshold=1)
+    assert after_losses(low, [9.0, 8.0, 7.0, 6.0]).clusters == 1
+
+
+def test_the_released_codes_switches() -> None:
+    reached = ClusterAttack(clusters=2, threshold=3, trigger="reached")
+    assert after_losses(reached, [1.0, 2.0, 3.0]).clusters == 8
+    nearest = replace(reached, rounding="nearest")
+    assert after_losses(nearest, [1.0, 2.0, 3.0]).clusters == 9  # round(8.93)
+    skipping = replace(reached, count_first=False)
+    assert after_losses(skipping, [1.0, 2.0, 3.0]).clusters == 2
+    assert after_losses(skipping, [1.0, 2.0, 3.0, 4.0]).clusters == 8
+
+
+def test_a_changed_k_is_used_in_the_next_round() -> None:
+    """The released code fails here on an undefined argument."""
+    view, attack = attacker_view(), ClusterAttack(clusters=2, threshold=1)
+    state = attack.initial_state()
+    seen = []
+    for number in range(1, 9):
+        forgery = attack.forge(view, state, Streams(0).at(number))
+        state = forgery.state
+        seen.append(forgery.trace["clusters"])
+    assert len(set(seen)) > 1
+
+
+def test_without_adaptation_k_is_constant() -> None:
+    attack = ClusterAttack(adaptive=False)
+    state = attack.initial_state()
+    assert attack.forge(attacker_view(), state, Streams(0)).state == state
+
+
+def test_k_outside_its_range_is_refused() -> None:
+    with pytest.raises(ValueError, match="must lie in"):
+        ClusterAttack(clusters=60)

@@ -1,0 +1,82 @@
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fedrec.data.filters import IdLists, KCore
+from fedrec.data.interactions import DataError, from_columns
+
+
+def log(pairs):
+    users, items = zip(*pairs, strict=True)
+    return from_columns(np.array(users), np.array(items), np.arange(len(pairs)))
+
+
+def pairs_of(log):
+    labels = zip(log.user_labels[log.user], log.item_labels[log.item], strict=True)
+    return [(str(user), str(item)) for user, item in labels]
+
+
+def slow_core(pairs, k):
+    while True:
+        users, items = Counter(user for user, _ in pairs), Counter(item for _, item in pairs)
+        kept = [(user, item) for user, item in pairs if users[user] >= k and items[item] >= k]
+        if kept == pairs:
+            return pairs
+        pairs = kept
+
+
+def test_a_user_falls_once_its_items_have_fallen():
+    # s is rare; without it c has one item left; without c, r is rare.
+    square = [("a", "p"), ("a", "q"), ("b", "p"), ("b", "q")]
+    found = KCore(k=2).apply(log([*square, ("b", "r"), ("c", "r"), ("c", "s")]))
+    assert pairs_of(found) == square
+    assert found.item.tolist() == [0, 1, 0, 1]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abcde"), st.sampled_from("pqrst")), min_size=1),
+    st.integers(1, 4),
+)
+def test_the_core_is_the_slow_one(pairs, k):
+    whole = log(pairs)
+    expected = slow_core(pairs_of(whole), k)
+    if expected:
+        assert pairs_of(KCore(k=k).apply(whole)) == expected
+    else:
+        with pytest.raises(DataError, match=f"{k}-core"):
+            KCore(k=k).apply(whole)
+
+
+@pytest.fixture
+def lists(tmp_path):
+    (tmp_path / "users.txt").write_text("org_id remap_id\nb 0\nabsent 1\na 2\n")
+    (tmp_path / "items.txt").write_text("org_id remap_id\nq 0\n")
+    return IdLists(users=str(tmp_path / "users.txt"), items=str(tmp_path / "items.txt"))
+
+
+def test_only_listed_labels_stay(lists):
+    found = lists.apply(log([("a", "p"), ("a", "q"), ("c", "q"), ("b", "q")]))
+    assert pairs_of(found) == [("a", "q"), ("b", "q")]
+    assert found.user.tolist() == [0, 1]
+
+
+def test_the_header_lists_nobody(lists):
+    found = lists.apply(log([("org_id", "q"), ("a", "q")]))
+    assert pairs_of(found) == [("a", "q")]
+
+
+def test_lists_of_another_dataset_are_refused(lists):
+    with pytest.raises(DataError, match=r"users\.txt.*items\.txt"):
+        lists.apply(log([("a", "p"), ("c", "q")]))
+
+
+def test_a_bad_list_is_named(lists, tmp_path):
+    (tmp_path / "items.txt").write_text("org_id remap_id\nq 0\nr\n")
+    with pytest.raises(DataError, match=r"items\.txt: line 3"):
+        lists.apply(log([("a", "q")]))
+    (tmp_path / "users.txt").unlink()
+    with pytest.raises(DataError, match=r"users\.txt: cannot be read"):
+        lists.apply(log([("a", "q")]))

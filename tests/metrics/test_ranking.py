@@ -1,0 +1,98 @@
+"""Ranks, ties, masked histories and repeated targets."""
+
+import numpy as np
+import pytest
+import torch
+
+from fedrec.data.split import Split
+from fedrec.metrics.ranking import LeaveOneOut, mean_position, ranking_metrics
+
+
+def test_positions_count_from_one() -> None:
+    scores = torch.tensor([[0.1, 0.9, 0.5], [3.0, 1.0, 2.0]])
+    own, seen = torch.tensor([0.5, 3.0]), torch.tensor([False, False])
+    assert mean_position(scores, own, seen).tolist() == [2.0, 1.0]
+
+
+def test_ties_share_their_mean_position() -> None:
+    # All four level: positions 1 to 4, mean 2.5. One above, three level: 2 to 4, mean 3.
+    scores = torch.tensor([[7.0, 7.0, 7.0, 7.0], [7.0, 9.0, 7.0, 7.0]])
+    own, seen = torch.tensor([7.0, 7.0]), torch.tensor([False, False])
+    assert mean_position(scores, own, seen).tolist() == [2.5, 3.0]
+
+
+def test_a_score_that_is_no_number_is_an_error() -> None:
+    with pytest.raises(FloatingPointError, match="diverged"):
+        mean_position(torch.ones(1, 2), torch.tensor([torch.nan]), torch.tensor([False]))
+
+
+def test_metrics_by_hand() -> None:
+    values = ranking_metrics(np.array([1.0, 3.0, 8.0, np.inf]))
+    assert values["hr@5"] == 0.5 and values["hr@10"] == 0.75
+    assert values["ndcg@5"] == pytest.approx((1 + 0.5) / 4)  # 1/log2(2), 1/log2(4)
+    assert values["ndcg@10"] == pytest.approx((1 + 0.5 + 1 / np.log2(9)) / 4)
+    assert values["mrr"] == pytest.approx((1 + 1 / 3 + 1 / 8) / 4)
+
+
+# User 0 trained on items 0 and 1, user 1 on item 4; the highest item id scores highest.
+PLAIN = Split(
+    n_items=5,
+    offsets=np.array([0, 2, 3]),
+    train=np.array([0, 1, 4]),
+    validation=np.array([2, 3]),
+    test=np.array([3, 0]),
+)
+
+
+def by_item_id(users: torch.Tensor) -> torch.Tensor:
+    return torch.arange(5.0).repeat(len(users), 1)
+
+
+def test_history_is_masked_and_validation_only_for_the_test() -> None:
+    validation, test = LeaveOneOut(PLAIN, np.array([0, 1]), "miss", "cpu")(by_item_id)
+    # Validation: user 0 ranks item 2 below 3, 4 -> 3; user 1 ranks item 3 first, as 4 is masked.
+    assert validation["mrr"] == pytest.approx((1 / 3 + 1) / 2)
+    # Test: user 0 ranks item 3 below 4 -> 2; user 1 ranks item 0 below 1, 2 (3 and 4 masked) -> 3.
+    assert test["mrr"] == pytest.approx((1 / 2 + 1 / 3) / 2)
+
+
+# User 0 tests on a training item, user 1 on its validation item; user 2 repeats nothing.
+REPEATS = Split(
+    n_items=5,
+    offsets=np.array([0, 2, 3, 4]),
+    train=np.array([3, 0, 4, 4]),
+    validation=np.array([1, 2, 2]),
+    test=np.array([3, 2, 1]),
+)
+
+
+@pytest.mark.parametrize(
+    ("rule", "mrr"),
+    # unmask: item 3 below 4 -> 2; item 2 below 3 -> 2; item 1 below 3 -> 2 (4 and 2 masked)
+    [("miss", (0 + 0 + 1 / 2) / 3), ("drop_user", 1 / 2), ("unmask", (1 / 2 + 1 / 2 + 1 / 2) / 3)],
+)
+def test_repeated_targets(rule: str, mrr: float) -> None:
+    _, test = LeaveOneOut(REPEATS, np.array([0, 1, 2]), rule, "cpu")(by_item_id)
+    assert test["mrr"] == pytest.approx(mrr)
+
+
+def test_equals_a_slow_ranking_on_random_scores() -> None:
+    rng = np.random.default_rng(0)
+    users, items = 300, 40  # more than one block
+    orders = np.stack([rng.permutation(items) for _ in range(users)])
+    split = Split(
+        n_items=items,
+        offsets=np.arange(users + 1) * 6,
+        train=orders[:, :6].ravel(),
+        validation=orders[:, 6],
+        test=orders[:, 7],
+    )
+    scores = torch.from_numpy(rng.integers(0, 9, (users, items)).astype(np.float32))  # many ties
+    positions = []
+    for u in range(users):
+        rest = [i for i in range(items) if i not in orders[u, :7]]
+        above = sum(scores[u, i] > scores[u, split.test[u]] for i in rest)
+        level = sum(scores[u, i] == scores[u, split.test[u]] for i in rest)
+        positions.append(float(above) + (1 + float(level)) / 2)
+    _, test = LeaveOneOut(split, np.arange(users), "miss", "cpu")(lambda who: scores[who].clone())
+    assert test == pytest.approx(ranking_metrics(np.array(positions)))

@@ -1,0 +1,142 @@
+"""The closed-form gradients are what autograd makes of Eq. 1."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.testing import assert_close
+
+from fedrec.clients import FixedPairs
+from fedrec.data.split import Split
+from fedrec.models import mf
+from fedrec.models.base import Batch, Shared, dropout_masks
+from fedrec.models.mf import MF, bpr_gradients
+from fedrec.rng import Streams
+from tests.oracles.dense import dense_items
+from tests.oracles.recommender import mf_loss
+
+STREAMS = Streams(0).at(3)
+N_ITEMS = 12
+
+
+def a_batch() -> Batch:
+    """Three clients with 4, 2 and 3 pairs, out of order; client 1's positives repeat."""
+    split = Split(
+        n_items=N_ITEMS,
+        offsets=np.array([0, 4, 6, 9]),
+        train=np.array([0, 1, 2, 3, 4, 4, 5, 6, 7]),
+        validation=np.array([8, 8, 8]),
+        test=np.array([9, 9, 9]),
+    )
+    pairs = FixedPairs.draw(split, torch.arange(3), STREAMS)
+    return pairs.batch(torch.tensor([2, 0, 1]), STREAMS)
+
+
+def parameters(model: MF) -> tuple[Shared, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    items = torch.randn(N_ITEMS, model.dim, generator=generator)
+    return Shared(items, torch.zeros(0)), torch.randn(3, model.dim, generator=generator)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.2])
+@pytest.mark.parametrize("l2_half", [False, True])
+def test_gradients_equal_autograd_client_by_client(dropout: float, l2_half: bool) -> None:
+    model = MF(dim=5, dropout=dropout, l2=0.01, l2_half=l2_half)
+    batch, (shared, local) = a_batch(), parameters(model)
+    found = model.gradients(shared, local, batch, STREAMS)
+    items_found = dense_items(found.updates)
+    for i in range(3):
+        mine = batch.owner == i
+        masks = dropout_masks(STREAMS, batch, slice(i, i + 1), (3, 5), dropout)
+        items, user = shared.items.clone().requires_grad_(), local[i].clone().requires_grad_()
+        penalty = 0.005 if l2_half else 0.01
+        loss, bpr = mf_loss(
+            user, items, batch.positive[mine], batch.negative[mine], masks, dropout, penalty
+        )
+        loss.backward()
+        assert_close(items_found[i], items.grad)
+        assert_close(found.local[i], user.grad)
+        assert_close(found.loss[i], bpr.detach())
+        assert found.updates.weight[i] == mine.sum()
+
+
+def test_one_pair_by_hand() -> None:
+    """u = (1, 2), p = (3, 0), n = (0, 1) without dropout: x = 1, and σ(−1) = 0.26894."""
+    to_user, to_positive, to_negative, loss = bpr_gradients(
+        torch.tensor([[1.0, 2.0]]),
+        torch.tensor([[3.0, 0.0]]),
+        torch.tensor([[0.0, 1.0]]),
+        torch.ones(1, 3, 2),
+        scale=1.0,
+        size=torch.tensor([2]),
+    )
+    half = 0.26894142 / 2  # the client has two pairs
+    assert_close(to_user, torch.tensor([[-3 * half, half]]))
+    assert_close(to_positive, torch.tensor([[-half, -2 * half]]))
+    assert_close(to_negative, torch.tensor([[half, 2 * half]]))
+    assert_close(loss, torch.tensor([0.31326169 / 2]))
+
+
+def test_slicing_for_the_cache_changes_no_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = MF(dim=5)
+    batch, (shared, local) = a_batch(), parameters(model)
+    whole = model.gradients(shared, local, batch, STREAMS)
+    monkeypatch.setattr(mf, "CACHED_PAIRS", 1)
+    sliced = model.gradients(shared, local, batch, STREAMS)
+    assert torch.equal(whole.updates.value, sliced.updates.value)
+    assert torch.equal(whole.local, sliced.local)
+
+
+def test_a_clients_gradient_does_not_depend_on_its_cohort() -> None:
+    model = MF(dim=5)
+    shared, local = parameters(model)
+    together = model.gradients(shared, local, a_batch(), STREAMS)
+    split_batch = a_batch()
+    mine, rows = split_batch.owner == 0, split_batch.row_owner == 0
+    alone = replace(
+        split_batch,
+        clients=split_batch.clients[:1],
+        sizes=split_batch.sizes[:1],
+        owner=split_batch.owner[mine],
+        positive=split_batch.positive[mine],
+        negative=split_batch.negative[mine],
+        positive_row=split_batch.positive_row[mine],
+        negative_row=split_batch.negative_row[mine],
+        row_owner=split_batch.row_owner[rows],
+        row_item=split_batch.row_item[rows],
+    )
+    found = model.gradients(shared, local[:1], alone, STREAMS)
+    assert_close(dense_items(found.updates)[0], dense_items(together.updates)[0])
+
+
+def test_dropout_keeps_the_right_share_and_is_each_clients_own() -> None:
+    batch = a_batch()
+    masks = dropout_masks(STREAMS, batch, slice(0, 3), (100, 64), 0.2)
+    # 9 · 6,400 draws: a standard deviation of 0.0017
+    assert abs(masks.mean().item() - 0.8) < 5 * 0.0017
+    second = dropout_masks(STREAMS, batch, slice(1, 2), (100, 64), 0.2)
+    assert torch.equal(masks[batch.owner == 1], second)
+    assert masks.unique().tolist() == [0.0, 1.0]
+
+
+def test_flipping_twice_is_no_flip() -> None:
+    batch = a_batch()
+    assert torch.equal(batch.flipped().positive, batch.negative)
+    assert torch.equal(batch.flipped().flipped().negative_row, batch.negative_row)
+
+
+def test_initial_tables_are_xavier_uniform_and_seeded() -> None:
+    items = MF(dim=64).init_shared(100, Streams(1)).items
+    bound = (6 / 164) ** 0.5
+    assert items.abs().max() <= bound and items.abs().max() > 0.99 * bound
+    assert abs(items.mean().item()) < 5 * bound / (3 * 6400) ** 0.5
+    assert torch.equal(items, MF(dim=64).init_shared(100, Streams(1)).items)
+    assert not torch.equal(items, MF(dim=64).init_shared(100, Streams(2)).items)
+
+
+def test_scores_are_inner_products() -> None:
+    shared = Shared(torch.tensor([[1.0, 0.0], [2.0, 3.0]]), torch.zeros(0))
+    scores = MF(dim=2).scores(shared, torch.tensor([[10.0, 1.0]]))
+    assert scores.tolist() == [[10.0, 23.0]]

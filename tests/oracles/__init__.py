@@ -1,0 +1,1 @@
+"""Slow, obvious reference versions of what the package does fast."""
