@@ -8,16 +8,18 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from fedrec import __version__
 from fedrec.config import Block, CellConfig, Dataset, Study
 from fedrec.config_errors import ConfigError
 from fedrec.data.errors import DataError
-from fedrec.data.interactions import Counts, Interactions, check_counts
+from fedrec.data.interactions import Interactions, check_counts
 from fedrec.data.split import Split, leave_one_out
 from fedrec.files import write_text
-from fedrec.records import RecordError, pack, read_record, read_records, write_record
+from fedrec.records import Record, RecordError, cell_path, pack, read_record, read_records, write_record
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -71,8 +73,6 @@ def split(args: argparse.Namespace) -> None:
 
 def cell(args: argparse.Namespace) -> None:
     """Print the settings of one cell, every field written out: what `train` takes."""
-    from fedrec.records import cell_path
-
     study = Study.load(*args.config)
     cells = {cell_path(c): c for block in study.blocks().values() for c in study.cells(block)}
     if args.name not in cells:
@@ -93,10 +93,43 @@ def train(args: argparse.Namespace) -> None:
 
 def summary(args: argparse.Namespace) -> None:
     """Aggregate the records of one table or figure over seeds."""
-    from fedrec.analysis.summary import METRICS, summarise
+    from fedrec.analysis.summary import summarise
 
-    frame = summarise(read_records(args.records), METRICS, args.report)
+    frame = summarise(_records_of(args), args.report)
     write_text(args.output, frame.to_csv(index=False))
+
+
+def table(args: argparse.Namespace) -> None:
+    """Make a table of attacks from a summary, as CSV, Markdown and LaTeX."""
+    import pandas as pd
+
+    from fedrec.analysis.tables import attack_table, formatted, write_table
+
+    paper = pd.read_csv(args.paper)
+    paper = paper[paper.table == args.output.stem]
+    values = attack_table(pd.read_csv(args.summary), paper)
+    write_table(values, formatted(values), _block(args).title, args.output)
+
+
+def dataset_table(args: argparse.Namespace) -> None:
+    """Make the table of datasets from their counts, as CSV, Markdown and LaTeX."""
+    import pandas as pd
+
+    from fedrec.analysis import tables
+
+    block, paper = _block(args), pd.read_csv(args.paper)
+    paper = paper[paper.table == args.output.stem]
+    counts = {n: _json(p.read_text()) for n, p in zip(block.datasets, args.counts, strict=True)}
+    values = tables.dataset_table(counts, paper)
+    tables.write_table(values, tables.formatted_datasets(values), block.title, args.output)
+
+
+def figure(args: argparse.Namespace) -> None:
+    """Draw a figure from records, as PDF and PNG."""
+    from fedrec.analysis.figures import save_figure, training_curves
+
+    drawn = training_curves(_records_of(args), _block(args).title, args.report)
+    save_figure(drawn, args.output)
 
 
 def pack_(args: argparse.Namespace) -> None:
@@ -122,3 +155,133 @@ def check(args: argparse.Namespace) -> None:
     study = Study.load(*args.config)
     cells = {c for block in study.blocks().values() for c in study.cells(block)}
     print(f"{', '.join(map(str, args.config))}: {len(cells)} training jobs")
+
+
+
+def bench(args: argparse.Namespace) -> None:
+    """Time a round and its parts, on made-up data of ML-1M's size."""
+    import torch
+
+    from fedrec.bench import bench, bench_cell, bench_split
+    from fedrec.run import choose_device, peak_memory_mb
+
+    torch.set_num_threads(args.threads)
+    device = choose_device(args.device)
+    times = bench(bench_cell(args.attack), bench_split("ml-1m"), device, args.rounds)
+    print(f"MF, ml-1m, {args.attack}, FedAvg on {device}, {args.threads} threads")
+    for part, milliseconds in times.items():
+        print(f"{part:28s}{milliseconds:9.2f} ms")
+    print(f"{'peak memory':28s}{peak_memory_mb():9.0f} MiB")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    top = argparse.ArgumentParser(prog="fedrec", description=__doc__, formatter_class=_Help)
+    top.add_argument("--version", action="version", version=f"fedrec {__version__}")
+    stages = top.add_subparsers(dest="command", required=True, metavar="STAGE")
+
+    def stage(name: str, run: Callable[[argparse.Namespace], None]) -> argparse.ArgumentParser:
+        text = str(run.__doc__)
+        sub = stages.add_parser(name, help=text, description=text)
+        sub.set_defaults(run=run)
+        return sub
+
+    for name, run in (("download", download), ("interactions", interactions), ("filter", filter_)):
+        sub = stage(name, run)
+        sub.add_argument("dataset", metavar="JSON", help="the dataset's entry in the config")
+        sub.add_argument("--output", type=Path, required=True, help="file to write")
+        if name == "interactions":
+            sub.add_argument("--raw", type=Path, nargs="*", help="downloaded file")
+        if name == "filter":
+            sub.add_argument("--input", type=Path, required=True, help="interactions (.npz)")
+            sub.add_argument("--counts", type=Path, required=True, help="counts to write (.json)")
+
+    sub = stage("split", split)
+    sub.add_argument("--input", type=Path, required=True, help="filtered interactions (.npz)")
+    sub.add_argument("--output", type=Path, required=True, help="split to write (.npz)")
+
+    sub = stage("cell", cell)
+    sub.add_argument("name", help="such as ml-1m/MF/ClusterAttack/FedAvg/m0.01/seed0.json")
+    _add_config(sub)
+
+    sub = stage("train", train)
+    sub.add_argument("cell", metavar="JSON", help="settings of the cell, from `fedrec cell`")
+    sub.add_argument("--split", type=Path, required=True, help="split of the dataset (.npz)")
+    sub.add_argument("--output", type=Path, required=True, help="record to write (.json)")
+    _add_machine(sub)
+
+    sub = stage("summary", summary)
+    _add_records(sub)
+    sub.add_argument("--output", type=Path, required=True, help="summary to write (.csv)")
+
+    sub = stage("figure", figure)
+    _add_records(sub)
+    sub.add_argument("--output", type=Path, required=True, help="PDF to write; a PNG goes beside it")
+
+    for name, run, given in (("table", table, "summary"), ("dataset-table", dataset_table, "counts")):
+        sub = stage(name, run)
+        sub.add_argument("block", metavar="JSON", help="the table's entry in the config")
+        sub.add_argument(
+            f"--{given}", type=Path, required=True, nargs=None if given == "summary" else "+",
+            help="summary (.csv)" if given == "summary" else "counts of each dataset (.json)",
+        )  # fmt: skip
+        sub.add_argument("--paper", type=Path, required=True, help="the paper's values (.csv)")
+        sub.add_argument("--output", type=Path, required=True, help="CSV to write")
+
+    sub = stage("pack", pack_)
+    sub.add_argument("records", type=Path, nargs="+", help="records of single runs")
+    sub.add_argument("--output", type=Path, required=True, help="file to write (.jsonl.gz)")
+
+    for name, run in (("check", check), ("outputs", outputs)):
+        _add_config(stage(name, run))
+    stage("schema", schema)
+
+    sub = stage("bench", bench)
+    sub.add_argument("--attack", choices=["NoAttack", "ClusterAttack"], default="NoAttack")
+    sub.add_argument("--rounds", type=int, default=200, help="rounds to time (default: 200)")
+    _add_machine(sub)
+    return top
+
+
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """Keeps the paragraphs of the description."""
+
+
+def _add_config(sub: argparse.ArgumentParser) -> None:
+    text = "config files; a later one overrides keys of an earlier (default: config/paper.yaml)"
+    default = [Path("config/paper.yaml")]
+    sub.add_argument("--config", type=Path, nargs="+", default=default, help=text)
+
+
+def _add_machine(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    sub.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
+
+
+def _add_records(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("block", metavar="JSON", help="the table's or figure's entry in the config")
+    sub.add_argument("--records", type=Path, nargs="+", required=True, help=".json or .jsonl.gz")
+    sub.add_argument("--report", choices=["best_val", "last"], default="best_val")
+
+
+def _json(text: str) -> Any:
+    """JSON given on the command line, or the file that holds it."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"not JSON: {error}; quote it, as in '{{...}}'") from None
+
+
+def _dataset(text: str) -> Dataset:
+    _json(text)
+    return Dataset.model_validate_json(text)
+
+
+def _block(args: argparse.Namespace) -> Block:
+    return Block.model_validate_json(args.block)
+
+
+def _records_of(args: argparse.Namespace) -> list[Record]:
+    """The records that belong to a table or figure, out of all that the files hold."""
+    block = _block(args)
+    return [r for r in read_records(args.records) if block.shows(r.cell)]

@@ -109,6 +109,17 @@ class Block(Section):
     )
 
 
+    def shows(self, cell: Cell) -> bool:
+        """Whether a cell, of whatever seed, is among those listed."""
+        return (
+            cell.dataset in self.datasets
+            and cell.model in self.models
+            and cell.attack in self.attacks
+            and cell.defense in self.defenses
+            and cell.ratio in (0, *self.ratios)
+        )
+
+
 def _fields(method: type) -> dict[str, Any]:
     """A method's hyper-parameters, as `create_model` takes them."""
     found: Mapping[str, pydantic.fields.FieldInfo] = vars(method)["__pydantic_fields__"]
@@ -221,7 +232,7 @@ class Study(Section):
             study = Study.model_validate_json(json.dumps(values, default=str))
         except pydantic.ValidationError as error:
             raise ConfigError(explain(error, paths, _known_keys)) from None
-        problems = [*study._dangling_names(), *study._unusable_cells()]
+        problems = dict.fromkeys([*study._dangling_names(), *study._unusable_cells()])
         if problems:
             raise ConfigError(report(problems, paths))
         return study
@@ -244,11 +255,10 @@ class Study(Section):
     def cell_config(self, cell: Cell) -> CellConfig:
         """The settings of one job: presets, then the entry, then its fitting `where` cases."""
         parts = [self._resolve("defenses", part, cell) for part in self.defenses[cell.defense]]
-        protocol = {**preset_values(Protocol, self.preset), **_given(self.protocol)}
         return CellConfig.parse(
             {
                 "cell": cell.model_dump(),
-                "protocol": dataclasses.asdict(Protocol(**protocol)),
+                "protocol": dataclasses.asdict(self._protocol()),
                 "model": self._resolve("models", self.models[cell.model], cell),
                 "attack": self._resolve("attacks", self.attacks[cell.attack], cell),
                 "defense": parts,
@@ -289,22 +299,30 @@ class Study(Section):
         """Settings that are each well-formed but impossible together."""
         if any(True for _ in self._dangling_names()):
             return
+        pool = f"the pool of possibly malicious users, protocol.pool = {self._protocol().pool}"
         for section in ("tables", "figures"):
             for name, block in getattr(self, section).items():
-                if block.kind != "datasets":
-                    yield from self._unusable(block, (section, name))
+                for i, ratio in enumerate(block.ratios):
+                    if not 0 < ratio <= self._protocol().pool:
+                        place = (section, name, "ratios", i)
+                        yield place, f"{ratio} must be above 0 and within {pool}"
+        for cell in (cell for block in self.blocks().values() for cell in self.cells(block)):
+            yield from self._unusable(cell)
 
-    def _unusable(self, block: Block, place: Place) -> Iterator[Problem]:
-        protocol = Protocol(**_given(self.protocol))
-        for i, ratio in enumerate(block.ratios):
-            if not 0 < ratio <= protocol.pool:
-                pool = f"the pool of possibly malicious users, protocol.pool = {protocol.pool}"
-                yield (*place, "ratios", i), f"{ratio} must be above 0 and within {pool}"
-        for cell in self.cells(block):
+    def _unusable(self, cell: Cell) -> Iterator[Problem]:
+        for group, name in (("models", cell.model), ("attacks", cell.attack)):
             try:
-                self.cell_config(cell)
-            except ValueError as error:
-                yield place, f"cell {cell.model}, {cell.attack}, {cell.defense}: {error}"
+                self._resolve(group, getattr(self, group)[name], cell)
+            except pydantic.ValidationError as error:
+                yield (group, name), error.errors()[0]["msg"].removeprefix("Value error, ")
+        try:
+            parts = [self._resolve("defenses", p, cell) for p in self.defenses[cell.defense]]
+            Defense.compose([_build("defenses", part) for part in parts])
+        except ValueError as error:
+            yield ("defenses", cell.defense), str(error)
+
+    def _protocol(self) -> Protocol:
+        return Protocol(**{**preset_values(Protocol, self.preset), **_given(self.protocol)})
 
 
 def _build(group: str, values: Mapping[str, Any]) -> Any:

@@ -67,11 +67,13 @@ def _message(error: Any, known_keys: Callable[[Place], Iterable[str]]) -> str:
     if kind == "literal_error":
         values = re.findall(r"'([^']+)'", error["ctx"]["expected"])
         return f"{given!r} is not a valid value{nearest_name(str(given), values)}"
+    if kind == "missing":
+        return f"`{place[-1]}` is missing"
+    if kind == "value_error":
+        return str(error["msg"]).removeprefix("Value error, ")
     message = f"{error['msg']}, but found {given!r}"
     if kind == "float_type" and isinstance(given, str) and "e" in given.lower():
         message += " (YAML reads 1e-5 as text: write 1.0e-5)"
-    if kind in ("value_error", "missing"):
-        return str(error["msg"]).removeprefix("Value error, ")
     return message
 
 

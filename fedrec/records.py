@@ -1,0 +1,162 @@
+"""The record of one run: its schema, its reader and its writer."""
+
+import gzip
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import pydantic
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from fedrec.files import write_bytes, write_text
+
+Report = Literal["best_val", "last"]
+SELECTION_METRIC = "hr@5"
+
+
+class RecordError(Exception):
+    """A record cannot be used; the message names the file and the remedy."""
+
+
+class Part(BaseModel):
+    """A part of a record: frozen, no unknown key."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Cell(Part):
+    """One training job of the study."""
+
+    dataset: str
+    model: str
+    attack: str
+    defense: str
+    ratio: float  # share of malicious users
+    seed: int
+
+
+class Trajectory(Part):
+    """What was measured at each evaluation, column by column."""
+
+    round: list[int]
+    validation: dict[str, list[float]]
+    test: dict[str, list[float]]
+    loss: list[float]  # mean training loss of the cohorts since the evaluation before
+    attack: dict[str, list[float | None]]  # what the attack reported of its last round
+    defense: dict[str, list[float | None]]
+
+    @model_validator(mode="after")
+    def _rectangular(self) -> "Trajectory":
+        groups = (self.validation, self.test, self.attack, self.defense, {"loss": self.loss})
+        for name, column in ((n, c) for group in groups for n, c in group.items()):
+            if len(column) != len(self.round):
+                raise ValueError(f"{name} has {len(column)} values for {len(self.round)} rounds")
+        return self
+
+
+class Provenance(Part):
+    """What made the record."""
+
+    fedrec: str
+    git: str | None  # commit, where the code ran from a checkout
+    python: str
+    torch: str
+    numpy: str
+    device: str
+
+
+class Cost(Part):
+    """What the run took."""
+
+    seconds: float
+    seconds_per_round: float
+    peak_memory_mb: float
+
+
+class Record(Part):
+    """Everything that tables, figures and verdicts need of one run."""
+
+    schema_version: Literal[1]
+    cell: Cell
+    config: dict[str, Any]  # the resolved settings of the cell, every field written out
+    config_hash: str
+    dataset_checksum: str
+    trajectory: Trajectory
+    provenance: Provenance
+    cost: Cost
+
+    def science(self) -> dict[str, Any]:
+        """All that must be the same when the cell is run again: no versions, no times."""
+        return self.model_dump(exclude={"provenance", "cost"})
+
+    def reported_index(self, report: Report) -> int:
+        """The evaluation whose test metrics count: the first best validation HR@5, or the last."""
+        if report == "last":
+            return len(self.trajectory.round) - 1
+        validation = self.trajectory.validation[SELECTION_METRIC]
+        return validation.index(max(validation))
+
+    def reported(self, metric: str, report: Report) -> float:
+        """The test metric that counts."""
+        return self.trajectory.test[metric][self.reported_index(report)]
+
+
+def cell_path(cell: Cell) -> str:
+    """Where a cell's record lies under the folder of runs."""
+    c = cell
+    return f"{c.dataset}/{c.model}/{c.attack}/{c.defense}/m{c.ratio:g}/seed{c.seed}.json"
+
+
+def write_record(record: Record, path: Path) -> None:
+    """Write a record as JSON: whole or not at all."""
+    write_text(path, json.dumps(record.model_dump(), sort_keys=True, indent=1) + "\n")
+
+
+def read_record(path: Path) -> Record:
+    """Read what `write_record` wrote.
+
+    Raises:
+        RecordError: there is no such file, or it is no record of this version.
+    """
+    return _parse(_read(path).decode(), str(path))
+
+
+def pack(records: Sequence[Record], path: Path) -> None:
+    """Write records into one compact `.jsonl.gz`; equal records give equal bytes."""
+    lines = sorted(json.dumps(record.model_dump(), sort_keys=True) for record in records)
+    text = "".join(f"{line}\n" for line in lines)
+    write_bytes(path, gzip.compress(text.encode(), mtime=0))
+
+
+def read_records(paths: Sequence[Path]) -> list[Record]:
+    """The records in some files, each a `.json` of one or a `.jsonl.gz` of many."""
+    return [record for path in paths for record in _records_in(path)]
+
+
+def _records_in(path: Path) -> list[Record]:
+    if path.suffix != ".gz":
+        return [read_record(path)]
+    try:
+        lines = gzip.decompress(_read(path)).decode().splitlines()
+    except (OSError, EOFError) as error:
+        raise RecordError(f"{path}: is damaged ({error}); restore it or run `publish`") from None
+    return [_parse(line, f"{path}:{number}") for number, line in enumerate(lines, start=1)]
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise RecordError(f"{path}: cannot be read ({error.strerror}); run its cell first") from None
+
+
+def _parse(text: str, place: str) -> Record:
+    try:
+        return Record.model_validate_json(text)
+    except pydantic.ValidationError as error:
+        first: Mapping[str, Any] = error.errors()[0]
+        key = ".".join(map(str, first["loc"])) or "the whole"
+        raise RecordError(
+            f"{place}: {key}: {first['msg']}; delete the file and run its cell again"
+        ) from None
