@@ -19,7 +19,15 @@ from fedrec.data.errors import DataError
 from fedrec.data.interactions import Interactions, check_counts
 from fedrec.data.split import Split, leave_one_out
 from fedrec.files import write_text
-from fedrec.records import Record, RecordError, cell_path, pack, read_record, read_records, write_record
+from fedrec.records import (
+    Record,
+    RecordError,
+    cell_path,
+    pack,
+    read_record,
+    read_records,
+    write_record,
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -157,7 +165,6 @@ def check(args: argparse.Namespace) -> None:
     print(f"{', '.join(map(str, args.config))}: {len(cells)} training jobs")
 
 
-
 def bench(args: argparse.Namespace) -> None:
     """Time a round and its parts, on made-up data of ML-1M's size."""
     import torch
@@ -216,9 +223,14 @@ def parser() -> argparse.ArgumentParser:
 
     sub = stage("figure", figure)
     _add_records(sub)
-    sub.add_argument("--output", type=Path, required=True, help="PDF to write; a PNG goes beside it")
+    sub.add_argument(
+        "--output", type=Path, required=True, help="PDF to write; a PNG goes beside it"
+    )
 
-    for name, run, given in (("table", table, "summary"), ("dataset-table", dataset_table, "counts")):
+    for name, run, given in (
+        ("table", table, "summary"),
+        ("dataset-table", dataset_table, "counts"),
+    ):
         sub = stage(name, run)
         sub.add_argument("block", metavar="JSON", help="the table's entry in the config")
         sub.add_argument(

@@ -104,10 +104,7 @@ class Block(Section):
     models: tuple[str, ...] = Field(default=())
     attacks: tuple[str, ...] = Field(default=())
     defenses: tuple[str, ...] = Field(default=("FedAvg",))
-    ratios: tuple[float, ...] = Field(
-        default=(0.01,), description="Shares of malicious users, m%."
-    )
-
+    ratios: tuple[float, ...] = Field(default=(0.01,), description="Shares of malicious users, m%.")
 
     def shows(self, cell: Cell) -> bool:
         """Whether a cell, of whatever seed, is among those listed."""

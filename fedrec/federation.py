@@ -83,9 +83,9 @@ def play_round(fed: Federation, number: int) -> Round:
     """Broadcast, train locally, forge, upload, defend, step."""
     streams = fed.streams.at(number)
     shared = fed.server.shared
-    cohort = torch.from_numpy(
-        sample_clients(len(fed.position), fed.clients_per_round, streams)
-    ).to(fed.position.device)
+    cohort = torch.from_numpy(sample_clients(len(fed.position), fed.clients_per_round, streams)).to(
+        fed.position.device
+    )
     with record_function("clients: local gradients"):
         benign = fed.devices.gradients(shared, cohort, streams)
     with record_function("attack: forge"):
@@ -121,9 +121,7 @@ def _forge(
 def set_up(config: CellConfig, split: Split, device: str) -> tuple[Federation, Population]:
     """A federation before its first round."""
     streams = Streams(config.cell.seed)
-    population = Population.draw(
-        split.n_users, config.protocol.pool, config.cell.ratio, streams
-    )
+    population = Population.draw(split.n_users, config.protocol.pool, config.cell.ratio, streams)
     users = torch.arange(split.n_users, device=device)
     malicious = population.malicious.to(device)
     position = torch.full_like(users, -1)

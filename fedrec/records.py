@@ -148,7 +148,9 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise RecordError(f"{path}: cannot be read ({error.strerror}); run its cell first") from None
+        raise RecordError(
+            f"{path}: cannot be read ({error.strerror}); run its cell first"
+        ) from None
 
 
 def _parse(text: str, place: str) -> Record:

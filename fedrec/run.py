@@ -101,11 +101,20 @@ def _columns(rows: Sequence[dict[str, float]]) -> dict[str, list[float]]:
 
 
 def _git_commit() -> str | None:
-    """The commit of a checkout of the project, marked if files differ from it; else None."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
-    folder = Path(__file__).parent
+    """The commit of the project's checkout, marked if files differ from it; None elsewhere."""
+    here = Path(__file__)
+    tracked = _git(["ls-files", "--error-unmatch", here.name], here.parent)
+    return (
+        _git(["describe", "--always", "--dirty", "--abbrev=12"], here.parent) if tracked else None
+    )
+
+
+def _git(arguments: list[str], folder: Path) -> str | None:
+    """What a git command prints, or None where it fails or there is no git."""
     try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            ["git", *arguments], cwd=folder, capture_output=True, text=True, check=True
+        )
     except (OSError, subprocess.CalledProcessError):
         return None
     return done.stdout.strip() or None

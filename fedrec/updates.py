@@ -58,9 +58,7 @@ class Updates:
         stays = torch.ones(len(self), dtype=torch.bool, device=self.owner.device)
         stays[clients] = False
         rows = stays[self.owner]
-        owner, order = torch.sort(
-            torch.cat([self.owner[rows], clients[others.owner]]), stable=True
-        )
+        owner, order = torch.sort(torch.cat([self.owner[rows], clients[others.owner]]), stable=True)
         return Updates(
             table=self.table,
             owner=owner,

@@ -46,8 +46,10 @@ def test_rows_are_the_distinct_items_of_each_client() -> None:
 def test_fixed_negatives_stay_and_resampled_ones_change() -> None:
     users, everyone = torch.arange(3), torch.tensor([0, 1, 2])
     fixed, fresh = FixedPairs.draw(SPLIT, users, Streams(0)), ResampledPairs(SPLIT, users)
-    draws = [[p.batch(everyone, Streams(0).at(r)).negative.tolist() for r in range(4)]
-             for p in (fixed, fresh)]
+    draws = [
+        [p.batch(everyone, Streams(0).at(r)).negative.tolist() for r in range(4)]
+        for p in (fixed, fresh)
+    ]
     assert len({tuple(d) for d in draws[0]}) == 1
     assert len({tuple(d) for d in draws[1]}) > 1
 

@@ -99,7 +99,9 @@ def _draw_metric(axes: Axes, panel: pd.DataFrame, styles: dict) -> None:
         mean, half = rounds.mean(), rounds.agg(lambda values: half_width(values.to_numpy()))
         style = styles[arm]
         axes.plot(mean.index, mean, **style)
-        axes.fill_between(mean.index, mean - half, mean + half, color=style["color"], alpha=0.2, lw=0)
+        axes.fill_between(
+            mean.index, mean - half, mean + half, color=style["color"], alpha=0.2, lw=0
+        )
         chosen = lines[lines.reported]
         axes.plot(chosen["round"], chosen.value, ".", color=style["color"], ms=4, alpha=0.7)
     axes.set_ylim(bottom=0)
@@ -110,7 +112,9 @@ def _draw_clusters(axes: Axes, panel: pd.DataFrame, styles: dict) -> None:
     adaptive = panel.dropna(subset="clusters")
     for (*arm, _), line in adaptive.groupby([*ARM, "seed"], sort=False):
         style = styles[tuple(arm)]
-        axes.step(line["round"], line.clusters, color=style["color"], where="post", alpha=0.6, lw=0.9)
+        axes.step(
+            line["round"], line.clusters, color=style["color"], where="post", alpha=0.6, lw=0.9
+        )
     axes.set_ylabel("clusters K")
     axes.set_ylim(bottom=0)
     sns.despine(ax=axes)

@@ -118,6 +118,8 @@ def _markdown(shown: pd.DataFrame) -> str:
 
 
 def _latex(shown: pd.DataFrame, title: str) -> str:
-    style = shown.style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis=1)
+    style = (
+        shown.style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis=1)
+    )
     text = style.to_latex(hrules=True, caption=title, position="tbp", position_float="centering")
     return text.replace("±", r"$\pm$").replace("–", "--")

@@ -16,7 +16,6 @@ from fedrec.rng import Streams
 from fedrec.settings import Presets, settings
 from fedrec.updates import Updates
 
-
 NormRule = Literal["clip", "rescale"]
 
 
@@ -69,13 +68,15 @@ class ClusterAttack:
         description="Items whose normal gradients count for μ and σ (released code: all).",
     )
     norm_rule: NormRule = Field(
-        default="clip", description="Only shrink to the bound (Eq. 3), or always scale to it (code)."
+        default="clip",
+        description="Only shrink to the bound (Eq. 3), or always scale to it (code).",
     )
     loss_over_clusters: bool = Field(
         default=False, description="Divide Eq. 2 by K (released code)."
     )
     trigger: Literal["exceeded", "reached"] = Field(
-        default="exceeded", description="K changes when the counters' gap is > R (text) or >= R (code)."
+        default="exceeded",
+        description="K changes when the counters' gap is > R (text) or >= R (code).",
     )
     rounding: Literal["floor", "nearest"] = Field(
         default="floor", description="Rounding of the new K: floor (text) or nearest (code)."
@@ -84,8 +85,12 @@ class ClusterAttack:
         default=True,
         description="After a start or a reset, compare the first loss with L̂ = 0 (text), or skip (code).",
     )
-    tolerance: float = Field(default=1e-4, gt=0, description="k-means stops at this centroid shift.")
-    max_iterations: int = Field(default=100, ge=1, description="Most iterations of k-means a round.")
+    tolerance: float = Field(
+        default=1e-4, gt=0, description="k-means stops at this centroid shift."
+    )
+    max_iterations: int = Field(
+        default=100, ge=1, description="Most iterations of k-means a round."
+    )
 
     @model_validator(mode="after")
     def _range(self) -> "ClusterAttack":
@@ -97,9 +102,7 @@ class ClusterAttack:
         """Algorithm 1's initial values."""
         return self._restart(self.clusters)
 
-    def forge(
-        self, view: AttackerView, state: Clustering, streams: Streams
-    ) -> Forgery[Clustering]:
+    def forge(self, view: AttackerView, state: Clustering, streams: Streams) -> Forgery[Clustering]:
         """One round of Figure 1: cluster, differentiate, bound, upload, adapt K."""
         items = view.shared.items
         found = self._cluster(items, state.clusters, streams)
@@ -124,9 +127,13 @@ class ClusterAttack:
         rises, falls = state.rises + rose, state.falls + fell
         k, gap = state.clusters, rises - falls
         if self._fires(gap):
-            return self._restart(min(self._round(k + sqrt(self.max_clusters - k)), self.max_clusters))
+            return self._restart(
+                min(self._round(k + sqrt(self.max_clusters - k)), self.max_clusters)
+            )
         if self._fires(-gap):
-            return self._restart(max(self._round(k - sqrt(k - self.min_clusters)), self.min_clusters))
+            return self._restart(
+                max(self._round(k - sqrt(k - self.min_clusters)), self.min_clusters)
+            )
         return replace(
             state, rounds=rounds, average=average, smoothed=smoothed, rises=rises, falls=falls
         )

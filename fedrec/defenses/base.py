@@ -70,7 +70,9 @@ class Defense:
         """
         reductions = [p for p in parts if isinstance(p, Reduce)]
         if len(reductions) != 1:
-            raise ValueError(f"a defence needs exactly one reduction, this one has {len(reductions)}")
+            raise ValueError(
+                f"a defence needs exactly one reduction, this one has {len(reductions)}"
+            )
         filters = [p for p in parts if isinstance(p, Filter)]
         transforms = [p for p in parts if isinstance(p, Transform)]
         return Defense(filters, transforms, reductions[0])

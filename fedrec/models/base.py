@@ -1,6 +1,5 @@
 """What a recommender must say of itself: what is shared, what stays on the client."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
@@ -49,18 +48,6 @@ class Batch:
             negative_row=self.positive_row,
         )
 
-    def spans(self, pairs: int) -> Iterator[tuple[slice, slice]]:
-        """Cut between clients into (clients, pairs) slices of at most `pairs` pairs.
-
-        A client with more pairs than that has a slice of its own.
-        """
-        ends = np.cumsum(self.sizes.cpu().numpy())
-        first, start = 0, 0
-        while first < len(ends):
-            last = max(int(np.searchsorted(ends, start + pairs, side="right")), first + 1)
-            yield slice(first, last), slice(start, int(ends[last - 1]))
-            first, start = last, int(ends[last - 1])
-
 
 @dataclass(frozen=True)
 class LocalGradients:
@@ -106,19 +93,19 @@ def xavier_uniform(
 
 
 def dropout_masks(
-    streams: Streams, batch: Batch, clients: slice, shape: tuple[int, ...], rate: float
+    streams: Streams, batch: Batch, shape: tuple[int, ...], rate: float
 ) -> Float[Tensor, "pairs *shape"]:
     """What dropout keeps, 1 or 0: one mask of `shape` for each pair, not yet scaled.
 
     Each client draws from its own stream. A draw takes 16 random bits, so the rate is rounded
     to a multiple of 2⁻¹⁶: several times faster than a float each.
     """
-    ids, sizes = batch.clients[clients].tolist(), batch.sizes[clients].tolist()
-    kept = np.ones((sum(sizes), *shape), dtype=np.bool_)
+    kept = np.ones((len(batch.positive), *shape), dtype=np.bool_)
     start = 0
-    for client, size in zip(ids, sizes, strict=True):
-        part = kept[start : start + size]
-        lanes = streams.words("dropout", client, -(-part.size // 4)).view(np.uint16)
-        np.greater_equal(lanes[: part.size].reshape(part.shape), round(rate * 2**16), out=part)
-        start += size
+    if rate > 0:
+        for client, size in zip(batch.clients.tolist(), batch.sizes.tolist(), strict=True):
+            part = kept[start : start + size]
+            lanes = streams.words("dropout", client, -(-part.size // 4)).view(np.uint16)
+            np.greater_equal(lanes[: part.size].reshape(part.shape), round(rate * 2**16), out=part)
+            start += size
     return torch.from_numpy(kept.astype(np.float32)).to(batch.positive.device)

@@ -13,9 +13,6 @@ from fedrec.rng import Streams
 from fedrec.settings import Presets, settings
 from fedrec.updates import Updates
 
-# Pairs worked on at a time on a CPU, so that a slice's ten or so (pairs, d) arrays stay in its cache.
-CACHED_PAIRS = 1024
-
 
 @settings
 class MF:
@@ -56,27 +53,23 @@ class MF:
         self, shared: Shared, local: Float[Tensor, "clients d"], batch: Batch, streams: Streams
     ) -> LocalGradients:
         """Each client's gradient of Eq. 1 over all its pairs, in closed form."""
+        to_user, to_positive, to_negative, loss = bpr_gradients(
+            local.index_select(0, batch.owner),
+            shared.items.index_select(0, batch.positive),
+            shared.items.index_select(0, batch.negative),
+            dropout_masks(streams, batch, (3, self.dim), self.dropout),
+            # A score is a product of two embeddings, each scaled by 1 / (1 − rate).
+            scale=(1 - self.dropout) ** -2,
+            size=batch.sizes.index_select(0, batch.owner),
+        )
         rows = local.new_zeros(len(batch.row_item), self.dim)
-        users = local * self.ridge
-        losses = local.new_zeros(len(local))
-        limit = CACHED_PAIRS if local.device.type == "cpu" else len(batch.positive)
-        scale = (1 - self.dropout) ** -2  # a product of two embeddings, each scaled by 1/(1 − rate)
-        for clients, pairs in batch.spans(limit):
-            masks = dropout_masks(streams, batch, clients, (3, self.dim), self.dropout)
-            owner = batch.owner[pairs]
-            to_user, to_positive, to_negative, loss = bpr_gradients(
-                local.index_select(0, owner),
-                shared.items.index_select(0, batch.positive[pairs]),
-                shared.items.index_select(0, batch.negative[pairs]),
-                masks,
-                scale,
-                batch.sizes.index_select(0, owner),
-            )
-            users.index_add_(0, owner, to_user)
-            rows.index_add_(0, batch.positive_row[pairs], to_positive)
-            rows.index_add_(0, batch.negative_row[pairs], to_negative)
-            losses.index_add_(0, owner, loss)
-        return LocalGradients(self._upload(shared, batch, rows), users, losses)
+        rows.index_add_(0, batch.positive_row, to_positive)
+        rows.index_add_(0, batch.negative_row, to_negative)
+        return LocalGradients(
+            updates=self._upload(shared, batch, rows),
+            local=(local * self.ridge).index_add_(0, batch.owner, to_user),
+            loss=local.new_zeros(len(local)).index_add_(0, batch.owner, loss),
+        )
 
     def scores(
         self, shared: Shared, local: Float[Tensor, "clients d"]

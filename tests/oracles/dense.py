@@ -14,7 +14,9 @@ def dense_items(updates: Updates) -> Tensor:
     return stack
 
 
-def random_updates(n: int = 4, items: int = 6, d: int = 3, params: int = 2, seed: int = 0) -> Updates:
+def random_updates(
+    n: int = 4, items: int = 6, d: int = 3, params: int = 2, seed: int = 0
+) -> Updates:
     """Some clients' uploads, each touching about half of the items."""
     generator = torch.Generator().manual_seed(seed)
     touched = torch.rand(n, items, generator=generator) < 0.5
