@@ -140,9 +140,11 @@ def figure(args: argparse.Namespace) -> None:
     save_figure(drawn, args.output)
 
 
-def pack_(args: argparse.Namespace) -> None:
-    """Put many records into one compact file, to be kept."""
-    pack([read_record(path) for path in args.records], args.output)
+def publish(args: argparse.Namespace) -> None:
+    """Keep the records and dataset counts of a finished study, in few small files."""
+    pack([read_record(path) for path in args.records], args.folder / "records.jsonl.gz")
+    for path in args.counts:
+        write_text(args.folder / "data" / path.parent.name / path.name, path.read_text())
 
 
 def outputs(args: argparse.Namespace) -> None:
@@ -240,9 +242,10 @@ def parser() -> argparse.ArgumentParser:
         sub.add_argument("--paper", type=Path, required=True, help="the paper's values (.csv)")
         sub.add_argument("--output", type=Path, required=True, help="CSV to write")
 
-    sub = stage("pack", pack_)
+    sub = stage("publish", publish)
     sub.add_argument("records", type=Path, nargs="+", help="records of single runs")
-    sub.add_argument("--output", type=Path, required=True, help="file to write (.jsonl.gz)")
+    sub.add_argument("--counts", type=Path, nargs="+", help="counts.json of each dataset")
+    sub.add_argument("--folder", type=Path, required=True, help="folder to keep them in")
 
     for name, run in (("check", check), ("outputs", outputs)):
         _add_config(stage(name, run))

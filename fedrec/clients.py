@@ -209,7 +209,7 @@ def local_adam(
     rule: Literal["dense", "lazy"], local: Float[Tensor, "users k"], learning_rate: float
 ) -> LocalAdam:
     """The optimiser of the clients' own parameters, by the protocol's rule."""
-    return {"dense": DenseAdam, "lazy": LazyAdam}[rule](local, learning_rate)
+    return DenseAdam(local, learning_rate) if rule == "dense" else LazyAdam(local, learning_rate)
 
 
 def _flat(

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Union
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias, Union
 
 import pydantic
 from pydantic import BaseModel, Field, create_model, model_validator
@@ -128,34 +128,38 @@ def _entry_type(group: str) -> Any:
     entries = []
     for kind, method in KINDS[group].items():
         fields = _fields(method)
-        where = create_model(
+        selectors: dict[str, Any] = {"dataset": (str | None, None), "model": (str | None, None)}
+        where: Any = create_model(
             f"{method.__name__}Where",
             __base__=Section,
             __doc__="Other values for one dataset, one model, or both.",
-            dataset=(str | None, None),
-            model=(str | None, None),
+            **selectors,
             **fields,
         )
+        structure: dict[str, Any] = {
+            "kind": (Literal[kind], ...),
+            "preset": (Preset | None, None),
+            "where": (tuple[where, ...], Field(default=())),
+        }
+        name = f"{method.__name__}Entry"
         entries.append(
-            create_model(
-                f"{method.__name__}Entry",
-                __base__=Section,
-                __doc__=method.__doc__,
-                kind=(Literal[kind], ...),
-                preset=(Preset | None, None),
-                where=(tuple[where, ...], Field(default=())),
-                **fields,
-            )
+            create_model(name, __base__=Section, __doc__=method.__doc__, **structure, **fields)
         )
     return Annotated[Union[tuple(entries)], Field(discriminator="kind")]  # noqa: UP007
 
 
-ProtocolEntry = create_model(
-    "ProtocolEntry", __base__=Section, __doc__=Protocol.__doc__, **_fields(Protocol)
-)
-ModelEntry = _entry_type("models")
-AttackEntry = _entry_type("attacks")
-DefenseEntry = _entry_type("defenses")
+if TYPE_CHECKING:  # types that the methods found decide cannot be checked beforehand
+    ProtocolEntry: TypeAlias = Any
+    ModelEntry: TypeAlias = Any
+    AttackEntry: TypeAlias = Any
+    DefenseEntry: TypeAlias = Any
+else:
+    ProtocolEntry = create_model(
+        "ProtocolEntry", __base__=Section, __doc__=Protocol.__doc__, **_fields(Protocol)
+    )
+    ModelEntry = _entry_type("models")
+    AttackEntry = _entry_type("attacks")
+    DefenseEntry = _entry_type("defenses")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -345,7 +349,7 @@ def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 def _known_keys(place: Place) -> Iterable[str]:
     """The keys that may stand beside the last one of `place`."""
-    parents: dict[str, type[BaseModel]] = {
+    parents: dict[str, Any] = {
         "protocol": ProtocolEntry,
         "datasets": Dataset,
         "tables": Block,

@@ -16,6 +16,7 @@ from fedrec import __version__
 from fedrec.config import CellConfig
 from fedrec.data.split import Split
 from fedrec.federation import Evaluation, simulate
+from fedrec.metrics.ranking import Metrics
 from fedrec.progress import Progress
 from fedrec.records import Cost, Provenance, Record, Trajectory
 
@@ -92,7 +93,7 @@ def peak_memory_mb() -> float:
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 
-def _columns(rows: Sequence[dict[str, float]]) -> dict[str, list[float]]:
+def _columns(rows: Sequence[Metrics]) -> dict[str, list[float]]:
     columns: dict[str, list[float]] = defaultdict(list)
     for row in rows:
         for name, value in row.items():

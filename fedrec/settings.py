@@ -22,7 +22,7 @@ def settings(cls: type[T]) -> type[T]:
     also carries `PRESETS`, which says, per preset, the fields that take another value.
     """
     decorate = pydantic.dataclasses.dataclass(kw_only=True, config=STRICT)
-    return decorate(cls)
+    return decorate(cls)  # type: ignore[return-value]
 
 
 def preset_values(cls: type, preset: Preset) -> Mapping[str, Any]:

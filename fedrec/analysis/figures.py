@@ -1,9 +1,10 @@
 """Figures from records: nothing is simulated here."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from io import BytesIO
 from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import pandas as pd
@@ -20,6 +21,8 @@ mpl.use("Agg")
 UNDATED = {"pdf": {"CreationDate": None}, "png": {"Software": None}}
 DASHES = ("-", "--", "-.", ":")
 ARM = ["attack", "defense", "ratio"]
+
+Styles = Mapping[Any, Mapping[str, Any]]  # by arm
 
 
 def training_curves(
@@ -77,7 +80,7 @@ def _points(records: Sequence[Record], metric: str, report: Report) -> Iterator[
             }
 
 
-def _styles(frame: pd.DataFrame) -> dict[tuple[str, str, float], dict[str, str]]:
+def _styles(frame: pd.DataFrame) -> Styles:
     """A colour and a dash for each arm, told apart in grey too."""
     arms = list(frame[ARM].drop_duplicates().itertuples(index=False, name=None))
     colours = sns.color_palette("colorblind", len(arms)).as_hex()
@@ -93,7 +96,7 @@ def _name(attack: str, defense: str, ratio: float, *, with_defense: bool) -> str
     return f"{attack}{share}" + (f", {defense}" if with_defense else "")
 
 
-def _draw_metric(axes: Axes, panel: pd.DataFrame, styles: dict) -> None:
+def _draw_metric(axes: Axes, panel: pd.DataFrame, styles: Styles) -> None:
     for arm, lines in panel.groupby(ARM, sort=False):
         rounds = lines.groupby("round").value
         mean, half = rounds.mean(), rounds.agg(lambda values: half_width(values.to_numpy()))
@@ -108,7 +111,7 @@ def _draw_metric(axes: Axes, panel: pd.DataFrame, styles: dict) -> None:
     sns.despine(ax=axes)
 
 
-def _draw_clusters(axes: Axes, panel: pd.DataFrame, styles: dict) -> None:
+def _draw_clusters(axes: Axes, panel: pd.DataFrame, styles: Styles) -> None:
     adaptive = panel.dropna(subset="clusters")
     for (*arm, _), line in adaptive.groupby([*ARM, "seed"], sort=False):
         style = styles[tuple(arm)]

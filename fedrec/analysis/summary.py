@@ -31,10 +31,10 @@ def summarise(records: Sequence[Record], report: Report) -> pd.DataFrame:
     keys = ["dataset", "model", "defense", "seed", "metric"]
     paired = values.merge(base, on=keys, how="left", suffixes=("", "_base"))
     groups = paired.groupby([*ARM, "metric"], sort=False)
-    return pd.DataFrame([dict(zip([*ARM, "metric"], k)) | _row(g) for k, g in groups])
+    return pd.DataFrame([dict(zip([*ARM, "metric"], k, strict=True)) | _row(g) for k, g in groups])
 
 
-def _row(seeds: pd.DataFrame) -> dict[str, object]:
+def _row(seeds: pd.DataFrame) -> dict[str, float]:
     """The statistics of one arm and metric."""
     own = {
         "mean": seeds.value.mean(),

@@ -33,7 +33,7 @@ class Clustering:
 
 @settings
 class ClusterAttack:
-    """Uploads the gradient of the within-cluster variance (Eq. 2), bounded like normal ones (Eq. 3).
+    """Uploads gradients of the within-cluster variance (Eq. 2), bounded like normal ones (Eq. 3).
 
     The item table is split by k-means from random items into K clusters. Each item's gradient
     2(v − c) is held to a norm μ + λσ, where μ and σ describe the norms of normal item gradients
@@ -83,7 +83,7 @@ class ClusterAttack:
     )
     count_first: bool = Field(
         default=True,
-        description="After a start or a reset, compare the first loss with L̂ = 0 (text), or skip (code).",
+        description="After a start or a reset, compare the first loss with L̂ = 0 (text) or not.",
     )
     tolerance: float = Field(
         default=1e-4, gt=0, description="k-means stops at this centroid shift."

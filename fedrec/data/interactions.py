@@ -221,16 +221,16 @@ class Delimited:
         time = self._seconds(wanted["time"])
         malformed = wanted.isna().any(axis=1) | time.isna()
         if malformed.any():
-            line = int(malformed.idxmax()) + 1 + self.header
+            line = int(chunk.index.to_numpy()[malformed.argmax()]) + 1 + self.header
             raise DataError(
                 f"{path}: line {line}: needs a user, an item and a time ({self.time_format}) in "
                 f"columns {self.user}, {self.item}, {self.time}: {_LINE_REMEDY}"
             )
         return wanted.assign(time=time.astype(np.int64))
 
-    def _seconds(self, text: pd.Series) -> pd.Series:
+    def _seconds(self, text: "pd.Series[str]") -> "pd.Series[float]":
         if self.time_format == "unix":
             seconds = pd.to_numeric(text, errors="coerce")
             return seconds.where(seconds % 1 == 0)
         moments = pd.to_datetime(text, errors="coerce", utc=True, format="ISO8601")
-        return np.floor((moments - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1))
+        return (moments - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1) // 1

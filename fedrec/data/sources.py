@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import requests
 from tqdm import tqdm
@@ -122,11 +123,17 @@ def _append(response: requests.Response, part: Path, start: int) -> None:
             bar.update(len(chunk))
 
 
-def _progress(name: str, start: int, total: int | None) -> tqdm:
-    size = {"desc": name, "initial": start, "total": total, "unit": "B", "unit_scale": True}
-    if sys.stderr.isatty():
-        return tqdm(**size)
-    return tqdm(**size, mininterval=10, bar_format="{desc}: {n_fmt} of {total_fmt} B\n")
+def _progress(name: str, start: int, total: int | None) -> "tqdm[NoReturn]":
+    watched = sys.stderr.isatty()
+    return tqdm(
+        desc=name,
+        initial=start,
+        total=total,
+        unit="B",
+        unit_scale=True,
+        mininterval=0.1 if watched else 10,
+        bar_format=None if watched else "{desc}: {n_fmt} of {total_fmt} B\n",
+    )
 
 
 def _verify(source: Source, part: Path, place: str) -> None:

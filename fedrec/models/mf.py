@@ -37,7 +37,7 @@ class MF:
 
     @property
     def ridge(self) -> float:
-        """Factor of a parameter's own value in its gradient: 2λ, or λ where the penalty is halved."""
+        """A parameter's share in its own gradient: 2λ, or λ where the penalty is halved."""
         return self.l2 if self.l2_half else 2 * self.l2
 
     def init_shared(self, n_items: int, streams: Streams) -> Shared:

@@ -2,24 +2,27 @@
 # Out: summary/, tables/ and figures/ beside them.
 
 
+# Has no output, because a kept file must never be made again from runs that are long gone.
 rule publish:
     input:
         records=expand("{results}/runs/{cell}", results=RESULTS, cell=CELLS),
-        counts=expand("{results}/data/{dataset}/counts.json", results=RESULTS, dataset=STUDY.datasets),
-    output:
-        records=PUBLISHED + "/records.jsonl.gz",
-        counts=expand("{home}/data/{dataset}/counts.json", home=PUBLISHED, dataset=STUDY.datasets),
+        counts=expand(
+            "{results}/data/{dataset}/counts.json",
+            results=RESULTS,
+            dataset=STUDY.datasets,
+        ),
     log:
-        RESULTS + "/logs/publish.log",
+        f"{RESULTS}/logs/publish.log",
     benchmark:
-        RESULTS + "/logs/publish.tsv"
+        f"{RESULTS}/logs/publish.tsv"
+    localrule: True
     conda:
         "../../envs/fedrec.yaml"
-    localrule: True
+    params:
+        folder=PUBLISHED,
     shell:
-        "fedrec pack {input.records:q} --output {output.records:q} 2> {log:q}"
-        " && for dataset in {STUDY.datasets}; do"
-        " cp {RESULTS:q}/data/$dataset/counts.json {PUBLISHED:q}/data/$dataset/counts.json; done"
+        "fedrec publish {input.records:q} --counts {input.counts:q} --folder {params.folder:q}"
+        " 2> {log:q}"
 
 
 rule summary:
@@ -27,16 +30,16 @@ rule summary:
         records,
     output:
         "{home}/summary/{block}.csv",
-    params:
-        block=block_json,
-        report=STUDY.report,
-        version=__version__,
     log:
         "{home}/logs/summary/{block}.log",
     benchmark:
         "{home}/logs/summary/{block}.tsv"
     conda:
         "../../envs/fedrec.yaml"
+    params:
+        block=block_json,
+        report=STUDY.report,
+        version=__version__,
     shell:
         "fedrec summary {params.block:q} --records {input:q} --report {params.report}"
         " --output {output:q} 2> {log:q}"
@@ -47,62 +50,66 @@ rule attack_table:
         summary="{home}/summary/{block}.csv",
         paper="config/paper-values.csv",
     output:
-        multiext("{home}/tables/{block}", ".csv", ".md", ".tex"),
-    wildcard_constraints:
-        block=blocks("attacks"),
-    params:
-        block=block_json,
-        version=__version__,
+        csv="{home}/tables/{block}.csv",
+        shown=multiext("{home}/tables/{block}", ".md", ".tex"),
     log:
         "{home}/logs/tables/{block}.log",
     benchmark:
         "{home}/logs/tables/{block}.tsv"
+    wildcard_constraints:
+        block=blocks("attacks"),
     conda:
         "../../envs/fedrec.yaml"
+    params:
+        block=block_json,
+        version=__version__,
     shell:
         "fedrec table {params.block:q} --summary {input.summary:q} --paper {input.paper:q}"
-        " --output {output[0]:q} 2> {log:q}"
+        " --output {output.csv:q} 2> {log:q}"
 
 
 rule dataset_table:
     input:
         counts=lambda w: [
-            f"{w.home}/data/{dataset}/counts.json" for dataset in STUDY.tables[w.block].datasets
+            f"{w.home}/data/{dataset}/counts.json"
+            for dataset in STUDY.tables[w.block].datasets
         ],
         paper="config/paper-values.csv",
     output:
-        multiext("{home}/tables/{block}", ".csv", ".md", ".tex"),
-    wildcard_constraints:
-        block=blocks("datasets"),
-    params:
-        block=block_json,
-        version=__version__,
+        csv="{home}/tables/{block}.csv",
+        shown=multiext("{home}/tables/{block}", ".md", ".tex"),
     log:
         "{home}/logs/tables/{block}.log",
     benchmark:
         "{home}/logs/tables/{block}.tsv"
+    wildcard_constraints:
+        block=blocks("datasets"),
     conda:
         "../../envs/fedrec.yaml"
+    params:
+        block=block_json,
+        version=__version__,
     shell:
         "fedrec dataset-table {params.block:q} --counts {input.counts:q} --paper {input.paper:q}"
-        " --output {output[0]:q} 2> {log:q}"
+        " --output {output.csv:q} 2> {log:q}"
 
 
 rule figure:
     input:
         records,
     output:
-        multiext("{home}/figures/{block}", ".pdf", ".png"),
-    params:
-        block=block_json,
-        report=STUDY.report,
-        version=__version__,
+        pdf="{home}/figures/{block}.pdf",
+        png="{home}/figures/{block}.png",
     log:
         "{home}/logs/figures/{block}.log",
     benchmark:
         "{home}/logs/figures/{block}.tsv"
     conda:
         "../../envs/fedrec.yaml"
+    params:
+        block=block_json,
+        report=STUDY.report,
+        version=__version__,
     shell:
         "fedrec figure {params.block:q} --records {input:q} --report {params.report}"
-        " --output {output[0]:q} 2> {log:q}"
+        " --output {output.pdf:q} 2> {log:q}"

@@ -35,10 +35,16 @@ wildcard_constraints:
 def products(home):
     """Every table and figure of the study."""
     tables = expand(
-        "{home}/tables/{block}.{ext}", home=home, block=STUDY.tables, ext=["csv", "md", "tex"]
+        "{home}/tables/{block}.{ext}",
+        home=home,
+        block=STUDY.tables,
+        ext=["csv", "md", "tex"],
     )
     figures = expand(
-        "{home}/figures/{block}.{ext}", home=home, block=STUDY.figures, ext=["pdf", "png"]
+        "{home}/figures/{block}.{ext}",
+        home=home,
+        block=STUDY.figures,
+        ext=["pdf", "png"],
     )
     return tables + figures
 

@@ -4,16 +4,16 @@
 
 rule download:
     output:
-        protected(DOWNLOADS + "/{dataset}/{file}"),
-    params:
-        dataset=dataset_json,
+        protected(f"{DOWNLOADS}/{{dataset}}/{{file}}"),
     log:
         "logs/download/{dataset}/{file}.log",
     benchmark:
         "logs/download/{dataset}/{file}.tsv"
+    localrule: True
     conda:
         "../../envs/fedrec.yaml"
-    localrule: True
+    params:
+        dataset=dataset_json,
     shell:
         "fedrec download {params.dataset:q} --output {output:q} 2>&1 | tee {log:q} >&2"
 
@@ -22,35 +22,35 @@ rule interactions:
     input:
         raw_file,
     output:
-        RESULTS + "/data/{dataset}/interactions.npz",
+        f"{RESULTS}/data/{{dataset}}/interactions.npz",
+    log:
+        f"{RESULTS}/logs/data/{{dataset}}/interactions.log",
+    benchmark:
+        f"{RESULTS}/logs/data/{{dataset}}/interactions.tsv"
+    conda:
+        "../../envs/fedrec.yaml"
     params:
         dataset=dataset_json,
         version=__version__,
-    log:
-        RESULTS + "/logs/data/{dataset}/interactions.log",
-    benchmark:
-        RESULTS + "/logs/data/{dataset}/interactions.tsv"
-    conda:
-        "../../envs/fedrec.yaml"
     shell:
         "fedrec interactions {params.dataset:q} --raw {input:q} --output {output:q} 2> {log:q}"
 
 
 rule filter:
     input:
-        RESULTS + "/data/{dataset}/interactions.npz",
+        f"{RESULTS}/data/{{dataset}}/interactions.npz",
     output:
-        interactions=RESULTS + "/data/{dataset}/filtered.npz",
-        counts=RESULTS + "/data/{dataset}/counts.json",
+        interactions=f"{RESULTS}/data/{{dataset}}/filtered.npz",
+        counts=f"{RESULTS}/data/{{dataset}}/counts.json",
+    log:
+        f"{RESULTS}/logs/data/{{dataset}}/filter.log",
+    benchmark:
+        f"{RESULTS}/logs/data/{{dataset}}/filter.tsv"
+    conda:
+        "../../envs/fedrec.yaml"
     params:
         dataset=dataset_json,
         version=__version__,
-    log:
-        RESULTS + "/logs/data/{dataset}/filter.log",
-    benchmark:
-        RESULTS + "/logs/data/{dataset}/filter.tsv"
-    conda:
-        "../../envs/fedrec.yaml"
     shell:
         "fedrec filter {params.dataset:q} --input {input:q} --output {output.interactions:q}"
         " --counts {output.counts:q} 2> {log:q}"
@@ -58,16 +58,16 @@ rule filter:
 
 rule split:
     input:
-        RESULTS + "/data/{dataset}/filtered.npz",
+        f"{RESULTS}/data/{{dataset}}/filtered.npz",
     output:
-        RESULTS + "/data/{dataset}/split.npz",
-    params:
-        version=__version__,
+        f"{RESULTS}/data/{{dataset}}/split.npz",
     log:
-        RESULTS + "/logs/data/{dataset}/split.log",
+        f"{RESULTS}/logs/data/{{dataset}}/split.log",
     benchmark:
-        RESULTS + "/logs/data/{dataset}/split.tsv"
+        f"{RESULTS}/logs/data/{{dataset}}/split.tsv"
     conda:
         "../../envs/fedrec.yaml"
+    params:
+        version=__version__,
     shell:
         "fedrec split --input {input:q} --output {output:q} 2> {log:q}"

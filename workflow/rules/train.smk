@@ -6,22 +6,22 @@ rule train:
     input:
         lambda w: f"{RESULTS}/data/{CELLS[w.cell].dataset}/split.npz",
     output:
-        RESULTS + "/runs/{cell}",
-    params:
-        # The cell's own settings and no others, so that a changed constant re-runs its cells alone.
-        cell=lambda w: STUDY.cell_config(CELLS[w.cell]).to_json(),
-        version=__version__,
+        f"{RESULTS}/runs/{{cell}}",
     log:
-        RESULTS + "/logs/runs/{cell}.log",
+        f"{RESULTS}/logs/runs/{{cell}}.log",
     benchmark:
-        RESULTS + "/logs/runs/{cell}.tsv"
+        f"{RESULTS}/logs/runs/{{cell}}.tsv"
+    conda:
+        "../../envs/fedrec.yaml"
     threads: 1
     resources:
         device="auto",
         mem_mb=2000,
         runtime=60,
-    conda:
-        "../../envs/fedrec.yaml"
+    params:
+        # The cell's own settings and no others, so that a changed constant re-runs its cells alone.
+        cell=lambda w: STUDY.cell_config(CELLS[w.cell]).to_json(),
+        version=__version__,
     shell:
         "fedrec train {params.cell:q} --split {input:q} --output {output:q}"
         " --threads {threads} --device {resources.device} 2> {log:q}"

@@ -1,0 +1,73 @@
+# Every target sets up what it needs: a bare machine with Python 3.11 or newer and make will do.
+# `make help` lists them.
+
+PYTHON ?= python3
+CORES ?= all
+VENV := .venv
+INSTALLED := $(VENV)/.installed
+# The rules of the workflow call plain `fedrec`.
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+demo: $(INSTALLED) ## the whole pipeline on made-up data: two minutes, no download
+	@snakemake --cores $(CORES) --quiet rules reproduce-all --configfile config/demo.yaml
+	@echo "Tables, figures and summaries:"
+	@fedrec outputs --config config/demo.yaml
+
+reproduce: $(INSTALLED) ## the paper: every table and figure (downloads MovieLens-1M)
+	snakemake --cores $(CORES) reproduce-all
+
+published: $(INSTALLED) ## tables and figures again from the kept records, without training
+	snakemake --cores $(CORES) published-figures
+
+test: $(INSTALLED) ## all tests
+	@pytest
+
+lint: $(INSTALLED) ## formatter, linter, types, import directions, snakefmt, snakemake --lint
+	ruff format --check .
+	ruff check .
+	mypy
+	lint-imports
+	snakefmt --check Snakefile workflow
+	snakemake --lint
+
+check: lint test ## everything that must hold before a commit
+
+format: $(INSTALLED) ## format all code
+	ruff format .
+	ruff check --fix .
+	snakefmt Snakefile workflow
+
+bench: $(INSTALLED) ## milliseconds of a round and its parts
+	fedrec bench --threads $(shell nproc 2>/dev/null || echo 1)
+
+schema: $(INSTALLED) ## write config/schema.json anew
+	fedrec schema > config/schema.json
+
+# Upgrades everything that pyproject.toml allows, PyTorch excepted.
+lock: ## write envs/requirements.lock anew
+	$(PYTHON) -m venv $(VENV)-lock
+	$(VENV)-lock/bin/pip install --quiet --requirement envs/torch.txt
+	$(VENV)-lock/bin/pip install --quiet "pip>=25.1"
+	$(VENV)-lock/bin/pip install --quiet --group dev .
+	echo "# Exact versions of everything but PyTorch (torch.txt). Made by \`make lock\`." > envs/requirements.lock
+	$(VENV)-lock/bin/pip freeze | grep -Ev '^(torch|fedrec|pip)( |=)' >> envs/requirements.lock
+	rm -rf $(VENV)-lock
+
+clean: ## remove what the demo made
+	rm -rf results/demo
+
+$(INSTALLED): envs/torch.txt envs/requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| (echo "fedrec needs Python 3.11 or newer; name one: make PYTHON=python3.12 …" && exit 1)
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --requirement envs/torch.txt
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --requirement envs/requirements.lock
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+.PHONY: help demo reproduce published test lint check format bench schema lock clean

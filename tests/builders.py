@@ -1,0 +1,57 @@
+"""Made-up records and splits for tests."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from fedrec.data.split import Split, leave_one_out
+from fedrec.data.synthetic import Synthetic
+from fedrec.records import Cell, Cost, Provenance, Record, Trajectory
+
+
+def make_record(
+    attack: str = "NoAttack",
+    seed: int = 0,
+    hr: Sequence[float] = (0.1, 0.2),
+    validation: Sequence[float] | None = None,
+    clusters: Sequence[int] | None = None,
+    dataset: str = "ml-1m",
+    defense: str = "FedAvg",
+) -> Record:
+    """A record whose test metrics are all `hr`, at evaluations every 200 rounds."""
+    names = ("hr@5", "ndcg@5", "hr@10", "ndcg@10", "hr@20", "ndcg@20", "mrr")
+    ratio = 0.0 if attack == "NoAttack" else 0.01
+    chosen = list(validation or hr)
+    return Record(
+        schema_version=1,
+        cell=Cell(
+            dataset=dataset, model="MF", attack=attack, defense=defense, ratio=ratio, seed=seed
+        ),
+        config={"rounds": 400},
+        config_hash="0" * 64,
+        dataset_checksum="1" * 64,
+        trajectory=Trajectory(
+            round=[200 * (i + 1) for i in range(len(hr))],
+            validation={name: chosen for name in names},
+            test={name: list(hr) for name in names},
+            loss=[0.5] * len(hr),
+            attack={"clusters": list(clusters)} if clusters else {},
+            defense={},
+        ),
+        provenance=Provenance(
+            fedrec="0", git=None, python="3", torch="2", numpy="2", device="cpu"
+        ),
+        cost=Cost(seconds=1.0, seconds_per_round=0.1, peak_memory_mb=1.0),
+    )
+
+
+def tiny_split(users: int = 60, items: int = 50) -> Split:
+    """A split of made-up interactions."""
+    return leave_one_out(Synthetic(users=users, items=items, mean_length=10).generate())
+
+
+def mean_and_half_width(values: Sequence[float], t: float) -> tuple[float, float]:
+    """A mean and t standard errors, spelt out."""
+    n, mean = len(values), float(np.mean(values))
+    variance = sum((v - mean) ** 2 for v in values) / (n - 1)
+    return mean, t * (variance / n) ** 0.5

@@ -1,0 +1,79 @@
+"""Records: what counts, what survives a file, and what is refused."""
+
+from pathlib import Path
+
+import pytest
+
+from fedrec.records import (
+    RecordError,
+    Trajectory,
+    cell_path,
+    pack,
+    read_record,
+    read_records,
+    write_record,
+)
+from tests.builders import make_record
+
+
+def test_the_reported_round_is_the_best_by_validation() -> None:
+    record = make_record(hr=[0.3, 0.2, 0.1], validation=[0.1, 0.5, 0.5])
+    assert record.reported("hr@5", "best_val") == 0.2
+    assert record.reported("hr@5", "last") == 0.1
+
+
+def test_a_record_survives_its_file(tmp_path: Path) -> None:
+    record = make_record(clusters=[2, 8])
+    write_record(record, tmp_path / "runs" / "a.json")
+    assert read_record(tmp_path / "runs" / "a.json") == record
+
+
+def test_packed_and_single_records_read_alike(tmp_path: Path) -> None:
+    records = [make_record(seed=seed) for seed in range(3)]
+    pack(records, tmp_path / "all.jsonl.gz")
+    write_record(make_record(seed=3), tmp_path / "one.json")
+    read = read_records([tmp_path / "all.jsonl.gz", tmp_path / "one.json"])
+    assert [r.cell.seed for r in read] == [0, 1, 2, 3]
+
+
+def test_packing_is_deterministic_whatever_the_order(tmp_path: Path) -> None:
+    records = [make_record(seed=seed) for seed in range(3)]
+    pack(records, tmp_path / "a.gz")
+    pack(records[::-1], tmp_path / "b.gz")
+    assert (tmp_path / "a.gz").read_bytes() == (tmp_path / "b.gz").read_bytes()
+
+
+def test_science_leaves_out_times_and_versions() -> None:
+    record = make_record()
+    slower = record.model_copy(update={"cost": record.cost.model_copy(update={"seconds": 9.0})})
+    assert record != slower and record.science() == slower.science()
+    assert "trajectory" in record.science() and "provenance" not in record.science()
+
+
+def test_columns_must_be_as_long_as_the_rounds() -> None:
+    with pytest.raises(ValueError, match=r"hr@5 has 1 values for 2 rounds"):
+        Trajectory(
+            round=[1, 2], validation={"hr@5": [0.1]}, test={}, loss=[0, 0], attack={}, defense={}
+        )
+
+
+def test_a_cell_names_its_file() -> None:
+    assert cell_path(make_record("ClusterAttack", seed=4).cell) == (
+        "ml-1m/MF/ClusterAttack/FedAvg/m0.01/seed4.json"
+    )
+
+
+@pytest.mark.parametrize("content", [None, "{}", "not json"])
+def test_an_unusable_file_is_named_with_a_remedy(tmp_path: Path, content: str | None) -> None:
+    path = tmp_path / "seed0.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(RecordError, match=r"seed0\.json.*run its cell"):
+        read_record(path)
+
+
+def test_a_damaged_pack_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "records.jsonl.gz"
+    path.write_bytes(b"no gzip")
+    with pytest.raises(RecordError, match=r"records\.jsonl\.gz"):
+        read_records([path])
