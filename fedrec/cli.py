@@ -10,11 +10,13 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import pydantic
 
 from fedrec import __version__
-from fedrec.config import Block, CellConfig, Dataset, Study
-from fedrec.config_errors import ConfigError
+from fedrec.config import Block, CellConfig, Dataset, Section, Study, known_keys
+from fedrec.config_errors import ConfigError, explain
 from fedrec.data.errors import DataError
 from fedrec.data.interactions import Interactions, check_counts
 from fedrec.data.split import Split, leave_one_out
@@ -28,6 +30,8 @@ from fedrec.records import (
     read_records,
     write_record,
 )
+
+T = TypeVar("T", bound=Section)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -288,15 +292,26 @@ def _json(text: str) -> Any:
 
 
 def _dataset(text: str) -> Dataset:
-    _json(text)
-    return Dataset.model_validate_json(text)
+    return _valid(Dataset, text)
 
 
 def _block(args: argparse.Namespace) -> Block:
-    return Block.model_validate_json(args.block)
+    return _valid(Block, args.block)
+
+
+def _valid(section: type[T], text: str) -> T:
+    """A section of the config, given as JSON on the command line."""
+    _json(text)
+    try:
+        return section.model_validate_json(text)
+    except pydantic.ValidationError as error:
+        raise ConfigError(explain(error, [], known_keys)) from None
 
 
 def _records_of(args: argparse.Namespace) -> list[Record]:
-    """The records that belong to a table or figure, out of all that the files hold."""
+    """The records that belong to a table or figure, in the order in which it lists its cells."""
     block = _block(args)
-    return [r for r in read_records(args.records) if block.shows(r.cell)]
+    return sorted(
+        (record for record in read_records(args.records) if block.shows(record.cell)),
+        key=lambda record: block.order(record.cell),
+    )

@@ -116,6 +116,17 @@ class Block(Section):
             and cell.ratio in (0, *self.ratios)
         )
 
+    def order(self, cell: Cell) -> tuple[float, ...]:
+        """A key that sorts cells as this block lists them."""
+        return (
+            self.datasets.index(cell.dataset),
+            self.models.index(cell.model),
+            self.defenses.index(cell.defense),
+            self.attacks.index(cell.attack),
+            cell.ratio,
+            cell.seed,
+        )
+
 
 def _fields(method: type) -> dict[str, Any]:
     """A method's hyper-parameters, as `create_model` takes them."""
@@ -232,7 +243,7 @@ class Study(Section):
             # As JSON, because strictness about Python types would refuse lists for tuples.
             study = Study.model_validate_json(json.dumps(values, default=str))
         except pydantic.ValidationError as error:
-            raise ConfigError(explain(error, paths, _known_keys)) from None
+            raise ConfigError(explain(error, paths, known_keys)) from None
         problems = dict.fromkeys([*study._dangling_names(), *study._unusable_cells()])
         if problems:
             raise ConfigError(report(problems, paths))
@@ -347,7 +358,7 @@ def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _known_keys(place: Place) -> Iterable[str]:
+def known_keys(place: Place) -> Iterable[str]:
     """The keys that may stand beside the last one of `place`."""
     parents: dict[str, Any] = {
         "protocol": ProtocolEntry,

@@ -38,9 +38,7 @@ def make_record(
             attack={"clusters": list(clusters)} if clusters else {},
             defense={},
         ),
-        provenance=Provenance(
-            fedrec="0", git=None, python="3", torch="2", numpy="2", device="cpu"
-        ),
+        provenance=Provenance(fedrec="0", git=None, python="3", torch="2", numpy="2", device="cpu"),
         cost=Cost(seconds=1.0, seconds_per_round=0.1, peak_memory_mb=1.0),
     )
 

@@ -1,5 +1,6 @@
 """Tables: the paper's values beside ours, as CSV, Markdown and LaTeX."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -121,5 +122,6 @@ def _latex(shown: pd.DataFrame, title: str) -> str:
     style = (
         shown.style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis=1)
     )
-    text = style.to_latex(hrules=True, caption=title, position="tbp", position_float="centering")
+    caption = re.sub(r"([&%#_$])", r"\\\1", title)
+    text = style.to_latex(hrules=True, caption=caption, position="tbp", position_float="centering")
     return text.replace("±", r"$\pm$").replace("–", "--")

@@ -1,0 +1,83 @@
+"""Tables: the paper's values stand beside ours, in all three formats."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from fedrec.analysis.summary import summarise
+from fedrec.analysis.tables import (
+    attack_table,
+    dataset_table,
+    formatted,
+    formatted_datasets,
+    write_table,
+)
+from tests.builders import make_record
+
+PAPER = pd.read_csv(Path(__file__).parents[2] / "config" / "paper-values.csv")
+TABLE_1 = PAPER[PAPER.table == "table-1"]
+
+
+def table(dataset: str = "ml-1m") -> pd.DataFrame:
+    arms = (("NoAttack", 0.036), ("ClusterAttack", 0.027))
+    records = [
+        make_record(attack, seed, [hr], dataset=dataset) for attack, hr in arms for seed in (0, 1)
+    ]
+    return attack_table(summarise(records, "best_val"), TABLE_1)
+
+
+def test_the_papers_degradation_follows_from_its_values() -> None:
+    """Table 1 prints 30.94 % and 30.59 %."""
+    rows = table().set_index(["attack", "metric"])
+    assert rows.loc[("ClusterAttack", "hr@5")].paper == 0.02451
+    assert rows.loc[("ClusterAttack", "hr@5")].paper_degradation == pytest.approx(30.94, abs=5e-3)
+    assert rows.loc[("ClusterAttack", "ndcg@5")].paper_degradation == pytest.approx(30.59, abs=5e-3)
+
+
+def test_the_shown_table_has_a_row_an_arm() -> None:
+    shown = formatted(table()).set_index("Attack")
+    assert list(shown.index) == ["NoAttack", "ClusterAttack"]
+    row = shown.loc["ClusterAttack"]
+    assert row["Malicious"] == "1 %"
+    assert row["HR@5 paper"] == "0.02451" and row["HR@5 paper: lost"] == "30.94 %"
+    assert row["HR@5 ours"] == "0.02700 ± 0.00000" and row["HR@5 ours: lost"] == "25.00 % ± 0.00"
+    assert shown.loc["NoAttack", "HR@5 ours: lost"] == "–"
+
+
+def test_without_the_papers_values_its_columns_are_left_out() -> None:
+    assert not [name for name in formatted(table("synthetic")) if "paper" in name]
+
+
+def test_all_of_the_papers_values_are_there() -> None:
+    counts = PAPER.groupby("table").size()
+    # 14 rows × 4 columns; 2 datasets × 3 counts; 4; 2 × 5 with one baseline for both; 3 × 4
+    assert counts.to_dict() == {
+        "table-1": 56, "table-2": 6, "table-3": 4, "table-4": 9, "table-5": 12
+    }  # fmt: skip
+
+
+def test_datasets_in_the_papers_form() -> None:
+    """Table 2's own row of ML-1M."""
+    counts = {"ml-1m": {"users": 6040, "items": 3706, "interactions": 1000209}}
+    (row,) = formatted_datasets(dataset_table(counts, PAPER)).to_numpy().tolist()
+    assert row == ["ml-1m", "6,040", "3,706", "1,000,209", "165.6", "4.47 %", "yes"]
+
+
+@pytest.mark.parametrize(("name", "verdict"), [("ml-1m", "no"), ("mine", "–")])
+def test_other_counts_are_told(name: str, verdict: str) -> None:
+    counts = {name: {"users": 10, "items": 3706, "interactions": 100}}
+    assert formatted_datasets(dataset_table(counts, PAPER))["As in the paper"].tolist() == [verdict]
+
+
+def test_three_files_are_written(tmp_path: Path) -> None:
+    values = table()
+    write_table(values, formatted(values), "Attacks & defences", tmp_path / "table-1.csv")
+    again = pd.read_csv(tmp_path / "table-1.csv")
+    assert again["mean"].tolist() == values["mean"].tolist()
+    markdown = (tmp_path / "table-1.md").read_text().splitlines()
+    assert markdown[0] == "# Attacks & defences" and len(markdown) == 6
+    assert len({line.count("|") for line in markdown[2:]}) == 1
+    latex = (tmp_path / "table-1.tex").read_text()
+    assert r"30.94 \%" in latex and r"\toprule" in latex and r"Attacks \& defences" in latex
+    assert r"$\pm$" in latex

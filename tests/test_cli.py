@@ -1,0 +1,94 @@
+"""The command line: each stage on a tiny study, and mistakes that end in one clear line."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from fedrec.cli import main
+from fedrec.data.split import Split
+from fedrec.records import read_record
+from tests.builders import tiny_split
+
+ROOT = Path(__file__).parents[1]
+DEMO = str(ROOT / "config" / "demo.yaml")
+DATASET = json.dumps({"synthetic": {"users": 40, "items": 50, "mean_length": 10}})
+
+
+def test_from_data_to_split(tmp_path: Path) -> None:
+    raw, kept = str(tmp_path / "raw.npz"), str(tmp_path / "kept.npz")
+    counts, split = tmp_path / "counts.json", tmp_path / "split.npz"
+    assert main(["interactions", DATASET, "--output", raw]) == 0
+    command = ["filter", DATASET, "--input", raw, "--output", kept, "--counts", str(counts)]
+    assert main(command) == 0
+    assert main(["split", "--input", kept, "--output", str(split)]) == 0
+    found = json.loads(counts.read_text())
+    assert found["users"] == 40
+    assert len(Split.load(split).train) == found["interactions"] - 2 * 40
+
+
+def test_unexpected_counts_stop_the_study(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raw, out = str(tmp_path / "raw.npz"), str(tmp_path / "out")
+    main(["interactions", DATASET, "--output", raw])
+    expect = {"users": 41, "items": 50, "interactions": 400}
+    wrong = json.dumps(json.loads(DATASET) | {"expect": expect})
+    assert main(["filter", wrong, "--input", raw, "--output", out, "--counts", out + ".json"]) == 1
+    assert "found 40 users" in capsys.readouterr().err
+    assert not Path(out).exists()
+
+
+def a_cell(capsys: pytest.CaptureFixture[str]) -> dict:
+    name = "synthetic/MF/ClusterAttack/FedAvg/m0.02/seed0.json"
+    assert main(["cell", name, "--config", DEMO]) == 0
+    cell = json.loads(capsys.readouterr().out)
+    cell["protocol"] |= {"rounds": 5, "evaluate_every": 2, "pool": 0.2}
+    cell["cell"]["ratio"] = 0.1
+    return cell
+
+
+def test_training_writes_a_record_and_a_line_an_evaluation(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cell, split, output = a_cell(capsys), tmp_path / "split.npz", tmp_path / "record.json"
+    tiny_split().save(split)
+    command = ["train", json.dumps(cell), "--split", str(split), "--output", str(output)]
+    assert main([*command, "--device", "cpu"]) == 0
+    record = read_record(output)
+    assert record.trajectory.round == [2, 4, 5]
+    assert record.config == cell and record.dataset_checksum == tiny_split().checksum
+    assert record.provenance.device == "cpu" and record.cost.seconds > 0
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 3
+    assert lines[-1].startswith("round 5/5") and "HR@5" in lines[-1] and "  K 2" in lines[-1]
+
+
+def test_an_unknown_cell_is_met_with_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["cell", "nothing", "--config", DEMO]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("fedrec cell: no cell 'nothing'")
+    assert "synthetic/MF/NoAttack/FedAvg/m0/seed0.json" in error
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["check", "--config", "absent.yaml"], "absent.yaml: cannot be read"),
+        (["split", "--input", "absent.npz", "--output", "x.npz"], "absent.npz"),
+        (["train", "{", "--split", "x", "--output", "y"], "not JSON"),
+        (["interactions", "{}", "--output", "x"], "synthetic"),
+    ],
+)
+def test_a_mistake_ends_in_one_clear_message(
+    command: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(command) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"fedrec {command[0]}: ") and message in error
+    assert "Traceback" not in error
+
+
+def test_check_counts_the_jobs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "--config", DEMO]) == 0
+    assert capsys.readouterr().out == f"{DEMO}: 6 training jobs\n"

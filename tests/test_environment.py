@@ -1,0 +1,47 @@
+"""The lock, the conda environment and the project's own bounds agree."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+ROOT = Path(__file__).parents[1]
+
+
+def pins(*files: str) -> dict[str, Version]:
+    lines = "\n".join((ROOT / "envs" / name).read_text() for name in files)
+    found = re.findall(r"^([A-Za-z0-9._-]+)==(\S+)$", lines, flags=re.MULTILINE)
+    return {canonicalize_name(name): Version(version) for name, version in found}
+
+
+LOCK = pins("requirements.lock", "torch.txt")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+WANTED = [*PROJECT["project"]["dependencies"], *PROJECT["dependency-groups"]["dev"]]
+
+
+@pytest.mark.parametrize("text", WANTED)
+def test_each_dependency_is_locked_within_its_bounds(text: str) -> None:
+    wanted = Requirement(text)
+    assert LOCK[canonicalize_name(wanted.name)] in wanted.specifier
+
+
+def test_the_conda_environment_agrees_with_the_lock() -> None:
+    listed = yaml.safe_load((ROOT / "envs" / "fedrec.yaml").read_text())["dependencies"]
+    versions = dict(entry.split("=") for entry in listed if "=" in entry)
+    versions["torch"] = versions.pop("pytorch-cpu")
+    assert versions.pop("python") == "3.11"
+    runtime = {Requirement(text).name for text in PROJECT["project"]["dependencies"]}
+    assert set(versions) == runtime
+    for name, version in versions.items():
+        assert Version(version) == LOCK[canonicalize_name(name)]
+
+
+def test_torch_is_pinned_in_one_place_and_cuda_nowhere() -> None:
+    lock = pins("requirements.lock")
+    assert "torch" not in lock
+    assert not [name for name in lock if name.startswith("nvidia") or name == "triton"]

@@ -1,0 +1,193 @@
+"""The simulation: who takes part, what an attacker can reach, and that a cell can be repeated."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.testing import assert_close
+
+from fedrec.attacks.base import AttackerView
+from fedrec.attacks.cluster_attack import ClusterAttack
+from fedrec.attacks.no_attack import NoAttack
+from fedrec.config import CellConfig, Protocol
+from fedrec.defenses.base import Defense
+from fedrec.defenses.mean import Mean
+from fedrec.federation import Population, play_round, sample_clients, set_up, simulate
+from fedrec.models.mf import MF
+from fedrec.records import Cell
+from fedrec.rng import Streams
+from tests.builders import tiny_split
+from tests.oracles.recommender import mf_loss
+
+SPLIT = tiny_split()
+RATIO = 0.1
+
+
+def a_cell(
+    attack: Any = None, seed: int = 0, model: MF | None = None, **protocol: Any
+) -> CellConfig:
+    """A cell on the tiny split: 60 clients, of whom 12 can be malicious."""
+    attack = attack or NoAttack()
+    return CellConfig(
+        cell=Cell(
+            dataset="synthetic",
+            model="MF",
+            attack=type(attack).__name__,
+            defense="FedAvg",
+            ratio=0.0 if isinstance(attack, NoAttack) else RATIO,
+            seed=seed,
+        ),
+        protocol=Protocol(
+            **{"rounds": 6, "clients_per_round": 20, "evaluate_every": 4, "pool": 0.2} | protocol
+        ),
+        model=model or MF(dim=8),
+        attack=attack,
+        defense=Defense.compose([Mean()]),
+        values={},
+    )
+
+
+def test_a_cohort_depends_on_seed_and_round_alone() -> None:
+    first = sample_clients(100, 50, Streams(0).at(3))
+    assert len(set(first.tolist())) == 50
+    assert np.array_equal(first, sample_clients(100, 50, Streams(0).at(3)))
+    assert not np.array_equal(first, sample_clients(100, 50, Streams(0).at(4)))
+    assert not np.array_equal(first, sample_clients(100, 50, Streams(1).at(3)))
+
+
+def test_attacks_of_every_ratio_share_one_pool_and_one_evaluation() -> None:
+    none, one, five = (Population.draw(1000, 0.05, r, Streams(0)) for r in (0.0, 0.01, 0.05))
+    assert [len(p.malicious) for p in (none, one, five)] == [0, 10, 50]
+    assert set(one.malicious.tolist()) <= set(five.malicious.tolist())
+    assert np.array_equal(none.evaluated, one.evaluated)
+    assert len(five.evaluated) == 950
+    assert not set(five.malicious.tolist()) & set(five.evaluated.tolist())
+
+
+def test_one_round_equals_the_textbook() -> None:
+    """Every client alone under autograd, FedAvg by sample count, one Adam step: no dropout."""
+    fed, _ = set_up(a_cell(model=MF(dim=8, dropout=0.0, l2=0.01)), SPLIT, "cpu")
+    items = fed.server.shared.items.clone().requires_grad_()
+    users = fed.devices.local.clone().requires_grad_()
+    cohort = torch.from_numpy(sample_clients(60, 20, Streams(0).at(1)))
+    batch = fed.devices.pairs.batch(cohort, Streams(0).at(1))
+    total = torch.zeros(())
+    for i, client in enumerate(cohort.tolist()):
+        mine = batch.owner == i
+        ones = torch.ones(int(mine.sum()), 3, 8)
+        loss, _ = mf_loss(
+            users[client], items, batch.positive[mine], batch.negative[mine], ones, 0.0, 0.01
+        )
+        weight = batch.sizes[i] / batch.sizes.sum()
+        (item_gradient, user_gradient) = torch.autograd.grad(loss, [items, users])
+        items.grad = weight * item_gradient + (0 if items.grad is None else items.grad)
+        users.grad = user_gradient + (0 if users.grad is None else users.grad)
+        total = total + loss.detach()
+    torch.optim.Adam([items, users], lr=2e-3).step()
+    play_round(fed, 1)
+    assert_close(fed.server.shared.items, items.detach(), atol=1e-5, rtol=1e-4)
+    assert_close(fed.devices.local.detach(), users.detach(), atol=1e-5, rtol=1e-4)
+
+
+def trajectory(config: CellConfig) -> list[dict[str, Any]]:
+    return [dataclasses.asdict(e) for e in simulate(config, SPLIT, "cpu")]
+
+
+@pytest.mark.parametrize("attack", [NoAttack(), ClusterAttack()], ids=["none", "cluster"])
+def test_a_cell_can_be_repeated_to_the_bit(attack: Any) -> None:
+    assert trajectory(a_cell(attack)) == trajectory(a_cell(attack))
+    assert trajectory(a_cell(attack)) != trajectory(a_cell(attack, seed=1))
+
+
+def test_evaluations_come_every_so_often_and_at_the_end() -> None:
+    assert [e["round"] for e in trajectory(a_cell())] == [4, 6]
+
+
+def test_without_malicious_clients_an_attack_is_no_attack() -> None:
+    """Arms are comparable: they share cohorts, initial values, negatives and dropout."""
+    attacked = a_cell(ClusterAttack())
+    disarmed = dataclasses.replace(attacked, cell=attacked.cell.model_copy(update={"ratio": 0.0}))
+    assert trajectory(disarmed) == trajectory(a_cell())
+    assert trajectory(attacked) != trajectory(a_cell())
+
+
+class Spy:
+    """An attack that keeps the views it is given."""
+
+    def __init__(self) -> None:
+        self.views: list[AttackerView] = []
+
+    def initial_state(self) -> None:
+        return None
+
+    def forge(self, view: AttackerView, state: None, streams: Streams) -> Any:
+        self.views.append(view)
+        return NoAttack().forge(view, state, streams)
+
+
+def test_an_attacker_reaches_its_own_clients_data_alone() -> None:
+    spy = Spy()
+    fed, population = set_up(a_cell(spy), SPLIT, "cpu")
+    for number in range(1, 6):
+        play_round(fed, number)
+    malicious = population.malicious.tolist()
+    assert spy.views and len(malicious) == 6
+    for view in spy.views:
+        assert view.devices.users.tolist() == malicious
+        assert len(view.devices.local) == len(malicious)
+        sizes = np.diff(SPLIT.offsets)[malicious]
+        assert len(view.devices.pairs.positive) == sizes.sum()
+        assert len(view.benign) == len(view.selected)
+
+
+def test_a_behaving_attacker_changes_nothing() -> None:
+    honest, _ = set_up(a_cell(), SPLIT, "cpu")
+    spied, _ = set_up(a_cell(Spy()), SPLIT, "cpu")
+    for number in range(1, 4):
+        play_round(honest, number)
+        play_round(spied, number)
+    assert_close(spied.server.shared.items, honest.server.shared.items)
+
+
+def test_malicious_uploads_stand_in_their_clients_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The order of uploads does not give malicious clients away."""
+    fed, population = set_up(a_cell(ClusterAttack()), SPLIT, "cpu")
+    seen = []
+    real = Defense.__call__
+    monkeypatch.setattr(
+        Defense, "__call__", lambda self, got, view: seen.append(got) or real(self, got, view)
+    )
+    for number in range(1, 6):
+        play_round(fed, number)
+        cohort = sample_clients(60, 20, Streams(0).at(number))
+        forged = np.isin(cohort, population.malicious.numpy())
+        rows = torch.bincount(seen[-1].owner, minlength=20).numpy()
+        assert np.array_equal(rows == SPLIT.n_items, forged)
+    assert forged.any()
+
+
+def test_resampled_negatives_and_lazy_users_run() -> None:
+    plain = trajectory(a_cell())
+    for change in ({"negatives": "resampled"}, {"user_optimizer": "lazy"}):
+        assert trajectory(a_cell(**change)) != plain
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_the_gpu_agrees_with_the_cpu() -> None:
+    config = a_cell(ClusterAttack())
+    (here, *_), (there, *_) = (list(simulate(config, SPLIT, d)) for d in ("cpu", "cuda"))
+    assert here.loss == pytest.approx(there.loss, rel=1e-4)
+    assert here.test["mrr"] == pytest.approx(there.test["mrr"], rel=0.05)
+
+
+def test_the_clusters_are_recorded() -> None:
+    last = trajectory(a_cell(ClusterAttack()))[-1]
+    assert last["attack"]["clusters"] == 2 and last["attack"]["attack_loss"] > 0
+
+
+def test_training_learns() -> None:
+    """On drifting tastes, HR@10 climbs well above the 10 / 50 of a random ranking."""
+    *_, last = simulate(a_cell(rounds=150, clients_per_round=60), SPLIT, "cpu")
+    assert last.test["hr@10"] > 0.3

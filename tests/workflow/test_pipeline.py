@@ -1,0 +1,187 @@
+"""The whole pipeline on a tiny study, run as a user runs it."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fedrec.records import read_record, read_records
+
+ROOT = Path(__file__).parents[2]
+CELL = "synthetic/MF/ClusterAttack/FedAvg/m0.1/seed0.json"
+
+STUDY = """
+results: results/tiny
+seeds: [0, 1]
+protocol: { rounds: 6, clients_per_round: 20, evaluate_every: 3, pool: 0.2 }
+datasets:
+  synthetic: { synthetic: { users: 60, items: 50, mean_length: 10 } }
+models:
+  MF: { kind: mf, dim: 8 }
+attacks:
+  NoAttack: { kind: no_attack }
+  ClusterAttack: { kind: cluster_attack, clusters: 2 }
+defenses:
+  FedAvg: [{ kind: mean }]
+tables:
+  table-1: &cells
+    title: Attacks
+    kind: attacks
+    datasets: [synthetic]
+    models: [MF]
+    attacks: [NoAttack, ClusterAttack]
+    ratios: [0.1]
+  table-2: { title: Datasets, kind: datasets, datasets: [synthetic] }
+figures:
+  training-curves: { <<: *cells, kind: training_curves }
+"""
+
+DUMMY = '''"""Uploads nothing but zeros."""
+
+import torch
+from pydantic import Field
+
+from fedrec.attacks.base import AttackerView, Forgery
+from fedrec.rng import Streams
+from fedrec.settings import settings
+from fedrec.updates import Updates
+
+
+@settings
+class Silence:
+    """A dummy attack."""
+
+    volume: float = Field(default=0.0, description="What to upload.")
+
+    def initial_state(self) -> None:
+        """Nothing is carried between rounds."""
+
+    def forge(self, view: AttackerView, state: None, streams: Streams) -> Forgery[None]:
+        """The same number everywhere."""
+        value = torch.full((len(view), *view.shared.items.shape), self.volume)
+        return Forgery(Updates.over_all_items(view.benign, value, view.benign.dense), None)
+'''
+
+
+class Project:
+    """A copy of the project with a tiny study, apart from this one."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.study = folder, folder / "config" / "tiny.yaml"
+        for part in ("fedrec", "workflow", "config", "envs", "profiles", "tests"):
+            shutil.copytree(
+                ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__")
+            )
+        for part in ("Snakefile", "pyproject.toml"):
+            shutil.copy(ROOT / part, folder)
+        self.study.write_text(STUDY)
+
+    def run(self, *command: str, check: bool = True) -> str:
+        """Run a command in the copy, which its Python finds before the installed package."""
+        paths = {
+            "PYTHONPATH": str(self.folder),
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        }
+        done = subprocess.run(
+            command, cwd=self.folder, env=os.environ | paths, capture_output=True, text=True
+        )
+        if check and done.returncode:
+            raise AssertionError(done.stdout + done.stderr)
+        return done.stdout + done.stderr
+
+    def snakemake(self, *arguments: str, check: bool = True) -> str:
+        tail = ["--configfile", str(self.study)]
+        cores = [] if "--cores" in arguments else ["--cores", "2"]
+        return self.run("snakemake", *cores, *arguments, *tail, check=check)
+
+    def planned(self) -> set[str]:
+        """The training jobs that a run would do now."""
+        text = self.snakemake("--dry-run", "--quiet", "rules", "--summary")
+        rows = [line.split("\t") for line in text.splitlines() if "/runs/" in line]
+        return {row[0].partition("/runs/")[2] for row in rows if "no update" not in row[-1]}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The copy, after one run of everything by the target's name."""
+    project = Project(tmp_path_factory.mktemp("project") / "fedrec")
+    project.snakemake("reproduce-all")
+    return project
+
+
+def test_everything_is_made(project: Project) -> None:
+    results = project.folder / "results" / "tiny"
+    made = {str(path.relative_to(results)) for path in results.glob("*/*.*")}
+    tables = {f"tables/table-{n}.{ext}" for n in (1, 2) for ext in ("csv", "md", "tex")}
+    figures = {f"figures/training-curves.{ext}" for ext in ("pdf", "png")}
+    assert made == {"summary/table-1.csv"} | tables | figures
+    assert len(list((results / "runs").rglob("*.json"))) == 4
+    for log in (results / "logs").rglob("*.log"):
+        assert log.with_suffix(".tsv").exists()
+
+
+def test_a_second_run_has_nothing_to_do(project: Project) -> None:
+    assert "Nothing to be done" in project.snakemake()
+
+
+def test_a_cell_is_the_same_again_on_one_core_or_two(project: Project) -> None:
+    record = project.folder / "results" / "tiny" / "runs" / CELL
+    before = read_record(record)
+    target = str(record.relative_to(project.folder))
+    project.snakemake("--cores", "1", "--force", target)
+    after = read_record(record)
+    assert after.science() == before.science()
+    assert after.cost != before.cost  # it did run
+
+
+def test_one_constant_concerns_its_own_cells_alone(project: Project) -> None:
+    project.study.write_text(STUDY.replace("clusters: 2", "clusters: 3"))
+    planned = project.planned()
+    project.study.write_text(STUDY)
+    assert planned == {CELL, CELL.replace("seed0", "seed1")}
+
+
+def test_published_records_give_the_same_tables_without_training(project: Project) -> None:
+    project.snakemake("publish")
+    results = project.folder / "results" / "tiny"
+    shutil.move(results / "runs", results / "runs-gone")
+    shutil.move(results / "data", results / "data-gone")
+    log = project.snakemake("published-figures")
+    assert "rule train" not in log
+    for name in ("tables/table-1.md", "tables/table-2.csv", "figures/training-curves.png"):
+        assert (results / "published" / name).read_bytes() == (results / name).read_bytes()
+    assert len(read_records([results / "published" / "records.jsonl.gz"])) == 4
+    shutil.move(results / "runs-gone", results / "runs")
+    shutil.move(results / "data-gone", results / "data")
+
+
+def test_a_wrong_config_stops_before_any_job(project: Project) -> None:
+    project.study.write_text(STUDY.replace("clusters: 2", "clustres: 2"))
+    log = project.snakemake(check=False)
+    project.study.write_text(STUDY)
+    assert (
+        "tiny.yaml:11: attacks.ClusterAttack.clustres: unknown key; did you mean `clusters`?" in log
+    )
+    assert "jobid" not in log
+
+
+def test_an_attack_is_one_file_one_config_line_one_test(project: Project) -> None:
+    """And its contract tests find it by themselves."""
+    (project.folder / "fedrec" / "attacks" / "silence.py").write_text(DUMMY)
+    study = STUDY.replace("defenses:", "  Silence: { kind: silence }\ndefenses:", 1)
+    project.study.write_text(study.replace("ClusterAttack]", "ClusterAttack, Silence]"))
+    planned = project.planned()
+    assert {name.split("/")[2] for name in planned} == {"Silence"}
+    project.snakemake()
+    table = (project.folder / "results" / "tiny" / "tables" / "table-1.md").read_text()
+    assert "| Silence | 10 % |" in table
+    contract = project.run(sys.executable, "-m", "pytest", "tests/attacks/test_contract.py", "-vv")
+    assert "[silence-mf] PASSED" in contract and "failed" not in contract
+    cell = read_record(
+        next((project.folder / "results" / "tiny" / "runs").rglob("Silence/**/*.json"))
+    )
+    assert json.loads(json.dumps(cell.config))["attack"] == {"kind": "silence", "volume": 0.0}
