@@ -11,6 +11,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from fedrec.analysis.summary import half_width
 from fedrec.files import write_bytes
@@ -37,7 +38,7 @@ def training_curves(
     panels = list(frame.groupby(["dataset", "model"], sort=False))
     rows = 2 if frame.clusters.notna().any() else 1
     with sns.axes_style("ticks"), sns.plotting_context("paper"):
-        figure = Figure(figsize=(4.6 * len(panels), 1.2 + 2.1 * rows), layout="constrained")
+        figure = Figure(figsize=(5.6 * len(panels), 1.2 + 1.6 * rows), layout="constrained")
         axes = figure.subplots(
             rows, len(panels), squeeze=False, sharex="col",
             gridspec_kw={"height_ratios": (2, 1)[:rows]},
@@ -119,5 +120,6 @@ def _draw_clusters(axes: Axes, panel: pd.DataFrame, styles: Styles) -> None:
             line["round"], line.clusters, color=style["color"], where="post", alpha=0.6, lw=0.9
         )
     axes.set_ylabel("clusters K")
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylim(bottom=0)
     sns.despine(ax=axes)
