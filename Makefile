@@ -14,7 +14,7 @@ help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 demo: $(INSTALLED) ## the whole pipeline on made-up data: two minutes, no download
-	@snakemake --cores $(CORES) --quiet rules reproduce-all --configfile config/demo.yaml
+	@snakemake reproduce-all --cores $(CORES) --quiet rules --configfile config/demo.yaml
 	@echo "Tables, figures and summaries:"
 	@fedrec outputs --config config/demo.yaml
 
