@@ -175,12 +175,12 @@ def bench(args: argparse.Namespace) -> None:
     """Time a round and its parts, on made-up data of ML-1M's size."""
     import torch
 
-    from fedrec.bench import bench, bench_cell, bench_split
+    from fedrec.bench import SIZES, bench, bench_cell, bench_split
     from fedrec.run import choose_device, peak_memory_mb
 
     torch.set_num_threads(args.threads)
     device = choose_device(args.device)
-    times = bench(bench_cell(args.attack), bench_split("ml-1m"), device, args.rounds)
+    times = bench(bench_cell(args.attack), bench_split(SIZES["ml-1m"]), device, args.rounds)
     print(f"MF, ml-1m, {args.attack}, FedAvg on {device}, {args.threads} threads")
     for part, milliseconds in times.items():
         print(f"{part:28s}{milliseconds:9.2f} ms")

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -98,7 +99,16 @@ class Record(Part):
         return validation.index(max(validation))
 
     def reported(self, metric: str, report: Report) -> float:
-        """The test metric that counts."""
+        """The test metric that counts.
+
+        Raises:
+            RecordError: the run did not measure it.
+        """
+        if metric not in self.trajectory.test:
+            raise RecordError(
+                f"{cell_path(self.cell)}: has no {metric}, only "
+                f"{', '.join(self.trajectory.test)}; run its cell again"
+            )
         return self.trajectory.test[metric][self.reported_index(report)]
 
 
@@ -119,7 +129,7 @@ def read_record(path: Path) -> Record:
     Raises:
         RecordError: there is no such file, or it is no record of this version.
     """
-    return _parse(_read(path).decode(), str(path))
+    return _parse(_read(path), str(path))
 
 
 def pack(records: Sequence[Record], path: Path) -> None:
@@ -130,16 +140,29 @@ def pack(records: Sequence[Record], path: Path) -> None:
 
 
 def read_records(paths: Sequence[Path]) -> list[Record]:
-    """The records in some files, each a `.json` of one or a `.jsonl.gz` of many."""
-    return [record for path in paths for record in _records_in(path)]
+    """The records in some files, each a `.json` of one or a `.jsonl.gz` of many.
+
+    Raises:
+        RecordError: a file cannot be used, or a cell comes twice, which would count its seed twice.
+    """
+    found: dict[Cell, tuple[Path, Record]] = {}
+    for path in paths:
+        for record in _records_in(path):
+            if record.cell in found:
+                raise RecordError(
+                    f"{path}: {cell_path(record.cell)} is in {found[record.cell][0]} already; "
+                    "give only one of the two"
+                )
+            found[record.cell] = (path, record)
+    return [record for _, record in found.values()]
 
 
 def _records_in(path: Path) -> list[Record]:
     if path.suffix != ".gz":
         return [read_record(path)]
     try:
-        lines = gzip.decompress(_read(path)).decode().splitlines()
-    except (OSError, EOFError) as error:
+        lines = gzip.decompress(_read(path)).splitlines()
+    except (OSError, EOFError, zlib.error) as error:
         raise RecordError(f"{path}: is damaged ({error}); restore it or run `publish`") from None
     return [_parse(line, f"{path}:{number}") for number, line in enumerate(lines, start=1)]
 
@@ -153,7 +176,7 @@ def _read(path: Path) -> bytes:
         ) from None
 
 
-def _parse(text: str, place: str) -> Record:
+def _parse(text: bytes, place: str) -> Record:
     try:
         return Record.model_validate_json(text)
     except pydantic.ValidationError as error:

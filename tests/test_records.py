@@ -1,5 +1,6 @@
 """Records: what counts, what survives a file, and what is refused."""
 
+import gzip
 from pathlib import Path
 
 import pytest
@@ -63,17 +64,41 @@ def test_a_cell_names_its_file() -> None:
     )
 
 
-@pytest.mark.parametrize("content", [None, "{}", "not json"])
-def test_an_unusable_file_is_named_with_a_remedy(tmp_path: Path, content: str | None) -> None:
+@pytest.mark.parametrize("content", [None, b"{}", b"not json", b"\xff\xfe"])
+def test_an_unusable_file_is_named_with_a_remedy(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "seed0.json"
     if content is not None:
-        path.write_text(content)
+        path.write_bytes(content)
     with pytest.raises(RecordError, match=r"seed0\.json.*run its cell"):
         read_record(path)
 
 
-def test_a_damaged_pack_is_named(tmp_path: Path) -> None:
+WHOLE = gzip.compress(bytes(range(256)), mtime=0)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"no gzip", WHOLE[:40], WHOLE[:10] + b"\xff" * 30, gzip.compress(b"\xff\n")],
+    ids=["other", "cut", "corrupt", "no-text"],
+)
+def test_a_damaged_pack_is_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "records.jsonl.gz"
-    path.write_bytes(b"no gzip")
+    path.write_bytes(content)
     with pytest.raises(RecordError, match=r"records\.jsonl\.gz"):
         read_records([path])
+
+
+def test_a_cell_given_twice_is_refused(tmp_path: Path) -> None:
+    """Its seed would count twice, and intervals would shrink."""
+    pack([make_record(seed=4)], tmp_path / "all.jsonl.gz")
+    write_record(make_record(seed=4), tmp_path / "one.json")
+    with pytest.raises(RecordError, match=r"one\.json: .*seed4\.json is in .*all\.jsonl\.gz"):
+        read_records([tmp_path / "all.jsonl.gz", tmp_path / "one.json"])
+
+
+def test_a_metric_that_was_not_measured_is_named() -> None:
+    record = make_record(seed=4)
+    measured = record.trajectory.model_copy(update={"test": {"mrr": [0.1, 0.2]}})
+    bare = record.model_copy(update={"trajectory": measured})
+    with pytest.raises(RecordError, match=r"seed4\.json: has no hr@5, only mrr"):
+        bare.reported("hr@5", "last")

@@ -34,6 +34,20 @@ def test_each_dataset_has_a_panel() -> None:
     assert titles == ["MF, ml-1m", "MF, gowalla"]
 
 
+def test_the_legend_names_arms_of_every_panel() -> None:
+    records = [make_record("NoAttack"), make_record("ClusterAttack", dataset="gowalla")]
+    (legend,) = training_curves(records, "T", "last").legends
+    names = [text.get_text() for text in legend.get_texts()]
+    assert names == ["NoAttack", "ClusterAttack (1 % malicious)"]
+
+
+def test_no_two_arms_look_the_same() -> None:
+    records = [make_record(f"Attack{i}") for i in range(12)]
+    (legend,) = training_curves(records, "T", "last").legends
+    looks = {(line.get_color(), line.get_linestyle()) for line in legend.get_lines()}
+    assert len(looks) == 12
+
+
 def test_equal_records_give_equal_files(tmp_path: Path) -> None:
     for name in ("a", "b"):
         save_figure(training_curves(RECORDS, "T", "best_val"), tmp_path / f"{name}.pdf")
