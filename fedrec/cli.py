@@ -52,7 +52,7 @@ def download(args: argparse.Namespace) -> None:
     source = _dataset(args.dataset).source
     if source is None:
         raise ConfigError("this dataset has no `source`: there is nothing to download")
-    fetch(source, args.output, os.environ.get("FEDREC_MIRROR"))
+    fetch(source, args.output, os.environ.get("FEDREC_MIRROR") or None)
 
 
 def interactions(args: argparse.Namespace) -> None:
