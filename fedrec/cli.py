@@ -311,7 +311,7 @@ def _valid(section: type[T], text: str) -> T:
 def _records_of(args: argparse.Namespace) -> list[Record]:
     """The records that belong to a table or figure, in the order in which it lists its cells."""
     block = _block(args)
-    return sorted(
-        (record for record in read_records(args.records) if block.shows(record.cell)),
-        key=lambda record: block.order(record.cell),
-    )
+    shown = [record for record in read_records(args.records) if block.shows(record.cell)]
+    if not shown:
+        raise RecordError(f"none of the records given belongs to {block.title!r}: run its cells")
+    return sorted(shown, key=lambda record: block.order(record.cell))

@@ -45,10 +45,12 @@ def _row(seeds: pd.DataFrame) -> dict[str, float]:
     if both.empty or both.attack.iloc[0] == BASELINE:
         return own | {"degradation": np.nan, "degradation_ci95": np.nan, "p_value": np.nan}
     base = both.value_base.mean()
-    lost = 100 * (both.value_base - both.value) / base
+    lost = both.value_base - both.value
+    ratio = lost.mean() / base
     return own | {
-        "degradation": lost.mean(),
-        "degradation_ci95": half_width(lost.to_numpy()),
+        "degradation": 100 * ratio,
+        # Of a ratio of means (delta method): a seed's loss beyond the ratio's share of its base.
+        "degradation_ci95": half_width((100 * (lost - ratio * both.value_base) / base).to_numpy()),
         "p_value": _paired_p(both),
     }
 
