@@ -1,10 +1,16 @@
-"""How long a round takes, and its parts."""
+"""How long a round takes, its parts, and its memory: one cell, or a grid of them."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int
 from torch.profiler import ProfilerActivity, profile
 
 from fedrec.config import CellConfig, Study
@@ -12,9 +18,15 @@ from fedrec.data.interactions import Counts, from_columns
 from fedrec.data.split import Split, leave_one_out
 from fedrec.federation import Federation, evaluate, play_round, set_up
 from fedrec.metrics.ranking import LeaveOneOut
+from fedrec.records import Cell
+from fedrec.run import peak_memory_mb
 
-# The paper's sizes (Table 2).
-SIZES = {"ml-1m": Counts(users=6040, items=3706, interactions=1_000_209)}
+# The paper's sizes (Table 2); Gowalla without its repeated visits.
+SIZES = {
+    "ml-1m": Counts(users=6040, items=3706, interactions=1_000_209),
+    "gowalla": Counts(users=29_858, items=40_981, interactions=1_027_370),
+}
+ATTACKS = ("NoAttack", "ClusterAttack")
 WARM_UP = 10
 
 
@@ -26,21 +38,33 @@ def bench_split(size: Counts, seed: int = 0) -> Split:
     rng = np.random.default_rng(seed)
     lengths = rng.lognormal(sigma=1.0, size=size.users)
     lengths = (lengths * size.interactions / lengths.sum()).astype(int).clip(3, size.items // 2)
-    log_popularity = -np.log(np.arange(1, size.items + 1))
-    # The first of randomly delayed arrivals are a draw without replacement by popularity.
-    items = [
-        np.argsort(rng.gumbel(size=size.items) + log_popularity)[-length:] for length in lengths
-    ]
+    popularity = 1 / np.arange(1, size.items + 1)
+    items = [_without_replacement(rng, popularity, length) for length in lengths]
     user, item = np.repeat(np.arange(size.users), lengths), np.concatenate(items)
     return leave_one_out(from_columns(user, item, np.arange(len(user))))
 
 
-def bench_cell(attack: str) -> CellConfig:
-    """The paper's MF on ML-1M, with one attack and no defence."""
+def _without_replacement(
+    rng: np.random.Generator, popularity: Float[np.ndarray, " items"], count: int
+) -> Int[np.ndarray, " count"]:
+    """Distinct items by popularity, one after another."""
+    share = popularity.cumsum() / popularity.sum()
+    drawn = share.searchsorted(rng.random(4 * count))
+    first = np.unique(drawn, return_index=True)[1]
+    if len(first) >= count:
+        return drawn[np.sort(first)[:count]]
+    # A user who wants most items meets too few by chance. The first of randomly delayed arrivals
+    # are the same kind of draw.
+    return np.argsort(rng.gumbel(size=len(popularity)) + np.log(popularity))[-count:]
+
+
+def bench_cell(attack: str, defense: str = "FedAvg") -> CellConfig:
+    """The paper's MF on ML-1M under one attack by 1 % of users and one defence."""
     study = Study.load("config/paper.yaml")
-    block = study.tables["table-1"]
-    name = next(c for c in study.cells(block) if (c.model, c.attack) == ("MF", attack))
-    return study.cell_config(name)
+    ratio = 0.0 if attack == "NoAttack" else 0.01
+    return study.cell_config(
+        Cell(dataset="ml-1m", model="MF", attack=attack, defense=defense, ratio=ratio, seed=0)
+    )
 
 
 def bench(config: CellConfig, split: Split, device: str, rounds: int) -> dict[str, float]:
@@ -60,6 +84,41 @@ def bench(config: CellConfig, split: Split, device: str, rounds: int) -> dict[st
     evaluate(fed, rank)
     times["evaluation"] = _milliseconds(lambda: evaluate(fed, rank), device)
     return times
+
+
+@dataclass(frozen=True)
+class GridCell:
+    """What a round of one cell costs."""
+
+    defense: str
+    attack: str
+    milliseconds: float
+    peak_memory_mb: float
+
+
+def bench_grid(
+    defenses: list[str], size: Counts, device: str, threads: int, rounds: int
+) -> Iterator[GridCell]:
+    """Rounds of every defence with and without ClusterAttack, each in a process of its own."""
+    with TemporaryDirectory() as folder:
+        split = Path(folder) / "split.npz"
+        bench_split(size).save(split)
+        for defense in defenses:
+            for attack in ATTACKS:
+                # A fresh process: its peak memory is this cell's alone.
+                with ProcessPoolExecutor(1, get_context("spawn")) as process:
+                    arguments = (defense, attack, split, device, threads, rounds)
+                    yield process.submit(_grid_cell, *arguments).result()
+
+
+def _grid_cell(
+    defense: str, attack: str, split: Path, device: str, threads: int, rounds: int
+) -> GridCell:
+    torch.set_num_threads(threads)
+    fed, _ = set_up(bench_cell(attack, defense), Split.load(split), device)
+    _play(fed, 0, WARM_UP)
+    milliseconds = _milliseconds(lambda: _play(fed, WARM_UP, rounds), device) / rounds
+    return GridCell(defense, attack, milliseconds, peak_memory_mb())
 
 
 def _play(fed: Federation, first: int, rounds: int) -> None:

@@ -172,19 +172,39 @@ def check(args: argparse.Namespace) -> None:
 
 
 def bench(args: argparse.Namespace) -> None:
-    """Time a round and its parts, on made-up data of ML-1M's size."""
+    """Time a round and its parts, on made-up data of a dataset's size."""
     import torch
 
     from fedrec.bench import SIZES, bench, bench_cell, bench_split
     from fedrec.run import choose_device, peak_memory_mb
 
+    device, size = choose_device(args.device), SIZES[args.size]
+    if args.grid:
+        return _bench_grid(args, device)
     torch.set_num_threads(args.threads)
-    device = choose_device(args.device)
-    times = bench(bench_cell(args.attack), bench_split(SIZES["ml-1m"]), device, args.rounds)
-    print(f"MF, ml-1m, {args.attack}, FedAvg on {device}, {args.threads} threads")
+    config = bench_cell(args.attack, args.defense)
+    times = bench(config, bench_split(size), device, args.rounds)
+    print(f"MF, {args.size}, {args.attack}, {args.defense} on {device}, {args.threads} threads")
     for part, milliseconds in times.items():
-        print(f"{part:28s}{milliseconds:9.2f} ms")
-    print(f"{'peak memory':28s}{peak_memory_mb():9.0f} MiB")
+        print(f"{part:30s}{milliseconds:9.2f} ms")
+    print(f"{'peak memory':30s}{peak_memory_mb():9.0f} MiB")
+
+
+def _bench_grid(args: argparse.Namespace, device: str) -> None:
+    from fedrec.bench import SIZES, bench_grid
+
+    defenses = list(Study.load("config/paper.yaml").defenses)
+    print(f"MF, {args.size} on {device}, {args.threads} threads; x: times FedAvg without attack")
+    print(f"{'defense':18s}{'attack':16s}{'ms a round':>12s}{'x':>8s}{'peak MiB':>10s}")
+    plain = None
+    for cell in bench_grid(defenses, SIZES[args.size], device, args.threads, args.rounds):
+        plain = plain or cell.milliseconds
+        ratio = cell.milliseconds / plain
+        print(
+            f"{cell.defense:18s}{cell.attack:16s}{cell.milliseconds:12.2f}{ratio:8.2f}"
+            f"{cell.peak_memory_mb:10.0f}",
+            flush=True,
+        )
 
 
 def parser() -> argparse.ArgumentParser:
@@ -256,7 +276,10 @@ def parser() -> argparse.ArgumentParser:
     stage("schema", schema)
 
     sub = stage("bench", bench)
-    sub.add_argument("--attack", choices=["NoAttack", "ClusterAttack"], default="NoAttack")
+    sub.add_argument("--grid", action="store_true", help="every defence with and without attack")
+    sub.add_argument("--attack", default="NoAttack", help="name in config/paper.yaml")
+    sub.add_argument("--defense", default="FedAvg", help="name in config/paper.yaml")
+    sub.add_argument("--size", choices=["ml-1m", "gowalla"], default="ml-1m")
     sub.add_argument("--rounds", type=int, default=200, help="rounds to time (default: 200)")
     _add_machine(sub)
     return top

@@ -153,7 +153,12 @@ class Devices:
         self, shared: Shared, positions: Int[Tensor, " n"], streams: Streams
     ) -> LocalGradients:
         """The benign computation of the clients at `positions`."""
-        batch = self.pairs.batch(positions, streams)
+        return self.train(shared, positions, self.pairs.batch(positions, streams), streams)
+
+    def train(
+        self, shared: Shared, positions: Int[Tensor, " n"], batch: Batch, streams: Streams
+    ) -> LocalGradients:
+        """The same computation on a batch that may not be the clients' own."""
         return self.model.gradients(shared, self.local[positions], batch, streams)
 
 

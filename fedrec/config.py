@@ -44,7 +44,7 @@ KINDS: Mapping[str, Mapping[str, type]] = {
 class Protocol:
     """How clients are sampled, trained and evaluated."""
 
-    PRESETS: ClassVar[Presets] = {}
+    PRESETS: ClassVar[Presets] = {"released": {"filters": "all"}}
 
     rounds: int = Field(default=6000, ge=1, description="Training rounds (Appendix A).")
     clients_per_round: int = Field(default=50, ge=1, description="Sampled clients n (Appendix A).")
@@ -65,6 +65,20 @@ class Protocol:
     )
     repeat_targets: RepeatRule = Field(
         default="miss", description="A target that its user visited before (released code: miss)."
+    )
+    filters: Literal["in_turn", "all"] = Field(
+        default="in_turn",
+        description="A defence's filter judges what those before it kept (section 4.2), or all "
+        "uploads (released code).",
+    )
+    observe: int = Field(
+        default=0,
+        ge=0,
+        description="Rounds, from the first, whose uploads are recorded one by one: uniformity and "
+        "two principal components (section 5.7). Takes seconds and memory.",
+    )
+    window: int = Field(
+        default=10, ge=1, description="Rounds whose uploads share principal components."
     )
 
 
@@ -188,12 +202,13 @@ class CellConfig:
     def parse(values: Mapping[str, Any]) -> "CellConfig":
         """Build the methods that written-out values describe."""
         parts = [_build("defenses", part) for part in values["defense"]]
+        protocol = Protocol(**values["protocol"])
         return CellConfig(
             cell=Cell.model_validate(values["cell"]),
-            protocol=Protocol(**values["protocol"]),
+            protocol=protocol,
             model=_build("models", values["model"]),
             attack=_build("attacks", values["attack"]),
-            defense=Defense.compose(parts),
+            defense=Defense.compose(parts, in_turn=protocol.filters == "in_turn"),
             values=values,
         )
 
@@ -295,12 +310,20 @@ class Study(Section):
                 for group in ("datasets", "models", "attacks", "defenses"):
                     for i, wanted in enumerate(getattr(block, group)):
                         yield from self._dangling((section, name, group, i), group, wanted)
+        for head, entry in self._entries():
+            for i, case in enumerate(entry.where):
+                place = (*head, "where", i)
+                yield from self._dangling((*place, "dataset"), "datasets", case.dataset)
+                yield from self._dangling((*place, "model"), "models", case.model)
+
+    def _entries(self) -> Iterator[tuple[Place, Any]]:
+        """Every method's entry, and where it stands."""
         for section in ("models", "attacks"):
             for name, entry in getattr(self, section).items():
-                for i, case in enumerate(entry.where):
-                    place = (section, name, "where", i)
-                    yield from self._dangling((*place, "dataset"), "datasets", case.dataset)
-                    yield from self._dangling((*place, "model"), "models", case.model)
+                yield (section, name), entry
+        for name, parts in self.defenses.items():
+            for i, part in enumerate(parts):
+                yield ("defenses", name, i), part
 
     def _dangling(self, place: Place, group: str, wanted: str | None) -> Iterator[Problem]:
         known = getattr(self, group)

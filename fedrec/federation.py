@@ -1,12 +1,13 @@
 """The federated simulation: one round, and a whole run (paper, section 3.1)."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 from torch.profiler import record_function
 
@@ -14,8 +15,10 @@ from fedrec.attacks.base import Attack, AttackerView, Trace
 from fedrec.clients import Devices, LocalAdam, PairSource, local_adam, training_pairs
 from fedrec.config import CellConfig
 from fedrec.data.split import Split
-from fedrec.defenses.base import Defense, ServerView
+from fedrec.defenses.base import ClientView, Defense, ServerView, Verdict
+from fedrec.metrics.detection import Detection
 from fedrec.metrics.ranking import LeaveOneOut, Metrics
+from fedrec.metrics.uploads import Observer
 from fedrec.models.base import Shared
 from fedrec.rng import Streams
 from fedrec.server import Server
@@ -52,6 +55,7 @@ class Federation:
     local_adam: LocalAdam
     position: Int[Tensor, " users"]  # of each user among the malicious, or -1
     clients_per_round: int
+    expected_malicious: int  # in a round, by the defender's reckoning
     streams: Streams
 
 
@@ -61,6 +65,9 @@ class Round:
 
     loss: float  # mean training loss of the cohort
     attack: Trace  # what the attack says of itself; empty if no malicious client took part
+    malicious: Bool[Tensor, " n"]  # the truth about the uploads, which no defence sees
+    received: Updates
+    verdict: Verdict
 
 
 @dataclass(frozen=True)
@@ -72,6 +79,7 @@ class Evaluation:
     test: Metrics
     loss: float  # mean over the rounds since the last evaluation
     attack: Trace  # of the last attacked round
+    defense: Mapping[str, float | None]  # of the rounds since the last evaluation
 
 
 def sample_clients(n_users: int, count: int, streams: Streams) -> Int[np.ndarray, " n"]:
@@ -86,36 +94,49 @@ def play_round(fed: Federation, number: int) -> Round:
     cohort = torch.from_numpy(sample_clients(len(fed.position), fed.clients_per_round, streams)).to(
         fed.position.device
     )
+    malicious = fed.position[cohort] >= 0
     with record_function("clients: local gradients"):
-        benign = fed.devices.gradients(shared, cohort, streams)
-    with record_function("attack: forge"):
-        received, trace = _forge(fed, shared, cohort, benign.updates, streams)
+        batch = fed.devices.pairs.batch(cohort, streams)
+        plain = fed.devices.train(shared, cohort, batch, streams)
+    with record_function("clients: the defence's task"):
+        view = ClientView(shared, fed.devices, cohort, batch, plain, streams)
+        received = fed.defense.on_clients(plain, view).updates
+    trace: Trace = {}
+    if malicious.any():
+        with record_function("attack: forge"):
+            forged, trace = _forge(fed, cohort[malicious], plain.updates.select(malicious), streams)
+            # Malicious uploads stand in their clients' places, unmarked.
+            received = received.replaced(malicious.nonzero()[:, 0], forged)
     with record_function("defense: aggregate"):
-        verdict = fed.defense(received, ServerView(shared, streams))
+        verdict = fed.defense(
+            received, ServerView(shared, fed.server.preview, fed.expected_malicious, streams)
+        )
     with record_function("server: step"):
         fed.server.apply(verdict.gradient)
     with record_function("clients: own step"):
-        fed.local_adam.step(cohort, benign.local)
-    return Round(float(benign.loss.mean()), trace)
+        fed.local_adam.step(cohort, plain.local)
+    return Round(float(plain.loss.mean()), trace, malicious, received, verdict)
 
 
 def _forge(
-    fed: Federation, shared: Shared, cohort: Int[Tensor, " n"], benign: Updates, streams: Streams
+    fed: Federation, selected: Int[Tensor, " m"], benign: Updates, streams: Streams
 ) -> tuple[Updates, Trace]:
-    """What the server receives: malicious uploads stand in their clients' places, unmarked."""
-    is_malicious = fed.position[cohort] >= 0
-    if not is_malicious.any():
-        return benign, {}
+    """What the malicious clients of a cohort upload; `benign` is what they trained honestly."""
     own = fed.devices.local[fed.malicious_pairs.users]
     view = AttackerView(
-        shared=shared,
+        shared=fed.server.shared,
         devices=Devices(fed.devices.model, fed.malicious_pairs, own),
-        selected=fed.position[cohort[is_malicious]],
-        benign=benign.select(is_malicious),
+        selected=fed.position[selected],
+        benign=benign,
     )
     forgery = fed.attack.forge(view, fed.attack_state, streams)
     fed.attack_state = forgery.state
-    return benign.replaced(is_malicious.nonzero()[:, 0], forgery.updates), forgery.trace
+    return forgery.updates, forgery.trace
+
+
+def expected_malicious(clients: int, ratio: float) -> int:
+    """How many of a round's uploads a server prepares for: ⌈n·m%⌉, and at least 1."""
+    return max(ceil(round(clients * ratio, 9)), 1)
 
 
 def set_up(config: CellConfig, split: Split, device: str) -> tuple[Federation, Population]:
@@ -140,6 +161,7 @@ def set_up(config: CellConfig, split: Split, device: str) -> tuple[Federation, P
         local_adam=local_adam(protocol.user_optimizer, local, model.learning_rate),
         position=position,
         clients_per_round=protocol.clients_per_round,
+        expected_malicious=expected_malicious(protocol.clients_per_round, config.cell.ratio),
         streams=streams,
     )
     return fed, population
@@ -150,20 +172,27 @@ def simulate(
     split: Split,
     device: str,
     on_round: Callable[[int, Round], None] = lambda number, played: None,
+    observer: Observer | None = None,
 ) -> Iterator[Evaluation]:
     """Play all rounds of a cell; yields an evaluation every so many rounds and at the end."""
     fed, population = set_up(config, split, device)
     rank = LeaveOneOut(split, population.evaluated, config.protocol.repeat_targets, device)
     losses: list[float] = []
     trace: Trace = {}
+    detection = Detection()
     for number in range(1, config.protocol.rounds + 1):
         played = play_round(fed, number)
         on_round(number, played)
         losses.append(played.loss)
         trace = played.attack or trace
+        if fed.defense.filters:
+            detection.add(played.verdict.kept, played.malicious, played.verdict.scores)
+        if observer:
+            observer.see(number, played.received, played.malicious, played.verdict.scores)
         if number % config.protocol.evaluate_every == 0 or number == config.protocol.rounds:
             validation, test = evaluate(fed, rank)
-            yield Evaluation(number, validation, test, float(np.mean(losses)), trace)
+            found = detection.summary() if fed.defense.filters else {}
+            yield Evaluation(number, validation, test, float(np.mean(losses)), trace, found)
             losses = []
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pydantic
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from fedrec.files import write_bytes, write_text
 
@@ -56,6 +56,16 @@ class Trajectory(Part):
         return self
 
 
+class Uploads(Part):
+    """Uploads of the first rounds, one entry each, column by column (paper, Figure 4)."""
+
+    round: list[int]
+    malicious: list[bool]
+    component_1: list[float]  # coordinates along the principal components of a window of rounds
+    component_2: list[float]
+    uniformity: list[float] = Field(default_factory=list)  # where UNION measured it
+
+
 class Provenance(Part):
     """What made the record."""
 
@@ -84,6 +94,7 @@ class Record(Part):
     config_hash: str
     dataset_checksum: str
     trajectory: Trajectory
+    uploads: Uploads | None = None
     provenance: Provenance
     cost: Cost
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from fedrec.config import CellConfig
 from fedrec.data.split import Split
 from fedrec.federation import Evaluation, simulate
 from fedrec.metrics.ranking import Metrics
+from fedrec.metrics.uploads import Observer
 from fedrec.progress import Progress
 from fedrec.records import Cost, Provenance, Record, Trajectory
 
@@ -39,9 +40,10 @@ def run_cell(config: CellConfig, split: Split, device: str) -> Record:
     """Simulate a cell and record everything that its tables and figures may need."""
     torch.use_deterministic_algorithms(True)
     start = time.perf_counter()
+    observer = Observer(config.protocol.observe, config.protocol.window)
     with Progress(config.protocol.rounds) as progress:
         evaluations = []
-        for evaluation in simulate(config, split, device, lambda *_: progress.played()):
+        for evaluation in simulate(config, split, device, lambda *_: progress.played(), observer):
             progress.evaluated(evaluation)
             evaluations.append(evaluation)
     seconds = time.perf_counter() - start
@@ -52,6 +54,7 @@ def run_cell(config: CellConfig, split: Split, device: str) -> Record:
         config_hash=config.digest,
         dataset_checksum=split.checksum,
         trajectory=trajectory(evaluations),
+        uploads=observer.uploads,
         provenance=provenance(device),
         cost=Cost(
             seconds=seconds,
@@ -63,14 +66,13 @@ def run_cell(config: CellConfig, split: Split, device: str) -> Record:
 
 def trajectory(evaluations: Sequence[Evaluation]) -> Trajectory:
     """Evaluations, column by column; an attack's columns hold None before its first round."""
-    names = {name for e in evaluations for name in e.attack}
     return Trajectory(
         round=[e.round for e in evaluations],
         validation=_columns([e.validation for e in evaluations]),
         test=_columns([e.test for e in evaluations]),
         loss=[e.loss for e in evaluations],
-        attack={name: [e.attack.get(name) for e in evaluations] for name in sorted(names)},
-        defense={},
+        attack=_sparse_columns([e.attack for e in evaluations]),
+        defense=_sparse_columns([e.defense for e in evaluations]),
     )
 
 
@@ -99,6 +101,14 @@ def _columns(rows: Sequence[Metrics]) -> dict[str, list[float]]:
         for name, value in row.items():
             columns[name].append(value)
     return dict(columns)
+
+
+def _sparse_columns(
+    rows: Sequence[Mapping[str, float | None]],
+) -> dict[str, list[float | None]]:
+    """Columns of rows that may lack some of the names."""
+    names = {name for row in rows for name in row}
+    return {name: [row.get(name) for row in rows] for name in sorted(names)}
 
 
 def _git_commit() -> str | None:

@@ -1,10 +1,21 @@
 """Updates: what the clients of one round upload, the one type that crosses the network."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import TypeVar
 
+import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
+
+from fedrec.noise import Noises, add_noises
+
+T = TypeVar("T")
+BLOCK = 256  # items whose gradients are written out at a time, where that is no loss
+PARTS = 8  # pieces of work to share out among threads
 
 
 @dataclass(frozen=True)
@@ -21,7 +32,8 @@ class Updates:
 
     Client c's item gradient is scatter(its rows) + ridge[c] · table: a benign gradient touches
     few items, and L2 adds the same multiple of the whole broadcast table. (owner, item) pairs
-    are unique, and the rows of a client lie together. The dense (n, items, d) stack is never built.
+    are unique, and the rows of a client lie together. The dense (n, items, d) stack is never built,
+    but for noisy uploads (FL-WBC) that something other than a weighted sum is asked of.
     """
 
     table: Float[Tensor, "items d"]  # the broadcast item embeddings; known to the server, not sent
@@ -31,6 +43,7 @@ class Updates:
     ridge: Float[Tensor, " n"]
     dense: Float[Tensor, "n params"]  # gradients of the other shared parameters
     weight: Float[Tensor, " n"]  # sample counts
+    noise: Noises = ()  # in whole uploads, by client; empty: in none
 
     def __len__(self) -> int:
         """The number of clients n."""
@@ -67,6 +80,10 @@ class Updates:
             ridge=self.ridge.index_copy(0, clients, others.ridge),
             dense=self.dense.index_copy(0, clients, others.dense),
             weight=self.weight.index_copy(0, clients, others.weight),
+            noise=tuple(
+                noise if stay else None
+                for noise, stay in zip(self.noise, stays.tolist(), strict=False)
+            ),
         )
 
     def select(self, keep: Bool[Tensor, " n"]) -> "Updates":
@@ -81,15 +98,167 @@ class Updates:
             ridge=self.ridge[keep],
             dense=self.dense[keep],
             weight=self.weight[keep],
+            noise=tuple(n for n, kept in zip(self.noise, keep.tolist(), strict=False) if kept),
         )
 
     def weighted_sum(self, coefficients: Float[Tensor, " n"]) -> Gradient:
         """Σ_c coefficients[c] · g_c over the whole uploads."""
         scaled = self.value * coefficients[self.owner][:, None]
         items = self.table * (coefficients @ self.ridge)
-        return Gradient(items.index_add_(0, self.item, scaled), coefficients @ self.dense)
+        total = Gradient(items.index_add_(0, self.item, scaled), coefficients @ self.dense)
+        if self.noise:
+            add_noises(self.noise, coefficients, total.items, total.dense)
+        return total
+
+    def scaled(self, factors: Float[Tensor, " n"]) -> "Updates":
+        """factors[c] · g_c for every client; sample counts stay."""
+        return replace(
+            self,
+            value=self.value * factors[self.owner][:, None],
+            ridge=self.ridge * factors,
+            dense=self.dense * factors[:, None],
+            noise=tuple(
+                noise and noise.scaled(factor)
+                for noise, factor in zip(self.noise, factors.tolist(), strict=False)
+            ),
+        )
+
+    def written_out(self) -> "Updates":
+        """The same uploads with their noise drawn, as rows over all items."""
+        if not self.noise:
+            return self
+        one_by_one = [self.weighted_sum(row) for row in torch.eye(len(self)).to(self.ridge.device)]
+        return Updates.over_all_items(
+            self,
+            torch.stack([gradient.items for gradient in one_by_one]),
+            torch.stack([gradient.dense for gradient in one_by_one]),
+        )
+
+    def gather(self, items: Int[Tensor, " t"]) -> Float[Tensor, "n t d"]:
+        """Every client's gradient of a few items, which must be distinct."""
+        gathered = self.ridge[:, None, None] * self.table[items]
+        owner, place, gradient = self.rows_on(items)
+        gathered[owner, place] = gradient
+        return gathered
+
+    def rows_on(
+        self, items: Int[Tensor, " t"]
+    ) -> tuple[Int[Tensor, " some"], Int[Tensor, " some"], Float[Tensor, "some d"]]:
+        """The rows that touch a few distinct items: owner, position in `items`, whole gradient.
+
+        Owners ascend. A client's gradient of an item that it does not touch is ridge · v.
+        """
+        if self.noise:
+            return self.written_out().rows_on(items)
+        place = torch.full((len(self.table),), -1, device=items.device)
+        place[items] = torch.arange(len(items), device=items.device)
+        place = place[self.item]
+        rows = (place >= 0).nonzero()[:, 0]
+        owner = self.owner[rows]
+        gradient = self.value[rows] + self.ridge[owner][:, None] * self.table[self.item[rows]]
+        return owner, place[rows], gradient
 
     def row_norms(self) -> Float[Tensor, " rows"]:
         """L2 norms of the item gradients on the touched rows, ridge included."""
-        ridge = self.ridge[self.owner][:, None]
-        return (self.value + ridge * self.table[self.item]).norm(dim=1)
+        return self._row_squares().sqrt()
+
+    def norms(self) -> Float[Tensor, " n"]:
+        """L2 norms of the whole uploads."""
+        if self.noise:
+            return self.written_out().norms()
+        table, ridge = self.table.square().sum(1), self.ridge.square()
+        squares = ridge * table.sum() + self.dense.square().sum(1)
+        untouched = ridge[self.owner] * table[self.item]
+        squares.index_add_(0, self.owner, self._row_squares() - untouched)
+        return squares.clamp_(min=0).sqrt_()
+
+    def gram(self) -> Float64[Tensor, "n n"]:
+        """Inner products of all pairs of whole uploads."""
+        if self.noise:
+            return self.written_out().gram()
+        dense = self.dense.double()
+        gram = dense @ dense.mT
+        if not on_cpu(self.value):
+            for items in _blocks(len(self.table)):
+                part = self.gather(items.to(self.item.device)).flatten(1).double()
+                gram += part @ part.mT
+            return gram
+        cross = self._table_products()[:, None] * self.ridge
+        ridges = self.ridge[:, None] * self.ridge.double() * self.table.square().sum()
+        return gram + self._row_gram() + cross + cross.mT + ridges
+
+    def trimmed_mean(self, trim: int) -> Gradient:
+        """Coordinate-wise mean without the `trim` smallest and the `trim` largest of n values."""
+        if self.noise:
+            return self.written_out().trimmed_mean(trim)
+        dense = self.dense.sort(dim=0).values[trim : len(self) - trim].mean(0)
+        items = torch.empty_like(self.table)
+        if on_cpu(self.value):
+            self._trim_rows(trim, items)
+            return Gradient(items, dense)
+        for block in _blocks(len(self.table)):
+            ordered = self.gather(block.to(self.item.device)).sort(dim=0).values
+            items[block] = ordered[trim : len(self) - trim].mean(0)
+        return Gradient(items, dense)
+
+    def _row_squares(self) -> Float[Tensor, " rows"]:
+        if on_cpu(self.value):
+            from fedrec.kernels import row_squares
+
+            columns = (self.owner, self.item, self.value, self.ridge, self.table)
+            return torch.from_numpy(row_squares(*(column.numpy() for column in columns)))
+        whole = self.value + self.ridge[self.owner][:, None] * self.table[self.item]
+        return whole.square().sum(1)
+
+    def _table_products(self) -> Float64[Tensor, " n"]:
+        """Each client's rows' inner product with the item table."""
+        from fedrec.kernels import add_table_products
+
+        total = np.zeros(len(self))
+        columns = (self.owner, self.item, self.value, self.table)
+        add_table_products(*(column.numpy() for column in columns), total)
+        return torch.from_numpy(total)
+
+    def _row_gram(self) -> Float64[Tensor, "n n"]:
+        """Inner products of the clients' rows, without their ridges."""
+        from fedrec.kernels import row_gram, rows_by_item
+
+        order, bounds = rows_by_item(self.item.numpy(), len(self.table))
+        owner, value, n = self.owner.numpy(), self.value.numpy(), len(self)
+        parts = spread(lambda items: row_gram(owner, value, order, bounds[items], n), bounds)
+        return torch.from_numpy(np.sum(parts, axis=0))
+
+    def _trim_rows(self, trim: int, mean: Float[Tensor, "items d"]) -> None:
+        from fedrec.kernels import rows_by_item, trimmed_rows
+
+        order, bounds = rows_by_item(self.item.numpy(), len(self.table))
+        columns = (self.owner, self.value, self.ridge, self.table)
+        rows = [column.numpy() for column in columns]
+
+        def work(items: slice) -> None:
+            trimmed_rows(*rows, order, bounds[items], items.start, trim, mean.numpy())
+
+        spread(work, bounds)
+
+
+def on_cpu(tensor: Tensor) -> bool:
+    """Whether the compiled loops of `kernels` can work on a tensor."""
+    return tensor.device.type == "cpu"
+
+
+def spread(work: Callable[[slice], T], bounds: Int[np.ndarray, " bounds"]) -> list[T]:
+    """Work on ranges of items in as many threads as PyTorch uses, with equally many rows each.
+
+    Each range is a slice of `bounds`, which it shares its ends with. The ranges depend on the
+    rows alone, so results do not depend on the threads.
+    """
+    cuts = np.searchsorted(bounds, np.linspace(0, bounds[-1], PARTS + 1)[1:-1])
+    ends = [0, *np.unique(cuts[(cuts > 0) & (cuts < len(bounds) - 1)]).tolist(), len(bounds) - 1]
+    slices = [slice(a, b + 1) for a, b in pairwise(ends)]
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        return list(pool.map(work, slices))
+
+
+def _blocks(n_items: int) -> tuple[Int[Tensor, " block"], ...]:
+    """All items, a few hundred at a time."""
+    return torch.arange(n_items).split(BLOCK)

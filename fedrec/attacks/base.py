@@ -1,18 +1,22 @@
 """What an attack may know, and what it must give."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar, runtime_checkable
 
+import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
 from fedrec.clients import Devices
 from fedrec.models.base import Shared
 from fedrec.rng import Streams
-from fedrec.updates import Updates
+from fedrec.updates import Gradient, Updates
 
 State = TypeVar("State")
+# (μ, σ, a client's own random generator) -> what it uploads, of the same shape
+Draw = Callable[[Tensor, Tensor, np.random.Generator], Tensor]
 Trace = dict[str, float | int]  # what an attack reports of one round, to be recorded
 
 
@@ -57,7 +61,7 @@ class Attack(Protocol[State]):
 def normal_updates(view: AttackerView, count: int, streams: Streams) -> Updates:
     """Benign-style gradients of up to `count` clients drawn from the malicious pool.
 
-    All that an attacker can learn about normal gradients. The released code does so too.
+    The released code of ClusterAttack estimates from them too, and so does UA-FedRec (Yi et al.).
     """
     pool = len(view.devices.local)
     chosen = streams.generator("normal-clients").choice(pool, min(count, pool), replace=False)
@@ -65,22 +69,17 @@ def normal_updates(view: AttackerView, count: int, streams: Streams) -> Updates:
     return view.devices.gradients(view.shared, positions, streams).updates
 
 
-def item_norm_statistics(
-    updates: Updates, over_all_items: bool
-) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-    """Mean μ and standard deviation σ of the L2 norms of item-embedding gradients (section 4.1).
-
-    Over all (client, item) pairs, or over those that the clients' data touch. Elsewhere a
-    gradient is ridge[c]·v_i, so its norm needs no dense gradient.
-    """
-    norms = updates.row_norms().double()
-    count, total, squares = len(norms), norms.sum(), norms.square().sum()
-    if over_all_items:
-        table, ridge = updates.table.norm(dim=1).double(), updates.ridge.double().abs()
-        untouched = ridge[updates.owner] * table[updates.item]
-        count = len(updates) * len(table)
-        total = total + ridge.sum() * table.sum() - untouched.sum()
-        squares = squares + ridge.square().sum() * table.square().sum() - untouched.square().sum()
-    mean = total / count
-    variance = (squares - count * mean.square()) / (count - 1)
-    return mean.float(), variance.clamp(min=0).sqrt().float()
+def forged_everywhere(
+    view: AttackerView,
+    mean: Gradient,
+    deviation: Gradient,
+    draw: Draw,
+    purpose: str,
+    streams: Streams,
+) -> Updates:
+    """Uploads whose every coordinate `draw` makes from the normal μ and σ, client by client."""
+    clients = view.devices.users[view.selected].tolist()
+    rngs = [streams.generator(purpose, client) for client in clients]
+    items = torch.stack([draw(mean.items, deviation.items, rng) for rng in rngs])
+    dense = torch.stack([draw(mean.dense, deviation.dense, rng) for rng in rngs])
+    return Updates.over_all_items(view.benign, items, dense)

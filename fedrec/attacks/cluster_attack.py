@@ -10,8 +10,10 @@ from jaxtyping import Float
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from fedrec.attacks.base import AttackerView, Forgery, item_norm_statistics, normal_updates
+from fedrec.attacks.base import AttackerView, Forgery, normal_updates
 from fedrec.clustering import Clusters, k_means
+from fedrec.contrastive import Contrastive, Reduction
+from fedrec.normal_gradients import item_norm_statistics
 from fedrec.rng import Streams
 from fedrec.settings import Presets, settings
 from fedrec.updates import Updates
@@ -85,6 +87,13 @@ class ClusterAttack:
         default=True,
         description="After a start or a reset, compare the first loss with L̂ = 0 (text) or not.",
     )
+    contrastive: float = Field(
+        default=0.0, ge=0, description="α of ClusterAttack+CL (section 5.4); 0 leaves L_cl out."
+    )
+    negatives: int = Field(default=15, ge=1, description="P of L_cl (Appendix A).")
+    reduction: Reduction = Field(
+        default="mean", description="L_cl over a client's anchors: mean (code) or sum (Eq. 4)."
+    )
     tolerance: float = Field(
         default=1e-4, gt=0, description="k-means stops at this centroid shift."
     )
@@ -109,8 +118,10 @@ class ClusterAttack:
         offset = items - found.centroid[found.label]  # (items, d)
         scale = state.clusters if self.loss_over_clusters else 1
         loss = float(offset.square().sum()) / scale
+        gradient = offset * (2 / scale)
+        descended = gradient + self._contrastive(view, streams) if self.contrastive else gradient
         bound = self._norm_bounds(view, streams)
-        forged = hold_to_bound(offset * (2 / scale), bound, self.norm_rule)
+        forged = hold_to_bound(descended, bound, self.norm_rule)
         return Forgery(
             Updates.over_all_items(view.benign, forged, view.benign.dense),
             self.adapt(state, loss) if self.adaptive else state,
@@ -143,6 +154,19 @@ class ClusterAttack:
         start = items[torch.from_numpy(chosen).to(items.device)]
         return k_means(items, start, self.tolerance, self.max_iterations)
 
+    def _contrastive(self, view: AttackerView, streams: Streams) -> Float[Tensor, "m items d"]:
+        """α ∂L_cl/∂v of each malicious client in the cohort."""
+        devices = view.devices
+        task = Contrastive(self.contrastive, self.negatives, devices.model.dropout, self.reduction)
+        batch = devices.pairs.batch(view.selected, streams)
+        histories = batch.positive.split(batch.sizes.tolist())
+        return torch.stack(
+            [
+                task.gradient(view.shared.items, client, history, streams)
+                for client, history in zip(batch.clients.tolist(), histories, strict=True)
+            ]
+        )
+
     def _norm_bounds(self, view: AttackerView, streams: Streams) -> Float[Tensor, "m items"]:
         """b = μ + λσ for each malicious client and item."""
         normal = normal_updates(view, self.normal_clients, streams)
@@ -164,11 +188,11 @@ class ClusterAttack:
 
 
 def hold_to_bound(
-    gradient: Float[Tensor, "items d"], bound: Float[Tensor, "m items"], rule: NormRule
+    gradient: Float[Tensor, "*clients items d"], bound: Float[Tensor, "m items"], rule: NormRule
 ) -> Float[Tensor, "m items d"]:
     """Each malicious client's rows, shrunk to their bounds (Eq. 3) or scaled to them exactly."""
     # The floor keeps an item that sits on its centroid at a zero gradient.
-    scale = bound / gradient.norm(dim=1).clamp(min=1e-8)
+    scale = bound / gradient.norm(dim=-1).clamp(min=1e-8)
     if rule == "clip":
         scale = scale.clamp(max=1)
     return gradient * scale[..., None]

@@ -1,16 +1,34 @@
-"""A defence is filters, then transforms, then one reduction."""
+"""A defence is tasks for honest clients, then filters, then transforms, then one reduction."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from fedrec.models.base import Shared
+from fedrec.clients import Devices
+from fedrec.models.base import Batch, LocalGradients, Shared
 from fedrec.rng import Streams
 from fedrec.updates import Gradient, Updates
+
+PreviewRule = Literal["sgd", "adam"]
+# (gradients of some items, those items, rule) -> their embeddings after the step
+Preview = Callable[[Float[Tensor, "some d"], Int[Tensor, " some"], PreviewRule], Tensor]
+Scores = Mapping[str, Float[Tensor, " n"]]
+
+
+@dataclass(frozen=True)
+class ClientView:
+    """What honest clients have at hand when a defence asks more of them than training."""
+
+    shared: Shared
+    devices: Devices
+    positions: Int[Tensor, " n"]  # of the clients in `devices`
+    batch: Batch  # what they train on
+    plain: LocalGradients  # of the training loss alone
+    streams: Streams
 
 
 @dataclass(frozen=True)
@@ -18,15 +36,33 @@ class ServerView:
     """What a defence may use beside the uploads. It holds no label of who is malicious."""
 
     shared: Shared
+    preview: Preview
+    expected_malicious: int  # uploads that the server is prepared for: ⌈n·m%⌉, at least 1
     streams: Streams
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A filter's decision, and what it rests on, to be recorded."""
+
+    keep: Bool[Tensor, " n"]
+    scores: Scores = field(default_factory=dict)
+
+
+@runtime_checkable
+class ClientTask(Protocol):
+    """Changes what honest clients compute, such as an additional loss."""
+
+    def on_clients(self, honest: LocalGradients, view: ClientView) -> LocalGradients:
+        """The honest clients' gradients with the task done."""
 
 
 @runtime_checkable
 class Filter(Protocol):
     """Decides which uploads to keep."""
 
-    def keep(self, received: Updates, view: ServerView) -> Bool[Tensor, " n"]:
-        """True for each upload that stays."""
+    def judge(self, received: Updates, among: Bool[Tensor, " n"], view: ServerView) -> Judgement:
+        """Which of the uploads that `among` marks stay; it alone decides who is compared."""
 
 
 @runtime_checkable
@@ -41,8 +77,11 @@ class Transform(Protocol):
 class Reduce(Protocol):
     """Turns the uploads into one gradient."""
 
-    def reduce(self, received: Updates, view: ServerView) -> Gradient:
-        """The aggregated gradient."""
+    def reduce(self, received: Updates, kept: Bool[Tensor, " n"], view: ServerView) -> Gradient:
+        """The aggregated gradient of the uploads that `kept` marks."""
+
+
+Part = ClientTask | Filter | Transform | Reduce
 
 
 @dataclass(frozen=True)
@@ -50,20 +89,23 @@ class Verdict:
     """What a defence decided about one round's uploads."""
 
     kept: Bool[Tensor, " n"]
+    scores: Scores
     gradient: Gradient
 
 
 @dataclass(frozen=True)
 class Defense:
-    """Filters that each judge all uploads, then transforms in order, then one reduction."""
+    """Client tasks; filters; then transforms in order; then one reduction."""
 
+    tasks: Sequence[ClientTask]
     filters: Sequence[Filter]
     transforms: Sequence[Transform]
     reduction: Reduce
+    in_turn: bool = False  # a filter judges what those before it kept, and not all uploads
 
     @staticmethod
-    def compose(parts: Sequence[Filter | Transform | Reduce]) -> "Defense":
-        """A defence from a list of methods, as the config names them.
+    def compose(parts: Sequence[Part], in_turn: bool = False) -> "Defense":
+        """A defence from a list of methods, as the config names them; one may play several roles.
 
         Raises:
             ValueError: the list has no reduction, or more than one.
@@ -73,16 +115,29 @@ class Defense:
             raise ValueError(
                 f"a defence needs exactly one reduction, this one has {len(reductions)}"
             )
-        filters = [p for p in parts if isinstance(p, Filter)]
-        transforms = [p for p in parts if isinstance(p, Transform)]
-        return Defense(filters, transforms, reductions[0])
+        return Defense(
+            tasks=[p for p in parts if isinstance(p, ClientTask)],
+            filters=[p for p in parts if isinstance(p, Filter)],
+            transforms=[p for p in parts if isinstance(p, Transform)],
+            reduction=reductions[0],
+            in_turn=in_turn,
+        )
+
+    def on_clients(self, honest: LocalGradients, view: ClientView) -> LocalGradients:
+        """What honest clients compute under this defence."""
+        for task in self.tasks:
+            honest = task.on_clients(honest, view)
+        return honest
 
     def __call__(self, received: Updates, view: ServerView) -> Verdict:
         """Aggregate one round's uploads."""
         kept = torch.ones(len(received), dtype=torch.bool, device=received.weight.device)
+        scores: dict[str, Tensor] = {}
+        everyone = kept
         for part in self.filters:
-            kept &= part.keep(received, view)
-        survivors = received.select(kept) if self.filters else received
+            judgement = part.judge(received, kept if self.in_turn else everyone, view)
+            kept = kept & judgement.keep
+            scores.update(judgement.scores)
         for step in self.transforms:
-            survivors = step.transform(survivors, view)
-        return Verdict(kept, self.reduction.reduce(survivors, view))
+            received = step.transform(received, view)
+        return Verdict(kept, scores, self.reduction.reduce(received, kept, view))

@@ -1,11 +1,12 @@
 """What a recommender must say of itself: what is shared, what stays on the client."""
 
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt16
 from torch import Tensor
 
 from fedrec.rng import Streams
@@ -48,6 +49,33 @@ class Batch:
             negative_row=self.positive_row,
         )
 
+    def retargeted(
+        self, positive: Int[Tensor, " pairs"], negative: Int[Tensor, " pairs"]
+    ) -> "Batch":
+        """The same clients with other items in their pairs."""
+        span = int(torch.stack([positive, negative]).max()) + 1 if len(positive) else 1
+        keys = torch.cat([self.owner, self.owner]) * span + torch.cat([positive, negative])
+        rows, row = keys.unique(return_inverse=True)
+        positive_row, negative_row = row.chunk(2)
+        return replace(
+            self,
+            positive=positive,
+            negative=negative,
+            positive_row=positive_row,
+            negative_row=negative_row,
+            row_owner=rows.div(span, rounding_mode="floor"),
+            row_item=rows.remainder(span),
+        )
+
+    def over_rows(self) -> "Batch":
+        """The same pairs on an item table that holds every client's rows apart, one by one."""
+        return replace(
+            self,
+            positive=self.positive_row,
+            negative=self.negative_row,
+            row_item=torch.arange(len(self.row_item), device=self.row_item.device),
+        )
+
 
 @dataclass(frozen=True)
 class LocalGradients:
@@ -66,6 +94,10 @@ class Model(Protocol):
     def learning_rate(self) -> float:
         """Step size of the server's and the clients' Adam."""
 
+    @property
+    def dropout(self) -> float:
+        """Rate of dropout on gathered embeddings."""
+
     def init_shared(self, n_items: int, streams: Streams) -> Shared:
         """Initial shared parameters."""
 
@@ -76,6 +108,11 @@ class Model(Protocol):
         self, shared: Shared, local: Float[Tensor, "clients k"], batch: Batch, streams: Streams
     ) -> LocalGradients:
         """One gradient of each client's loss over its whole local data (FedSGD)."""
+
+    def user_embeddings(
+        self, shared: Shared, local: Float[Tensor, "clients k"], batch: Batch
+    ) -> Float[Tensor, "pairs d"]:
+        """What scores items by inner product at each training pair, without dropout."""
 
     def scores(
         self, shared: Shared, local: Float[Tensor, "clients k"]
@@ -95,17 +132,27 @@ def xavier_uniform(
 def dropout_masks(
     streams: Streams, batch: Batch, shape: tuple[int, ...], rate: float
 ) -> Float[Tensor, "pairs *shape"]:
-    """What dropout keeps, 1 or 0: one mask of `shape` for each pair, not yet scaled.
-
-    Each client draws from its own stream. A draw takes 16 random bits, so the rate is rounded
-    to a multiple of 2⁻¹⁶: several times faster than a float each.
-    """
+    """What dropout keeps, 1 or 0: one mask of `shape` for each pair, not yet scaled."""
     kept = np.ones((len(batch.positive), *shape), dtype=np.bool_)
     start = 0
     if rate > 0:
         for client, size in zip(batch.clients.tolist(), batch.sizes.tolist(), strict=True):
             part = kept[start : start + size]
-            lanes = streams.words("dropout", client, -(-part.size // 4)).view(np.uint16)
-            np.greater_equal(lanes[: part.size].reshape(part.shape), round(rate * 2**16), out=part)
+            lanes = random_lanes("dropout", streams, client, part.shape)
+            np.greater_equal(lanes, dropped_below(rate), out=part)
             start += size
     return torch.from_numpy(kept.astype(np.float32)).to(batch.positive.device)
+
+
+def random_lanes(
+    purpose: str, streams: Streams, client: int, shape: tuple[int, ...]
+) -> UInt16[np.ndarray, " *shape"]:
+    """16 random bits for each element, from a client's own stream: faster than a float each."""
+    size = prod(shape)
+    words = streams.words(purpose, client, -(-size // 4))
+    return words.view(np.uint16)[:size].reshape(shape)
+
+
+def dropped_below(rate: float) -> int:
+    """The lanes below this are dropped: the rate, rounded to a multiple of 2⁻¹⁶."""
+    return round(rate * 2**16)

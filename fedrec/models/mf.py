@@ -71,6 +71,12 @@ class MF:
             loss=local.new_zeros(len(local)).index_add_(0, batch.owner, loss),
         )
 
+    def user_embeddings(
+        self, shared: Shared, local: Float[Tensor, "clients d"], batch: Batch
+    ) -> Float[Tensor, "pairs d"]:
+        """The client's user embedding, the same for all its pairs."""
+        return local[batch.owner]
+
     def scores(
         self, shared: Shared, local: Float[Tensor, "clients d"]
     ) -> Float[Tensor, "clients items"]:

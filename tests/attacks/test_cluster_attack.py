@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from fedrec.attacks.base import item_norm_statistics
+from fedrec.normal_gradients import item_norm_statistics
 from fedrec.attacks.cluster_attack import (
     ClusterAttack,
     Clustering,

@@ -1,0 +1,34 @@
+"""Gaussian: random gradients that look normal coordinate by coordinate (Fang et al. 2020)."""
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from fedrec.attacks.base import AttackerView, Forgery, forged_everywhere, normal_updates
+from fedrec.normal_gradients import coordinate_statistics
+from fedrec.rng import Streams
+from fedrec.settings import settings
+
+
+@settings
+class Gaussian:
+    """Each coordinate is drawn from N(μ, σ²) of normal gradients, for each client by itself."""
+
+    normal_clients: int = Field(
+        default=50, ge=1, description="Malicious clients whose benign gradients give μ and σ."
+    )
+
+    def initial_state(self) -> None:
+        """Nothing is carried between rounds."""
+
+    def forge(self, view: AttackerView, state: None, streams: Streams) -> Forgery[None]:
+        """A sample of the estimated distribution for each malicious client."""
+        normal = normal_updates(view, self.normal_clients, streams)
+        mean, deviation = coordinate_statistics(normal)
+
+        def draw(center: Tensor, spread: Tensor, rng: np.random.Generator) -> Tensor:
+            noise = rng.standard_normal(tuple(center.shape), dtype=np.float32)
+            return center + spread * torch.from_numpy(noise).to(center.device)
+
+        return Forgery(forged_everywhere(view, mean, deviation, draw, "gaussian", streams), None)

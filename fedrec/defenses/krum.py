@@ -1,0 +1,60 @@
+"""Krum and MultiKrum: keep the uploads nearest to their neighbours (Blanchard et al. 2017)."""
+
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float64
+from pydantic import Field
+from torch import Tensor
+
+from fedrec.defenses.base import Judgement, ServerView
+from fedrec.settings import settings
+from fedrec.updates import Updates
+
+Neighbours = Literal["n-f-2", "n-f-1"]
+
+
+@settings
+class Krum:
+    """Keeps the uploads of the lowest scores: sums of squared distances to the nearest others.
+
+    One upload is kept by Krum (section 4 of Blanchard et al.), several by MultiKrum, whose mean
+    the reduction takes. f, the malicious uploads prepared for, is ⌈n·m%⌉ and at least 1; a score
+    sums over n − f − 2 neighbours, and over one at least.
+    """
+
+    keep: Literal["n-f"] | int = Field(
+        default=1,
+        description="Uploads kept: 1 is Krum; MultiKrum keeps n-f (released code of ClusterAttack; "
+        "Blanchard et al. leave the number m open).",
+    )
+    neighbours: Neighbours = Field(
+        default="n-f-2",
+        description="Nearest others that a score sums over: n-f-2 (Blanchard et al.), or n-f-1 "
+        "(El Mhamdi et al. 2018's count, with the upload itself among the n-f nearest).",
+    )
+    squared: bool = Field(
+        default=True,
+        description="Squared distances (Blanchard et al.), or plain ones as in some ports.",
+    )
+
+    def judge(self, received: Updates, among: Bool[Tensor, " n"], view: ServerView) -> Judgement:
+        """Keep the `keep` best of `among`; of equals the first."""
+        candidates = among.nonzero()[:, 0]
+        f = view.expected_malicious
+        scores = self.scores(received.gram()[candidates][:, candidates], f)
+        count = max(len(candidates) - f, 1) if self.keep == "n-f" else self.keep
+        best = candidates[scores.argsort(stable=True)[:count]]
+        keep = torch.zeros_like(among).index_fill_(0, best, True)
+        return Judgement(keep)
+
+    def scores(self, gram: Float64[Tensor, "n n"], f: int) -> Float64[Tensor, " n"]:
+        """Each upload's score, from the inner products of all."""
+        n, norms = len(gram), gram.diagonal()
+        distance = (norms[:, None] + norms - 2 * gram).clamp_(min=0)
+        if not self.squared:
+            distance.sqrt_()
+        distance.fill_diagonal_(torch.inf)
+        count = n - f - (2 if self.neighbours == "n-f-2" else 1)
+        count = min(max(count, 1), n - 1)
+        return distance.sort(dim=1).values[:, :count].sum(1)

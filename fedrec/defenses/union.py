@@ -1,0 +1,116 @@
+"""UNION: a contrastive task on clients, and a filter by uniformity (paper, section 4.2)."""
+
+from dataclasses import replace
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from pydantic import Field
+from torch import Tensor
+
+from fedrec.contrastive import Contrastive, Reduction
+from fedrec.defenses.base import ClientView, Judgement, PreviewRule, ServerView
+from fedrec.gap_statistic import falls_apart, in_lower_cluster, reference_dispersions
+from fedrec.models.base import LocalGradients
+from fedrec.settings import Presets, settings
+from fedrec.uniformity import uniformities
+from fedrec.updates import Updates
+
+
+@settings
+class Union:
+    """Honest clients spread item embeddings out; the server drops uploads that do otherwise.
+
+    Clients add α L_cl (Eq. 4) to their loss. The server previews each upload, measures the
+    uniformity dᵢ of T items (Eq. 6), and keeps the larger of two clusters of the dᵢ if they fall
+    apart (Algorithms 2 and 3). Two clusters of equal size: the one of lower uniformity goes.
+    """
+
+    PRESETS: ClassVar[Presets] = {
+        "paper": {
+            "preview": "sgd",
+            "distance": "squared",
+            "items": "per_client",
+            "minority_rule": False,
+        },
+    }
+
+    weight: float = Field(
+        default=1.0, ge=0, description="α (Appendix A); 0 leaves the contrastive task out."
+    )
+    negatives: int = Field(default=15, ge=1, description="P, negatives an anchor (Appendix A).")
+    reduction: Reduction = Field(
+        default="mean", description="L_cl over a client's anchors: mean (code) or sum (Eq. 4)."
+    )
+    sample: int = Field(default=500, ge=2, description="T, items of the estimate (Appendix A).")
+    references: int = Field(
+        default=50, ge=2, description="B, samples of the gap statistic (Appendix A)."
+    )
+    preview: PreviewRule = Field(
+        default="adam",
+        description="A plain step of η (Algorithm 2), or the server's next Adam step (code).",
+    )
+    distance: Literal["unsquared", "squared"] = Field(
+        default="unsquared",
+        description="L2 distance (code, and Figure 4's axis) or its square (Eq. 6).",
+    )
+    items: Literal["shared", "per_client"] = Field(
+        default="shared", description="One draw of items a round (code), or one an upload (text)."
+    )
+    minority_rule: bool = Field(
+        default=True,
+        description="Drop the smaller cluster also when it has at most ⌈n·m%⌉ uploads, whatever "
+        "the gap statistic says (code).",
+    )
+
+    def on_clients(self, honest: LocalGradients, view: ClientView) -> LocalGradients:
+        """The honest gradients of L_rec + α L_cl."""
+        task = Contrastive(self.weight, self.negatives, view.devices.model.dropout, self.reduction)
+        return replace(honest, updates=task.added_to(honest.updates, view.batch, view.streams))
+
+    def judge(self, received: Updates, among: Bool[Tensor, " n"], view: ServerView) -> Judgement:
+        """Keep what lies in the larger cluster of uniformities."""
+        found = self.uniformities(received, view)
+        values = found.double().cpu().numpy()
+        candidates = among.cpu().numpy()
+        keep = candidates.copy()
+        keep[candidates] = self.in_majority(values[candidates], view)
+        device = among.device
+        return Judgement(torch.from_numpy(keep).to(device), {"uniformity": found})
+
+    def uniformities(self, received: Updates, view: ServerView) -> Float[Tensor, " n"]:
+        """dᵢ of each upload (Algorithm 2, lines 1 to 4)."""
+        squared = self.distance == "squared"
+
+        def step(gradient: Tensor, items: Tensor) -> Tensor:
+            return view.preview(gradient, items, self.preview)
+
+        if self.items == "shared":
+            items = self._items(received, view, 0)
+            return uniformities(received, items, step, squared)
+        parts = torch.eye(len(received), dtype=torch.bool, device=received.weight.device)
+        found = [
+            uniformities(received.select(one), self._items(received, view, i), step, squared)
+            for i, one in enumerate(parts)
+        ]
+        return torch.cat(found)
+
+    def in_majority(
+        self, values: Float[np.ndarray, " n"], view: ServerView
+    ) -> Bool[np.ndarray, " n"]:
+        """Algorithm 2, lines 5 to 10: all, or those of the larger cluster."""
+        everyone = np.ones(len(values), dtype=np.bool_)
+        if len(values) < 2 or np.ptp(values) == 0:
+            return everyone
+        low = in_lower_cluster(values)
+        minority = low if 2 * low.sum() <= len(values) else ~low
+        reference = reference_dispersions(len(values), self.references, view.streams.seed)
+        small = self.minority_rule and minority.sum() <= view.expected_malicious
+        return ~minority if small or falls_apart(values, reference) else everyone
+
+    def _items(self, received: Updates, view: ServerView, upload: int) -> Int[Tensor, " t"]:
+        n_items = len(received.table)
+        rng = view.streams.generator("uniformity-items", upload)
+        drawn = rng.choice(n_items, min(self.sample, n_items), replace=False, shuffle=False)
+        return torch.from_numpy(drawn).to(received.table.device)

@@ -1,0 +1,420 @@
+"""Compiled loops for the CPU, where a chain of tensor operations would wait for memory.
+
+Each has a plain twin in NumPy or PyTorch, which the GPU uses and the tests compare it with.
+Compilation takes a few seconds, once: the result is cached beside this file, or in
+NUMBA_CACHE_DIR.
+"""
+
+import inspect
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+from jaxtyping import Float, Int, UInt64
+from numba import njit
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+LN2 = np.float32(np.log(2))
+C1, C3, C5, C7, C9, C11, C13, C15 = (np.float32(2 / odd) for odd in range(1, 16, 2))
+
+
+def compiled(**options: Any) -> Callable[[F], F]:
+    """numba's `njit` of a function that threads may run side by side.
+
+    A type checker that the tests wrap around every function is taken off first.
+    """
+    compile = njit(cache=True, nogil=True, error_model="numpy", **options)
+    return lambda function: compile(inspect.unwrap(function))
+
+
+@compiled()
+def sfc64(seed: UInt64[np.ndarray, "3"]) -> UInt64[np.ndarray, "4"]:
+    """The state of NumPy's SFC64 generator, seeded with three words: see `rng.Streams.seed`."""
+    state = np.empty(4, np.uint64)
+    state[:3] = seed
+    state[3] = 1
+    for _ in range(12):
+        next_word(state)
+    return state
+
+
+@compiled(inline="always")
+def next_word(state: UInt64[np.ndarray, "4"]) -> np.uint64:
+    """The generator's next 64 bits (Doty-Humphrey 2010)."""
+    word = state[0] + state[1] + state[3]
+    state[3] += np.uint64(1)
+    state[0] = state[1] ^ (state[1] >> np.uint64(11))
+    state[1] = state[2] + (state[2] << np.uint64(3))
+    state[2] = ((state[2] << np.uint64(24)) | (state[2] >> np.uint64(40))) + word
+    return word
+
+
+@compiled()
+def fill(state: UInt64[np.ndarray, "4"], words: UInt64[np.ndarray, " words"]) -> None:
+    """The generator's next words: `next_word` with its state in registers."""
+    a, b, c, counter = state[0], state[1], state[2], state[3]
+    for w in range(len(words)):
+        word = a + b + counter
+        counter += np.uint64(1)
+        a = b ^ (b >> np.uint64(11))
+        b = c + (c << np.uint64(3))
+        c = ((c << np.uint64(24)) | (c >> np.uint64(40))) + word
+        words[w] = word
+    state[0], state[1], state[2], state[3] = a, b, c, counter
+
+
+@compiled()
+def draw_candidates(
+    history: Int[np.ndarray, " anchors"],
+    n_items: int,
+    negatives: int,
+    seed: UInt64[np.ndarray, "3"],
+) -> Int[np.ndarray, "anchors c"]:
+    """Each anchor of a history, another one, and items from outside, by 32 random bits a draw.
+
+    The first draw of an anchor picks among the other positions of the history, the rest among
+    the items that it lacks (among all, if it lacks none).
+    """
+    size = len(history)
+    outside = np.ones(n_items, np.bool_)
+    for item in history:
+        outside[item] = False
+    others = np.flatnonzero(outside)
+    if len(others) == 0:
+        others = np.arange(n_items)
+    state = sfc64(seed)
+    drawn = np.empty((size, negatives + 2), np.int64)
+    low, shift = np.uint64(0xFFFFFFFF), np.uint64(32)
+    word, unused = np.uint64(0), False
+    for a in range(size):
+        drawn[a, 0] = history[a]
+        for j in range(negatives + 1):
+            # Two draws from each word, the low half first, as a little-endian view has them.
+            if unused:
+                bits = word >> shift
+            else:
+                word = next_word(state)
+                bits = word & low
+            unused = not unused
+            if j == 0:
+                step = 1 + np.int64((bits * np.uint64(size - 1)) >> shift)
+                drawn[a, 1] = history[(a + step) % size]
+            else:
+                drawn[a, j + 1] = others[np.int64((bits * np.uint64(len(others))) >> shift)]
+    return drawn
+
+
+@compiled()
+def distinct(
+    first: Int[np.ndarray, " a"], second: Int[np.ndarray, " b"], n_items: int
+) -> Int[np.ndarray, " c"]:
+    """The distinct items of two lists, ascending."""
+    found = np.zeros(n_items, np.bool_)
+    for i in first:
+        found[i] = True
+    for i in second:
+        found[i] = True
+    return np.flatnonzero(found)
+
+
+@compiled(fastmath=True)
+def add_info_nce(
+    table: Float[np.ndarray, "items d"],
+    drawn: Int[np.ndarray, "anchors c"],
+    seed: UInt64[np.ndarray, "3"],
+    dropped_below: int,
+    scale: float,
+    share: float,
+    total: Float[np.ndarray, "items d"],
+) -> None:
+    """`contrastive.info_nce_gradient`, added to `total` row by row.
+
+    An embedding's coordinate is dropped where its random 16 bits are below `dropped_below`.
+    Each anchor starts with a new word of four times 16 bits.
+    """
+    anchors, c = drawn.shape
+    d = table.shape[1]
+    state = sfc64(seed)
+    keep = np.empty((c, d), np.float32)
+    flat = keep.reshape(-1)
+    masked = np.empty((c, d), np.float32)
+    logit = np.empty(c, np.float32)
+    to_anchor = np.empty(d, np.float32)
+    words = np.empty((c * d + 3) // 4, np.uint64)
+    lanes, below = words.view(np.uint16), np.uint16(dropped_below)
+    for a in range(anchors):
+        fill(state, words)
+        for i in range(c * d):
+            flat[i] = np.float32(lanes[i] >= below)
+        for j in range(c):
+            row = table[drawn[a, j]]
+            for k in range(d):
+                masked[j, k] = row[k] * keep[j, k]
+        top = np.float32(-1e30)
+        for j in range(1, c):
+            dot = np.float32(0)
+            for k in range(d):
+                dot += masked[j, k] * masked[0, k]
+            logit[j] = dot * np.float32(scale)
+            top = max(top, logit[j])
+        norm = np.float32(0)
+        for j in range(1, c):
+            logit[j] = np.exp(logit[j] - top)
+            norm += logit[j]
+        to_anchor[:] = 0
+        for j in range(1, c):
+            q = (logit[j] / norm - np.float32(j == 1)) * np.float32(share * scale)
+            row = total[drawn[a, j]]
+            for k in range(d):
+                to_anchor[k] += q * masked[j, k]
+                row[k] += q * masked[0, k] * keep[j, k]
+        row = total[drawn[a, 0]]
+        for k in range(d):
+            row[k] += to_anchor[k] * keep[0, k]
+
+
+@compiled(fastmath=True)
+def add_laplace(
+    seed: UInt64[np.ndarray, "3"],
+    scale: float,
+    item: Int[np.ndarray, " rows"],
+    change: Float[np.ndarray, "rows d"],
+    coefficient: float,
+    total: Float[np.ndarray, "items d"],
+) -> None:
+    """total += coefficient · Υ where |change| ≤ |Υ|; see `noise.LaplaceNoise`.
+
+    Each coordinate takes 32 random bits, the low half of a word first, and each item starts a new
+    word. The lowest bit is the sign of Υ; the 23 highest, plus a half, are U · 2²³ of
+    |Υ| = −scale · ln U.
+    """
+    d = total.shape[1]
+    state = sfc64(seed)
+    words = np.empty((d + 1) // 2, np.uint64)
+    lanes = words.view(np.uint32)
+    # U = 2^e · m with m in [1, 2), taken apart by its bits
+    uniform, m, e = np.empty(d, np.float32), np.empty(d, np.float32), np.empty(d, np.float32)
+    pattern, m_pattern = uniform.view(np.uint32), m.view(np.uint32)
+    noise = np.empty(d, np.float32)
+    wide, share, row = -np.float32(scale), np.float32(coefficient), 0
+    for i in range(len(total)):
+        fill(state, words)
+        for k in range(d):
+            uniform[k] = (
+                np.float32(np.int32(lanes[k] >> np.uint32(9))) + np.float32(0.5)
+            ) * np.float32(2**-23)
+        for k in range(d):
+            e[k] = np.float32(np.int32(pattern[k] >> np.uint32(23)) - np.int32(127))
+            m_pattern[k] = (pattern[k] & np.uint32(0x7FFFFF)) | np.uint32(0x3F800000)
+        for k in range(d):
+            # ln m = 2 artanh s = 2 (s + s³/3 + s⁵/5 + …) with s = (m − 1) / (m + 1) ≤ 1/3
+            s = (m[k] - np.float32(1)) / (m[k] + np.float32(1))
+            z = s * s
+            series = C15 * z + C13
+            series = series * z + C11
+            series = series * z + C9
+            series = series * z + C7
+            series = series * z + C5
+            series = series * z + C3
+            size = wide * (e[k] * LN2 + s * (series * z + C1))
+            noise[k] = size if lanes[k] & np.uint32(1) else -size
+        if row < len(item) and item[row] == i:
+            for k in range(d):
+                noise[k] = noise[k] if abs(change[row, k]) <= abs(noise[k]) else np.float32(0)
+            row += 1
+        for k in range(d):
+            total[i, k] += share * noise[k]
+
+
+@compiled()
+def move_rows(
+    item: Int[np.ndarray, " rows"],
+    value: Float[np.ndarray, "rows d"],
+    total: Float[np.ndarray, "items d"],
+    touched: Int[np.ndarray, " more"],
+    out: Float[np.ndarray, "more d"],
+) -> None:
+    """out = what `total` holds on the touched items plus a client's own rows; total becomes 0."""
+    for r in range(len(item)):
+        total[item[r]] += value[r]
+    for r in range(len(touched)):
+        out[r] = total[touched[r]]
+        total[touched[r]] = 0
+
+
+@compiled(fastmath=True)
+def weighted_distances(
+    products: Float[np.ndarray, "a b"],
+    x_squares: Float[np.ndarray, " a"],
+    y_squares: Float[np.ndarray, " b"],
+    weight: Float[np.ndarray, " b"],
+) -> float:
+    """Σ_ij weight_j ‖x_i − y_j‖, from inner products and squared norms.
+
+    A square of less than their rounding, such as a point's distance from itself, is 0.
+    """
+    total = 0.0
+    for i in range(len(products)):
+        row = np.float32(0)
+        for j in range(len(weight)):
+            both = x_squares[i] + y_squares[j]
+            square = both - np.float32(2) * products[i, j]
+            row += weight[j] * np.sqrt(
+                square if square > np.float32(1e-6) * both else np.float32(0)
+            )
+        total += row
+    return total
+
+
+@compiled()
+def rows_by_item(
+    item: Int[np.ndarray, " rows"], n_items: int
+) -> tuple[Int[np.ndarray, " rows"], Int[np.ndarray, " bounds"]]:
+    """The rows in order of item, and where each item's begin (a last bound closes them)."""
+    bounds = np.zeros(n_items + 1, np.int64)
+    for i in item:
+        bounds[i + 1] += 1
+    bounds = np.cumsum(bounds)
+    place, order = bounds[:-1].copy(), np.empty(len(item), np.int64)
+    for r in range(len(item)):
+        order[place[item[r]]] = r
+        place[item[r]] += 1
+    return order, bounds
+
+
+@compiled(fastmath=True)
+def row_gram(
+    owner: Int[np.ndarray, " rows"],
+    value: Float[np.ndarray, "rows d"],
+    order: Int[np.ndarray, " rows"],
+    bounds: Int[np.ndarray, " bounds"],
+    n: int,
+) -> Float[np.ndarray, "n n"]:
+    """Inner products of the clients' rows alone, over the items whose bounds are given."""
+    d = value.shape[1]
+    gram = np.zeros((n, n))
+    near, whose = np.empty((n, d), np.float32), np.empty(n, np.int64)
+    for i in range(len(bounds) - 1):
+        rows = order[bounds[i] : bounds[i + 1]]
+        for x in range(len(rows)):
+            near[x] = value[rows[x]]
+            whose[x] = owner[rows[x]]
+            for y in range(x + 1):
+                dot = np.float32(0)
+                for k in range(d):
+                    dot += near[x, k] * near[y, k]
+                gram[whose[x], whose[y]] += dot
+    for a in range(n):
+        for b in range(a):
+            gram[a, b] += gram[b, a]
+            gram[b, a] = gram[a, b]
+    return gram
+
+
+@compiled(fastmath=True)
+def add_table_products(
+    owner: Int[np.ndarray, " rows"],
+    item: Int[np.ndarray, " rows"],
+    value: Float[np.ndarray, "rows d"],
+    table: Float[np.ndarray, "items d"],
+    total: Float[np.ndarray, " n"],
+) -> None:
+    """total[owner] += value · v_item, for every row."""
+    for r in range(len(item)):
+        dot = np.float32(0)
+        for k in range(value.shape[1]):
+            dot += value[r, k] * table[item[r], k]
+        total[owner[r]] += dot
+
+
+@compiled(fastmath=True)
+def row_squares(
+    owner: Int[np.ndarray, " rows"],
+    item: Int[np.ndarray, " rows"],
+    value: Float[np.ndarray, "rows d"],
+    ridge: Float[np.ndarray, " n"],
+    table: Float[np.ndarray, "items d"],
+) -> Float[np.ndarray, " rows"]:
+    """‖value + ridge·v‖² of every row."""
+    squares = np.empty(len(item), np.float32)
+    for r in range(len(item)):
+        share, total = ridge[owner[r]], np.float32(0)
+        for k in range(value.shape[1]):
+            x = value[r, k] + share * table[item[r], k]
+            total += x * x
+        squares[r] = total
+    return squares
+
+
+# Not all of fastmath, which would take the infinities for impossible.
+@compiled(fastmath={"nnan", "nsz"})
+def trimmed_rows(
+    owner: Int[np.ndarray, " rows"],
+    value: Float[np.ndarray, "rows d"],
+    ridge: Float[np.ndarray, " n"],
+    table: Float[np.ndarray, "items d"],
+    order: Int[np.ndarray, " rows"],
+    bounds: Int[np.ndarray, " bounds"],
+    first: int,
+    trim: int,
+    mean: Float[np.ndarray, "items d"],
+) -> None:
+    """Coordinate-wise mean over clients without the `trim` smallest and the `trim` largest.
+
+    For the items from `first` on whose bounds are given. A client's value is its row plus
+    ridge · v, or ridge · v alone. Values stream through the `trim` largest seen, what falls out
+    through the `trim` smallest, and what falls out there is summed: an outlier never enters the
+    sum. 2 · trim equal values fill both lists beforehand, so that only rows need streaming.
+    """
+    n, d = len(ridge), table.shape[1]
+    high, low = np.empty((trim, d), np.float32), np.empty((trim, d), np.float32)
+    total, x = np.empty(d, np.float32), np.empty(d, np.float32)
+    for i in range(len(bounds) - 1):
+        item, rows = first + i, order[bounds[i] : bounds[i + 1]]
+        others = _others(owner, rows, n)
+        filled = len(others) >= 2 * trim and np.all(ridge[others] == ridge[others[0]])
+        equal = ridge[others[0]] if filled else np.float32(0)
+        if filled and len(rows) <= trim:
+            mean[item] = equal * table[item]  # no row can be in the middle
+            continue
+        for k in range(d):
+            total[k] = (len(others) - 2 * trim) * (equal * table[item, k]) if filled else 0
+            for j in range(trim):
+                high[j, k] = equal * table[item, k] if filled else -np.inf
+                low[j, k] = equal * table[item, k] if filled else np.inf
+        if filled:
+            others = others[:0]
+        for r in range(len(rows) + len(others)):
+            c = owner[rows[r]] if r < len(rows) else others[r - len(rows)]
+            for k in range(d):
+                x[k] = ridge[c] * table[item, k]
+            if r < len(rows):
+                for k in range(d):
+                    x[k] += value[rows[r], k]
+            for j in range(trim):
+                for k in range(d):
+                    top = high[j, k]
+                    high[j, k] = max(top, x[k])
+                    x[k] = min(top, x[k])
+            if not filled and r < trim:
+                continue  # what fell out is −∞, the filling
+            for j in range(trim):
+                for k in range(d):
+                    bottom = low[j, k]
+                    low[j, k] = min(bottom, x[k])
+                    x[k] = max(bottom, x[k])
+            if filled or r >= 2 * trim:
+                total += x
+        mean[item] = total / (n - 2 * trim)
+
+
+@compiled()
+def _others(
+    owner: Int[np.ndarray, " rows"], rows: Int[np.ndarray, " some"], n: int
+) -> Int[np.ndarray, " others"]:
+    """The clients that own none of some rows."""
+    absent = np.ones(n, np.bool_)
+    for r in rows:
+        absent[owner[r]] = False
+    return np.flatnonzero(absent)

@@ -1,0 +1,73 @@
+"""Every upload of the first rounds, one by one (paper, section 5.7, Figure 4)."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from jaxtyping import Bool, Float, Float64
+from torch import Tensor
+
+from fedrec.records import Uploads
+from fedrec.updates import Updates
+
+BLOCK = 256  # items written out at a time
+
+
+class Observer:
+    """Describes each upload of the first `rounds` rounds, in windows of `window` rounds."""
+
+    def __init__(self, rounds: int, window: int) -> None:
+        self._rounds, self._window = rounds, window
+        self._pending: list[Updates] = []
+        self._columns: dict[str, list[float]] = {}
+
+    def see(
+        self,
+        number: int,
+        received: Updates,
+        malicious: Bool[Tensor, " n"],
+        scores: Mapping[str, Float[Tensor, " n"]],
+    ) -> None:
+        """One more round."""
+        if number > self._rounds:
+            return
+        self._pending.append(received)
+        columns = {"round": torch.full_like(malicious, number, dtype=torch.int64)}
+        self._extend({**columns, "malicious": malicious, **scores})
+        if number % self._window == 0 or number == self._rounds:
+            first, second = principal_components(self._pending).unbind(1)
+            self._extend({"component_1": first, "component_2": second})
+            self._pending = []
+
+    @property
+    def uploads(self) -> Uploads | None:
+        """What has been seen; None if nothing was to be."""
+        return Uploads.model_validate(self._columns) if self._columns else None
+
+    def _extend(self, columns: Mapping[str, Tensor]) -> None:
+        for name, values in columns.items():
+            self._columns.setdefault(name, []).extend(values.tolist())
+
+
+def principal_components(
+    rounds: Sequence[Updates], components: int = 2
+) -> Float[Tensor, "uploads components"]:
+    """Each upload's coordinates along the first principal components of all uploads.
+
+    Worked out from the inner products of the centred uploads, a block of items at a time. A
+    component's sign is such that its coordinate of largest size is positive.
+    """
+    gram = _gram([updates.written_out() for updates in rounds])
+    gram = gram - gram.mean(0) - gram.mean(1, keepdim=True) + gram.mean()
+    values, vectors = torch.linalg.eigh(gram)  # ascending
+    values, vectors = values[-components:].flip(0), vectors[:, -components:].flip(1)
+    largest = vectors.gather(0, vectors.abs().argmax(0, keepdim=True))
+    return (vectors * largest.sign() * values.clamp(min=0).sqrt()).float()
+
+
+def _gram(rounds: Sequence[Updates]) -> Float64[Tensor, "uploads uploads"]:
+    dense = torch.cat([updates.dense for updates in rounds]).double()
+    gram = dense @ dense.T
+    for items in torch.arange(len(rounds[0].table), device=dense.device).split(BLOCK):
+        part = torch.cat([updates.gather(items).flatten(1) for updates in rounds])
+        gram += (part @ part.T).double()
+    return gram

@@ -1,0 +1,74 @@
+"""Dense noise in the uploads of clients, drawn where it is needed and never stored."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt64
+from torch import Tensor
+
+PARTS = 4  # sums of as many groups of clients, whatever the threads: results do not depend on them
+
+
+@dataclass(frozen=True)
+class LaplaceNoise:
+    """One client's noise: Υ ~ Laplace(0, scale) on every coordinate where |change| ≤ |Υ|.
+
+    The change is given for some rows of the item table, and is 0 on all others.
+    """
+
+    scale: float
+    seed: UInt64[np.ndarray, "3"]  # of the stream that the item table draws from
+    item: Int[np.ndarray, " rows"]  # ascending
+    change: Float[np.ndarray, "rows d"]
+    dense_seed: UInt64[np.ndarray, "3"]
+    dense_change: Float[np.ndarray, " params"]
+    factor: float = 1.0  # what the upload has been scaled by since
+
+    def scaled(self, factor: float) -> "LaplaceNoise":
+        """The noise of an upload that is multiplied by `factor`."""
+        return replace(self, factor=self.factor * factor)
+
+    def add_to(
+        self,
+        items: Float[np.ndarray, "items d"],
+        dense: Float[np.ndarray, " params"],
+        coefficient: float,
+    ) -> None:
+        """Add coefficient · noise, in place."""
+        from fedrec.kernels import add_laplace
+
+        share = coefficient * self.factor
+        add_laplace(self.seed, self.scale, self.item, self.change, share, items)
+        if len(dense):
+            zero, change = np.zeros(1, np.int64), self.dense_change[None]
+            add_laplace(self.dense_seed, self.scale, zero, change, share, dense[None])
+
+
+Noises = Sequence[LaplaceNoise | None]  # by client; None: this one adds none
+
+
+def add_noises(
+    noises: Noises,
+    coefficients: Float[Tensor, " n"],
+    items: Float[Tensor, "items d"],
+    dense: Float[Tensor, " params"],
+) -> None:
+    """items and dense += Σ_c coefficients[c] · noise of c, in place.
+
+    Drawn on the CPU, whatever the device, one part of the clients after another.
+    """
+    wanted = [(n, k) for n, k in zip(noises, coefficients.tolist(), strict=True) if n and k]
+
+    def total(part: int) -> tuple[Tensor, Tensor]:
+        sums = torch.zeros(items.shape), torch.zeros(dense.shape)
+        for noise, coefficient in wanted[part::PARTS]:
+            noise.add_to(sums[0].numpy(), sums[1].numpy(), coefficient)
+        return sums
+
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        for of_items, of_dense in pool.map(total, range(PARTS)):
+            items += of_items.to(items.device)
+            dense += of_dense.to(dense.device)

@@ -1,0 +1,89 @@
+"""How far apart item embeddings lie: the mean distance of all pairs (paper, Eq. 6, Algorithm 2)."""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from fedrec.updates import Updates, on_cpu
+
+ROUNDING = 1e-6  # of squared norms, relative
+# (gradients of some items, those items) -> their embeddings after a step
+Step = Callable[[Float[Tensor, "some d"], Int[Tensor, " some"]], Tensor]
+
+
+def uniformity(points: Float[Tensor, "t d"], squared: bool) -> Float[Tensor, ""]:
+    """The mean (squared) L2 distance of all pairs of points; two at least."""
+    t = len(points)
+    centered = points - points.mean(0)
+    if squared:  # Σ over pairs ‖x − y‖² = t Σ ‖x − mean‖²
+        return centered.square().sum() * 2 / (t - 1)
+    return distances(centered, centered).sum() / (t * (t - 1))
+
+
+def uniformities(
+    received: Updates, items: Int[Tensor, " t"], step: Step, squared: bool
+) -> Float[Tensor, " n"]:
+    """For each of n uploads, the uniformity of these distinct items after a step down it alone.
+
+    Items that a client does not touch move by its ridge alone: all clients with the same ridge
+    share them, and only pairs with a touched item are worked out client by client.
+    """
+    owner, place, gradient = received.rows_on(items)
+    moved = step(gradient, items[place])
+    found = received.ridge.new_empty(len(received))
+    for ridge in received.ridge.unique():
+        base = step(ridge * received.table[items], items)
+        alike = received.ridge == ridge
+        rows = alike[owner]
+        position = alike.cumsum(0) - 1
+        sizes = torch.bincount(position[owner[rows]], minlength=int(alike.sum()))
+        found[alike] = _replaced(base, place[rows], moved[rows], sizes, squared)
+    return found
+
+
+def _replaced(
+    base: Float[Tensor, "t d"],
+    place: Int[Tensor, " rows"],
+    moved: Float[Tensor, "rows d"],
+    sizes: Int[Tensor, " n"],
+    squared: bool,
+) -> Float[Tensor, " n"]:
+    """The uniformity of `base` with some points moved, for each of n clients in turn."""
+    t, center = len(base), base.mean(0)  # shorter vectors, less cancellation
+    base, moved = base - center, moved - center
+    parts = list(zip(place.split(sizes.tolist()), moved.split(sizes.tolist()), strict=True))
+    if squared:
+        return torch.stack([uniformity(base.index_copy(0, *part), squared) for part in parts])
+    owner = torch.arange(len(sizes), device=place.device).repeat_interleave(sizes)
+    stays = base.new_ones(len(sizes), t)
+    stays[owner, place] = 0
+    # Pairs of two that stay, once a pair; then those with one that moves, and half of both.
+    total = ((stays @ distances(base, base)) * stays).sum(1) / 2
+    total += torch.stack(
+        [
+            distance_sum(rows, base.index_copy(0, where, rows), (1 + still) / 2)
+            for (where, rows), still in zip(parts, stays, strict=True)
+        ]
+    )
+    return total * 2 / (t * (t - 1))
+
+
+def distance_sum(
+    x: Float[Tensor, "a d"], y: Float[Tensor, "b d"], weight: Float[Tensor, " b"]
+) -> Float[Tensor, ""]:
+    """Σ_ij weight_j ‖x_i − y_j‖."""
+    if not on_cpu(x):
+        return (distances(x, y) @ weight).sum()
+    from fedrec.kernels import weighted_distances
+
+    tensors = (x @ y.T, x.square().sum(1), y.square().sum(1), weight)
+    return torch.tensor(weighted_distances(*(tensor.numpy() for tensor in tensors)))
+
+
+def distances(x: Float[Tensor, "a d"], y: Float[Tensor, "b d"]) -> Float[Tensor, "a b"]:
+    """‖x_i − y_j‖; 0 where its square is less than the rounding of norms."""
+    both = x.square().sum(1)[:, None] + y.square().sum(1)
+    squares = torch.addmm(both, x, y.T, alpha=-2)
+    return squares.masked_fill_(squares <= ROUNDING * both, 0).sqrt_()
