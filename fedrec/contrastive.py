@@ -1,7 +1,6 @@
 """The contrastive task that spreads item embeddings out (paper, section 4.2, Eq. 4)."""
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
@@ -12,10 +11,12 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from fedrec.models.base import Batch, dropped_below, random_lanes
+from fedrec.parallel import spread
 from fedrec.rng import Streams
-from fedrec.updates import Updates
+from fedrec.updates import Updates, on_cpu
 
 Reduction = Literal["mean", "sum"]
+PARTS = 4  # groups of clients that threads work on
 PAIRS, DROPOUT = "contrastive-pairs", "contrastive-dropout"  # random streams
 
 
@@ -37,14 +38,11 @@ class Contrastive:
         if self.weight == 0 or len(honest) == 0:
             return honest
         clients = _clients(honest, batch, streams)
-        workers = min(torch.get_num_threads(), len(clients))
-        with ThreadPoolExecutor(workers) as pool:
-            list(pool.map(lambda client: client.draw(self.negatives, len(honest.table)), clients))
-            sizes = np.array([len(client.touched) for client in clients])
-            values = honest.value.new_empty(int(sizes.sum()), honest.value.shape[1])
-            parts = list(zip(clients, values.split(sizes.tolist()), strict=True))
-            work = partial(self._fill, honest.table)
-            list(pool.map(work, [parts[i::workers] for i in range(workers)]))
+        spread(lambda client: client.draw(self.negatives, len(honest.table)), clients)
+        sizes = np.array([len(client.touched) for client in clients])
+        values = honest.value.new_empty(int(sizes.sum()), honest.value.shape[1])
+        parts = list(zip(clients, values.split(sizes.tolist()), strict=True))
+        spread(partial(self._fill, honest.table), [parts[i::PARTS] for i in range(PARTS)])
         device = honest.table.device
         touched = np.concatenate([client.touched for client in clients])
         return replace(
@@ -72,7 +70,7 @@ class Contrastive:
         self, table: Float[Tensor, "items d"], parts: Sequence[tuple["_Client", Tensor]]
     ) -> None:
         """Write some clients' item gradients, the contrastive ones included."""
-        total = torch.zeros_like(table)
+        total = torch.zeros_like(table)  # stays in the cache, where rows of all would not
         for client, out in parts:
             self._add(table, client, total)
             _move_rows(client, total, out)
@@ -85,7 +83,7 @@ class Contrastive:
             return
         below, scale = dropped_below(self.dropout), (1 - self.dropout) ** -2
         share = self.weight / (len(client.drawn) if self.reduction == "mean" else 1)
-        if table.device.type == "cpu":
+        if on_cpu(table):
             from fedrec.kernels import add_info_nce
 
             seed = client.streams.seed_words(DROPOUT, client.id)
@@ -163,7 +161,7 @@ def _clients(honest: Updates, batch: Batch, streams: Streams) -> list[_Client]:
 
 def _move_rows(client: _Client, total: Float[Tensor, "items d"], out: Tensor) -> None:
     """out = what `total` holds on the touched items plus the client's rows; total becomes 0."""
-    if total.device.type == "cpu":
+    if on_cpu(total):
         from fedrec.kernels import move_rows
 
         move_rows(

@@ -335,16 +335,17 @@ def row_squares(
     value: Float[np.ndarray, "rows d"],
     ridge: Float[np.ndarray, " n"],
     table: Float[np.ndarray, "items d"],
-) -> Float[np.ndarray, " rows"]:
-    """‖value + ridge·v‖² of every row."""
-    squares = np.empty(len(item), np.float32)
-    for r in range(len(item)):
+    squares: Float[np.ndarray, " rows"],
+    first: int,
+    end: int,
+) -> None:
+    """squares = ‖value + ridge · v‖², for the rows from `first` to `end`."""
+    for r in range(first, end):
         share, total = ridge[owner[r]], np.float32(0)
         for k in range(value.shape[1]):
             x = value[r, k] + share * table[item[r], k]
             total += x * x
         squares[r] = total
-    return squares
 
 
 # Not all of fastmath, which would take the infinities for impossible.

@@ -1,13 +1,14 @@
 """Dense noise in the uploads of clients, drawn where it is needed and never stored."""
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt64
 from torch import Tensor
+
+from fedrec.parallel import spread
 
 PARTS = 4  # sums of as many groups of clients, whatever the threads: results do not depend on them
 
@@ -68,7 +69,6 @@ def add_noises(
             noise.add_to(sums[0].numpy(), sums[1].numpy(), coefficient)
         return sums
 
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        for of_items, of_dense in pool.map(total, range(PARTS)):
-            items += of_items.to(items.device)
-            dense += of_dense.to(dense.device)
+    for of_items, of_dense in spread(total, range(PARTS)):
+        items += of_items.to(items.device)
+        dense += of_dense.to(dense.device)

@@ -30,25 +30,27 @@ class Server:
 
     def preview(
         self,
-        gradient: Float[Tensor, "some d"],
-        items: Int[Tensor, " some"],
+        gradient: Float[Tensor, "rows d"],
+        items: Int[Tensor, " t"],
+        place: Int[Tensor, " rows"],
         rule: Literal["sgd", "adam"],
-    ) -> Float[Tensor, "some d"]:
-        """Embeddings of some items after a step down this gradient of theirs; nothing changes.
+    ) -> Float[Tensor, "rows d"]:
+        """The embedding of items[place] after a step down each gradient; nothing changes.
 
         The step is a plain one of the learning rate, or Adam's next from the server's moments.
         """
-        embedding = self.shared.items[items]
+        embedding = self.shared.items[items][place]
         if rule == "sgd":
-            return embedding - self._learning_rate * gradient
+            return embedding.sub_(gradient, alpha=self._learning_rate)
         state = self._adam.state[self.shared.items]
         step = int(state["step"]) + 1 if state else 1
-        mean, square = (
-            state[name][items] if state else torch.zeros_like(gradient)
-            for name in ("exp_avg", "exp_avg_sq")
-        )
-        mean.mul_(BETAS[0]).add_(gradient, alpha=1 - BETAS[0])
-        square.mul_(BETAS[1]).addcmul_(gradient, gradient, value=1 - BETAS[1])
-        spread = square.div_(1 - BETAS[1] ** step).sqrt_().add_(EPS)
-        size = self._learning_rate / (1 - BETAS[0] ** step)
-        return embedding.addcdiv_(mean, spread, value=-size)
+        correction1, correction2 = 1 - BETAS[0] ** step, 1 - BETAS[1] ** step
+        if state:  # small tables first: they stay in the cache
+            mean = (BETAS[0] * state["exp_avg"][items])[place]
+            square = (BETAS[1] * state["exp_avg_sq"][items])[place]
+        else:
+            mean, square = torch.zeros_like(gradient), torch.zeros_like(gradient)
+        mean.add_(gradient, alpha=1 - BETAS[0])
+        square.addcmul_(gradient, gradient, value=1 - BETAS[1]).div_(correction2)
+        size = self._learning_rate / correction1
+        return embedding.addcdiv_(mean, square.sqrt_().add_(EPS), value=-size)

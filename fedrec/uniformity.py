@@ -9,8 +9,8 @@ from torch import Tensor
 from fedrec.updates import Updates, on_cpu
 
 ROUNDING = 1e-6  # of squared norms, relative
-# (gradients of some items, those items) -> their embeddings after a step
-Step = Callable[[Float[Tensor, "some d"], Int[Tensor, " some"]], Tensor]
+# (gradients, items, which of these items each gradient is of) -> embeddings after a step
+Step = Callable[[Float[Tensor, "rows d"], Int[Tensor, " t"], Int[Tensor, " rows"]], Tensor]
 
 
 def uniformity(points: Float[Tensor, "t d"], squared: bool) -> Float[Tensor, ""]:
@@ -31,10 +31,11 @@ def uniformities(
     share them, and only pairs with a touched item are worked out client by client.
     """
     owner, place, gradient = received.rows_on(items)
-    moved = step(gradient, items[place])
-    found = received.ridge.new_empty(len(received))
+    moved = step(gradient, items, place)
+    found, every = received.ridge.new_empty(len(received)), torch.arange(len(items))
+    every = every.to(items.device)
     for ridge in received.ridge.unique():
-        base = step(ridge * received.table[items], items)
+        base = step(ridge * received.table[items], items, every)
         alike = received.ridge == ridge
         rows = alike[owner]
         position = alike.cumsum(0) - 1

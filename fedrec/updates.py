@@ -1,10 +1,7 @@
 """Updates: what the clients of one round upload, the one type that crosses the network."""
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -12,8 +9,8 @@ from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
 from fedrec.noise import Noises, add_noises
+from fedrec.parallel import spread
 
-T = TypeVar("T")
 BLOCK = 256  # items whose gradients are written out at a time, where that is no loss
 PARTS = 8  # pieces of work to share out among threads
 
@@ -154,9 +151,9 @@ class Updates:
         place[items] = torch.arange(len(items), device=items.device)
         place = place[self.item]
         rows = (place >= 0).nonzero()[:, 0]
-        owner = self.owner[rows]
-        gradient = self.value[rows] + self.ridge[owner][:, None] * self.table[self.item[rows]]
-        return owner, place[rows], gradient
+        owner, place = self.owner[rows], place[rows]
+        gradient = self.table[items][place].mul_(self.ridge[owner][:, None])
+        return owner, place, gradient.add_(self.value.index_select(0, rows))
 
     def row_norms(self) -> Float[Tensor, " rows"]:
         """L2 norms of the item gradients on the touched rows, ridge included."""
@@ -206,7 +203,11 @@ class Updates:
             from fedrec.kernels import row_squares
 
             columns = (self.owner, self.item, self.value, self.ridge, self.table)
-            return torch.from_numpy(row_squares(*(column.numpy() for column in columns)))
+            arrays = [column.numpy() for column in columns]
+            squares = np.empty(len(self.item), np.float32)
+            ends = np.linspace(0, len(squares), PARTS + 1, dtype=int).tolist()
+            spread(lambda part: row_squares(*arrays, squares, *part), pairwise(ends))
+            return torch.from_numpy(squares)
         whole = self.value + self.ridge[self.owner][:, None] * self.table[self.item]
         return whole.square().sum(1)
 
@@ -225,7 +226,7 @@ class Updates:
 
         order, bounds = rows_by_item(self.item.numpy(), len(self.table))
         owner, value, n = self.owner.numpy(), self.value.numpy(), len(self)
-        parts = spread(lambda items: row_gram(owner, value, order, bounds[items], n), bounds)
+        parts = spread(lambda some: row_gram(owner, value, order, bounds[some], n), _ranges(bounds))
         return torch.from_numpy(np.sum(parts, axis=0))
 
     def _trim_rows(self, trim: int, mean: Float[Tensor, "items d"]) -> None:
@@ -238,7 +239,7 @@ class Updates:
         def work(items: slice) -> None:
             trimmed_rows(*rows, order, bounds[items], items.start, trim, mean.numpy())
 
-        spread(work, bounds)
+        spread(work, _ranges(bounds))
 
 
 def on_cpu(tensor: Tensor) -> bool:
@@ -246,17 +247,11 @@ def on_cpu(tensor: Tensor) -> bool:
     return tensor.device.type == "cpu"
 
 
-def spread(work: Callable[[slice], T], bounds: Int[np.ndarray, " bounds"]) -> list[T]:
-    """Work on ranges of items in as many threads as PyTorch uses, with equally many rows each.
-
-    Each range is a slice of `bounds`, which it shares its ends with. The ranges depend on the
-    rows alone, so results do not depend on the threads.
-    """
+def _ranges(bounds: Int[np.ndarray, " bounds"]) -> list[slice]:
+    """Ranges of items with equally many rows each, as slices of `bounds` that share their ends."""
     cuts = np.searchsorted(bounds, np.linspace(0, bounds[-1], PARTS + 1)[1:-1])
     ends = [0, *np.unique(cuts[(cuts > 0) & (cuts < len(bounds) - 1)]).tolist(), len(bounds) - 1]
-    slices = [slice(a, b + 1) for a, b in pairwise(ends)]
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        return list(pool.map(work, slices))
+    return [slice(first, last + 1) for first, last in pairwise(ends)]
 
 
 def _blocks(n_items: int) -> tuple[Int[Tensor, " block"], ...]:

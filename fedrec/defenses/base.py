@@ -14,8 +14,10 @@ from fedrec.rng import Streams
 from fedrec.updates import Gradient, Updates
 
 PreviewRule = Literal["sgd", "adam"]
-# (gradients of some items, those items, rule) -> their embeddings after the step
-Preview = Callable[[Float[Tensor, "some d"], Int[Tensor, " some"], PreviewRule], Tensor]
+# `server.Server.preview`
+Preview = Callable[
+    [Float[Tensor, "rows d"], Int[Tensor, " t"], Int[Tensor, " rows"], PreviewRule], Tensor
+]
 Scores = Mapping[str, Float[Tensor, " n"]]
 
 

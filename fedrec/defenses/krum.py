@@ -4,7 +4,7 @@ from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float64
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from torch import Tensor
 
 from fedrec.defenses.base import Judgement, ServerView
@@ -23,7 +23,7 @@ class Krum:
     sums over n − f − 2 neighbours, and over one at least.
     """
 
-    keep: Literal["n-f"] | int = Field(
+    keep: Literal["n-f"] | PositiveInt = Field(
         default=1,
         description="Uploads kept: 1 is Krum; MultiKrum keeps n-f (released code of ClusterAttack; "
         "Blanchard et al. leave the number m open).",

@@ -83,8 +83,8 @@ class Union:
         """dᵢ of each upload (Algorithm 2, lines 1 to 4)."""
         squared = self.distance == "squared"
 
-        def step(gradient: Tensor, items: Tensor) -> Tensor:
-            return view.preview(gradient, items, self.preview)
+        def step(gradient: Tensor, items: Tensor, place: Tensor) -> Tensor:
+            return view.preview(gradient, items, place, self.preview)
 
         if self.items == "shared":
             items = self._items(received, view, 0)
@@ -105,9 +105,12 @@ class Union:
             return everyone
         low = in_lower_cluster(values)
         minority = low if 2 * low.sum() <= len(values) else ~low
+        if self.minority_rule and minority.sum() <= view.expected_malicious:
+            return ~minority
+        if len(values) < 3:
+            return everyone  # any two numbers are two clusters without dispersion
         reference = reference_dispersions(len(values), self.references, view.streams.seed)
-        small = self.minority_rule and minority.sum() <= view.expected_malicious
-        return ~minority if small or falls_apart(values, reference) else everyone
+        return ~minority if falls_apart(values, reference) else everyone
 
     def _items(self, received: Updates, view: ServerView, upload: int) -> Int[Tensor, " t"]:
         n_items = len(received.table)
