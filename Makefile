@@ -61,12 +61,13 @@ lock: ## write envs/requirements.lock anew
 clean: ## remove what the demo made
 	rm -rf results/demo
 
-$(INSTALLED): envs/torch.txt envs/requirements.lock pyproject.toml
+$(INSTALLED): envs/torch.txt envs/requirements.lock envs/byzfl.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| (echo "fedrec needs Python 3.11 or newer; name one: make PYTHON=python3.12 …" && exit 1)
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --requirement envs/torch.txt
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --requirement envs/requirements.lock
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --requirement envs/byzfl.txt
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 

@@ -9,6 +9,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,9 +25,8 @@ from fedrec.files import write_text
 from fedrec.records import (
     Record,
     RecordError,
+    add_to_pack,
     cell_path,
-    pack,
-    read_record,
     read_records,
     write_record,
 )
@@ -138,16 +138,22 @@ def dataset_table(args: argparse.Namespace) -> None:
 
 def figure(args: argparse.Namespace) -> None:
     """Draw a figure from records, as PDF and PNG."""
-    from fedrec.analysis.figures import save_figure, training_curves
+    from fedrec.analysis.figures import attack_grid, save_figure, training_curves
 
-    drawn = training_curves(_records_of(args), _block(args).title, args.report)
-    save_figure(drawn, args.output)
+    block = _block(args)
+    drawings: dict[str, Callable[..., Any]] = {
+        "training_curves": training_curves,
+        "attack_grid": partial(attack_grid, attacks=block.attacks, defenses=block.defenses),
+    }
+    if block.kind not in drawings:
+        raise ConfigError(f"a figure has no kind {block.kind!r}, only {', '.join(drawings)}")
+    save_figure(drawings[block.kind](_records_of(args), block.title, args.report), args.output)
 
 
 def publish(args: argparse.Namespace) -> None:
-    """Keep the records and dataset counts of a finished study, in few small files."""
-    pack([read_record(path) for path in args.records], args.folder / "records.jsonl.gz")
-    for path in args.counts:
+    """Keep records and dataset counts in few small files; older ones stay or are replaced."""
+    add_to_pack(read_records(args.records), args.folder / "records.jsonl.gz")
+    for path in args.counts or ():
         write_text(args.folder / "data" / path.parent.name / path.name, path.read_text())
 
 

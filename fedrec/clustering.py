@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from fedrec.updates import on_cpu
+
 
 @dataclass(frozen=True)
 class Clusters:
@@ -26,10 +28,9 @@ def k_means(
     The movement is the Frobenius norm over all centroids. A cluster that loses all its points
     keeps its centroid.
     """
-    centroid = start
+    centroid, step = start, _compiled_step if on_cpu(points) else _step
     for _ in range(max_iterations):
-        label = nearest(points, centroid)
-        moved = _means(points, label, centroid)
+        label, moved = step(points, centroid)
         shift = (moved - centroid).norm()
         centroid = moved
         if shift < tolerance:
@@ -37,18 +38,23 @@ def k_means(
     return Clusters(label, centroid)
 
 
-def nearest(
+def _step(
     points: Float[Tensor, "points d"], centroid: Float[Tensor, "k d"]
-) -> Int[Tensor, " points"]:
-    """The nearest centroid of each point; the first of equals."""
+) -> tuple[Int[Tensor, " points"], Float[Tensor, "k d"]]:
+    """Each point's nearest centroid, the first of equals, and the means of these clusters."""
     # ‖x − c‖² less the ‖x‖² that all centroids share
-    return (centroid.square().sum(1) - 2 * points @ centroid.T).argmin(1)
+    label = (centroid.square().sum(1) - 2 * points @ centroid.T).argmin(1)
+    size = torch.bincount(label, minlength=len(centroid))[:, None]
+    total = torch.zeros_like(centroid).index_add_(0, label, points)
+    return label, torch.where(size > 0, total / size.clamp(min=1), centroid)
 
 
-def _means(
-    points: Float[Tensor, "points d"], label: Int[Tensor, " points"], empty: Float[Tensor, "k d"]
-) -> Float[Tensor, "k d"]:
-    """The mean of each cluster's points, or its row of `empty` where it has none."""
-    size = torch.bincount(label, minlength=len(empty))[:, None]
-    total = torch.zeros_like(empty).index_add_(0, label, points)
-    return torch.where(size > 0, total / size.clamp(min=1), empty)
+def _compiled_step(
+    points: Float[Tensor, "points d"], centroid: Float[Tensor, "k d"]
+) -> tuple[Int[Tensor, " points"], Float[Tensor, "k d"]]:
+    """The same in one pass over the points."""
+    from fedrec.kernels import lloyd_step
+
+    label, moved = torch.empty(len(points), dtype=torch.int64), torch.empty_like(centroid)
+    lloyd_step(points.numpy(), centroid.numpy(), label.numpy(), moved.numpy())
+    return label, moved

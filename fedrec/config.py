@@ -113,7 +113,7 @@ class Block(Section):
     """What one table or figure shows: every combination of the names it lists."""
 
     title: str
-    kind: Literal["datasets", "attacks", "training_curves"]
+    kind: Literal["datasets", "attacks", "training_curves", "attack_grid"]
     datasets: tuple[str, ...] = Field(min_length=1)
     models: tuple[str, ...] = Field(default=())
     attacks: tuple[str, ...] = Field(default=())
@@ -130,7 +130,7 @@ class Block(Section):
             and cell.ratio in (0, *self.ratios)
         )
 
-    def order(self, cell: Cell) -> tuple[float, ...]:
+    def order(self, cell: Cell) -> tuple[float | int, ...]:
         """A key that sorts cells as this block lists them."""
         return (
             self.datasets.index(cell.dataset),

@@ -66,7 +66,6 @@ class Round:
     loss: float  # mean training loss of the cohort
     attack: Trace  # what the attack says of itself; empty if no malicious client took part
     malicious: Bool[Tensor, " n"]  # the truth about the uploads, which no defence sees
-    received: Updates
     verdict: Verdict
 
 
@@ -87,7 +86,7 @@ def sample_clients(n_users: int, count: int, streams: Streams) -> Int[np.ndarray
     return streams.generator("cohort").choice(n_users, min(count, n_users), replace=False)
 
 
-def play_round(fed: Federation, number: int) -> Round:
+def play_round(fed: Federation, number: int, observer: Observer | None = None) -> Round:
     """Broadcast, train locally, forge, upload, defend, step."""
     streams = fed.streams.at(number)
     shared = fed.server.shared
@@ -111,11 +110,13 @@ def play_round(fed: Federation, number: int) -> Round:
         verdict = fed.defense(
             received, ServerView(shared, fed.server.preview, fed.expected_malicious, streams)
         )
+    if observer:  # before the step, which changes the table that uploads refer to
+        observer.see(number, received, malicious, verdict.scores)
     with record_function("server: step"):
         fed.server.apply(verdict.gradient)
     with record_function("clients: own step"):
         fed.local_adam.step(cohort, plain.local)
-    return Round(float(plain.loss.mean()), trace, malicious, received, verdict)
+    return Round(float(plain.loss.mean()), trace, malicious, verdict)
 
 
 def _forge(
@@ -181,14 +182,12 @@ def simulate(
     trace: Trace = {}
     detection = Detection()
     for number in range(1, config.protocol.rounds + 1):
-        played = play_round(fed, number)
+        played = play_round(fed, number, observer)
         on_round(number, played)
         losses.append(played.loss)
         trace = played.attack or trace
         if fed.defense.filters:
             detection.add(played.verdict.kept, played.malicious, played.verdict.scores)
-        if observer:
-            observer.see(number, played.received, played.malicious, played.verdict.scores)
         if number % config.protocol.evaluate_every == 0 or number == config.protocol.rounds:
             validation, test = evaluate(fed, rank)
             found = detection.summary() if fed.defense.filters else {}

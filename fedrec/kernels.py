@@ -30,7 +30,7 @@ def compiled(**options: Any) -> Callable[[F], F]:
 
 @compiled()
 def sfc64(seed: UInt64[np.ndarray, "3"]) -> UInt64[np.ndarray, "4"]:
-    """The state of NumPy's SFC64 generator, seeded with three words: see `rng.Streams.seed`."""
+    """The state of NumPy's SFC64 generator, seeded with three words: see `rng.Streams`."""
     state = np.empty(4, np.uint64)
     state[:3] = seed
     state[3] = 1
@@ -254,7 +254,7 @@ def weighted_distances(
 
     A square of less than their rounding, such as a point's distance from itself, is 0.
     """
-    total = 0.0
+    total = np.float64(0)
     for i in range(len(products)):
         row = np.float32(0)
         for j in range(len(weight)):
@@ -354,6 +354,7 @@ def trimmed_rows(
     owner: Int[np.ndarray, " rows"],
     value: Float[np.ndarray, "rows d"],
     ridge: Float[np.ndarray, " n"],
+    alike: bool,
     table: Float[np.ndarray, "items d"],
     order: Int[np.ndarray, " rows"],
     bounds: Int[np.ndarray, " bounds"],
@@ -366,27 +367,37 @@ def trimmed_rows(
     For the items from `first` on whose bounds are given. A client's value is its row plus
     ridge · v, or ridge · v alone. Values stream through the `trim` largest seen, what falls out
     through the `trim` smallest, and what falls out there is summed: an outlier never enters the
-    sum. 2 · trim equal values fill both lists beforehand, so that only rows need streaming.
+    sum. `alike` says that all clients who miss any item have one ridge: 2 · trim of these equal
+    values fill both lists beforehand, and only rows need streaming.
     """
     n, d = len(ridge), table.shape[1]
     high, low = np.empty((trim, d), np.float32), np.empty((trim, d), np.float32)
     total, x = np.empty(d, np.float32), np.empty(d, np.float32)
+    absent, others = np.empty(n, np.bool_), np.empty(n, np.int64)
     for i in range(len(bounds) - 1):
         item, rows = first + i, order[bounds[i] : bounds[i + 1]]
-        others = _others(owner, rows, n)
-        filled = len(others) >= 2 * trim and np.all(ridge[others] == ridge[others[0]])
+        absent[:] = True
+        for r in rows:
+            absent[owner[r]] = False
+        left = 0
+        for c in range(n):
+            if absent[c]:
+                others[left] = c
+                left += 1
+        filled = alike and left >= 2 * trim and left > 0
         equal = ridge[others[0]] if filled else np.float32(0)
         if filled and len(rows) <= trim:
-            mean[item] = equal * table[item]  # no row can be in the middle
+            for k in range(d):
+                mean[item, k] = equal * table[item, k]  # no row can be in the middle
             continue
         for k in range(d):
-            total[k] = (len(others) - 2 * trim) * (equal * table[item, k]) if filled else 0
+            total[k] = (left - 2 * trim) * (equal * table[item, k]) if filled else 0
             for j in range(trim):
                 high[j, k] = equal * table[item, k] if filled else -np.inf
                 low[j, k] = equal * table[item, k] if filled else np.inf
         if filled:
-            others = others[:0]
-        for r in range(len(rows) + len(others)):
+            left = 0
+        for r in range(len(rows) + left):
             c = owner[rows[r]] if r < len(rows) else others[r - len(rows)]
             for k in range(d):
                 x[k] = ridge[c] * table[item, k]
@@ -406,16 +417,43 @@ def trimmed_rows(
                     low[j, k] = min(bottom, x[k])
                     x[k] = max(bottom, x[k])
             if filled or r >= 2 * trim:
-                total += x
-        mean[item] = total / (n - 2 * trim)
+                for k in range(d):
+                    total[k] += x[k]
+        for k in range(d):
+            mean[item, k] = total[k] / np.float32(n - 2 * trim)
 
 
-@compiled()
-def _others(
-    owner: Int[np.ndarray, " rows"], rows: Int[np.ndarray, " some"], n: int
-) -> Int[np.ndarray, " others"]:
-    """The clients that own none of some rows."""
-    absent = np.ones(n, np.bool_)
-    for r in rows:
-        absent[owner[r]] = False
-    return np.flatnonzero(absent)
+@compiled(fastmath=True)
+def lloyd_step(
+    points: Float[np.ndarray, "points d"],
+    centroid: Float[np.ndarray, "k d"],
+    label: Int[np.ndarray, " points"],
+    moved: Float[np.ndarray, "k d"],
+) -> None:
+    """One iteration of k-means: labels of the nearest centroids, then the means of clusters.
+
+    The first of equally near centroids; a cluster without points keeps its centroid.
+    """
+    k, d = centroid.shape
+    squares, size, total = np.empty(k, np.float32), np.zeros(k, np.int64), np.zeros((k, d))
+    for c in range(k):
+        square = np.float32(0)
+        for j in range(d):
+            square += centroid[c, j] * centroid[c, j]
+        squares[c] = square
+    for p in range(len(points)):
+        best, nearest = np.float32(0), 0
+        for c in range(k):
+            dot = np.float32(0)
+            for j in range(d):
+                dot += points[p, j] * centroid[c, j]
+            distance = squares[c] - np.float32(2) * dot
+            if c == 0 or distance < best:
+                best, nearest = distance, c
+        label[p] = nearest
+        size[nearest] += 1
+        for j in range(d):
+            total[nearest, j] += points[p, j]
+    for c in range(k):
+        for j in range(d):
+            moved[c, j] = total[c, j] / size[c] if size[c] else centroid[c, j]

@@ -44,6 +44,7 @@ def coordinate_statistics(updates: Updates) -> tuple[Gradient, Gradient]:
     squares.index_add_(0, updates.item, touched.square_().sub_(untouched.square_()))
     variance = squares.sub_(total.square() / n).div_(max(n - 1, 1)).clamp_(min=0)
     dense = updates.dense
-    spread = dense.std(0) if n > 1 else torch.zeros_like(dense[0])
+    # std() warns of a single client, and of an empty tensor.
+    spread = dense.std(0) if n > 1 and dense.numel() else torch.zeros_like(dense[0])
     mean = Gradient(total.div_(n).add_(updates.table * center), dense.mean(0))
     return mean, Gradient(variance.sqrt_(), spread)

@@ -150,6 +150,16 @@ def pack(records: Sequence[Record], path: Path) -> None:
     write_bytes(path, gzip.compress(text.encode(), mtime=0))
 
 
+def add_to_pack(records: Sequence[Record], path: Path) -> None:
+    """Pack records together with those that `path` holds already; of one cell, the new one stays.
+
+    Raises:
+        RecordError: what `path` holds cannot be read; it is left as it is.
+    """
+    kept = read_records([path]) if path.exists() else []
+    pack(list({record.cell: record for record in [*kept, *records]}.values()), path)
+
+
 def read_records(paths: Sequence[Path]) -> list[Record]:
     """The records in some files, each a `.json` of one or a `.jsonl.gz` of many.
 
@@ -174,7 +184,9 @@ def _records_in(path: Path) -> list[Record]:
     try:
         lines = gzip.decompress(_read(path)).splitlines()
     except (OSError, EOFError, zlib.error) as error:
-        raise RecordError(f"{path}: is damaged ({error}); restore it or run `publish`") from None
+        raise RecordError(
+            f"{path}: is damaged ({error}); restore it, or delete it and run `publish`"
+        ) from None
     return [_parse(line, f"{path}:{number}") for number, line in enumerate(lines, start=1)]
 
 

@@ -104,8 +104,8 @@ def _columns(rows: Sequence[Metrics]) -> dict[str, list[float]]:
 
 
 def _sparse_columns(
-    rows: Sequence[Mapping[str, float | None]],
-) -> dict[str, list[float | None]]:
+    rows: Sequence[Mapping[str, float | int | None]],
+) -> dict[str, list[float | int | None]]:
     """Columns of rows that may lack some of the names."""
     names = {name for row in rows for name in row}
     return {name: [row.get(name) for row in rows] for name in sorted(names)}

@@ -38,10 +38,11 @@ class Server:
         """The embedding of items[place] after a step down each gradient; nothing changes.
 
         The step is a plain one of the learning rate, or Adam's next from the server's moments.
+        A plain one is so short that uploads differ by less than float32 can tell: it is float64.
         """
         embedding = self.shared.items[items][place]
         if rule == "sgd":
-            return embedding.sub_(gradient, alpha=self._learning_rate)
+            return embedding.double().sub_(gradient, alpha=self._learning_rate)
         state = self._adam.state[self.shared.items]
         step = int(state["step"]) + 1 if state else 1
         correction1, correction2 = 1 - BETAS[0] ** step, 1 - BETAS[1] ** step

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from fedrec.updates import Updates, on_cpu
 
-ROUNDING = 1e-6  # of squared norms, relative
 # (gradients, items, which of these items each gradient is of) -> embeddings after a step
 Step = Callable[[Float[Tensor, "rows d"], Int[Tensor, " t"], Int[Tensor, " rows"]], Tensor]
 
@@ -32,8 +31,7 @@ def uniformities(
     """
     owner, place, gradient = received.rows_on(items)
     moved = step(gradient, items, place)
-    found, every = received.ridge.new_empty(len(received)), torch.arange(len(items))
-    every = every.to(items.device)
+    found, every = moved.new_empty(len(received)), torch.arange(len(items), device=items.device)
     for ridge in received.ridge.unique():
         base = step(ridge * received.table[items], items, every)
         alike = received.ridge == ridge
@@ -75,7 +73,7 @@ def distance_sum(
     x: Float[Tensor, "a d"], y: Float[Tensor, "b d"], weight: Float[Tensor, " b"]
 ) -> Float[Tensor, ""]:
     """Σ_ij weight_j ‖x_i − y_j‖."""
-    if not on_cpu(x):
+    if not on_cpu(x) or x.dtype == torch.float64:
         return (distances(x, y) @ weight).sum()
     from fedrec.kernels import weighted_distances
 
@@ -87,4 +85,5 @@ def distances(x: Float[Tensor, "a d"], y: Float[Tensor, "b d"]) -> Float[Tensor,
     """‖x_i − y_j‖; 0 where its square is less than the rounding of norms."""
     both = x.square().sum(1)[:, None] + y.square().sum(1)
     squares = torch.addmm(both, x, y.T, alpha=-2)
-    return squares.masked_fill_(squares <= ROUNDING * both, 0).sqrt_()
+    rounding = 8 * torch.finfo(x.dtype).eps
+    return squares.masked_fill_(squares <= rounding * both, 0).sqrt_()

@@ -203,10 +203,13 @@ class Updates:
             from fedrec.kernels import row_squares
 
             columns = (self.owner, self.item, self.value, self.ridge, self.table)
-            arrays = [column.numpy() for column in columns]
-            squares = np.empty(len(self.item), np.float32)
-            ends = np.linspace(0, len(squares), PARTS + 1, dtype=int).tolist()
-            spread(lambda part: row_squares(*arrays, squares, *part), pairwise(ends))
+            owner, item, value, ridge, table = (column.numpy() for column in columns)
+            squares = np.empty(len(item), np.float32)
+
+            def work(part: tuple[int, int]) -> None:
+                row_squares(owner, item, value, ridge, table, squares, *part)
+
+            spread(work, pairwise(np.linspace(0, len(item), PARTS + 1, dtype=int).tolist()))
             return torch.from_numpy(squares)
         whole = self.value + self.ridge[self.owner][:, None] * self.table[self.item]
         return whole.square().sum(1)
@@ -217,7 +220,8 @@ class Updates:
 
         total = np.zeros(len(self))
         columns = (self.owner, self.item, self.value, self.table)
-        add_table_products(*(column.numpy() for column in columns), total)
+        owner, item, value, table = (column.numpy() for column in columns)
+        add_table_products(owner, item, value, table, total)
         return torch.from_numpy(total)
 
     def _row_gram(self) -> Float64[Tensor, "n n"]:
@@ -233,11 +237,15 @@ class Updates:
         from fedrec.kernels import rows_by_item, trimmed_rows
 
         order, bounds = rows_by_item(self.item.numpy(), len(self.table))
-        columns = (self.owner, self.value, self.ridge, self.table)
-        rows = [column.numpy() for column in columns]
+        columns = (self.owner, self.value, self.ridge, self.table, mean)
+        owner, value, ridge, table, out = (column.numpy() for column in columns)
+        partial = np.bincount(owner, minlength=len(ridge)) < len(table)
+        alike = len(np.unique(ridge[partial])) <= 1
 
-        def work(items: slice) -> None:
-            trimmed_rows(*rows, order, bounds[items], items.start, trim, mean.numpy())
+        def work(some: slice) -> None:
+            trimmed_rows(
+                owner, value, ridge, alike, table, order, bounds[some], some.start, trim, out
+            )
 
         spread(work, _ranges(bounds))
 

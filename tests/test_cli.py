@@ -1,14 +1,16 @@
 """The command line: each stage on a tiny study, and mistakes that end in one clear line."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from fedrec.cli import main
 from fedrec.data.split import Split
-from fedrec.records import read_record
-from tests.builders import tiny_split
+from fedrec.records import read_record, read_records, write_record
+from tests.builders import make_record, tiny_split
 
 ROOT = Path(__file__).parents[1]
 DEMO = str(ROOT / "config" / "demo.yaml")
@@ -91,4 +93,43 @@ def test_a_mistake_ends_in_one_clear_message(
 
 def test_check_counts_the_jobs(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "--config", DEMO]) == 0
-    assert capsys.readouterr().out == f"{DEMO}: 6 training jobs\n"
+    assert capsys.readouterr().out == f"{DEMO}: 12 training jobs\n"
+
+
+def test_publishing_keeps_what_was_published_before(tmp_path: Path) -> None:
+    kept = tmp_path / "published"
+    for dataset, attack in (("ml-1m", "NoAttack"), ("gowalla", "ClusterAttack")):
+        record, counts = tmp_path / f"{attack}.json", tmp_path / dataset / "counts.json"
+        write_record(make_record(attack, dataset=dataset), record)
+        counts.parent.mkdir()
+        counts.write_text(dataset)
+        command = ["publish", str(record), "--counts", str(counts), "--folder", str(kept)]
+        assert main(command) == 0
+    found = read_records([kept / "records.jsonl.gz"])
+    assert {record.cell.attack for record in found} == {"NoAttack", "ClusterAttack"}
+    for dataset in ("ml-1m", "gowalla"):
+        assert (kept / "data" / dataset / "counts.json").read_text() == dataset
+
+
+BLOCK = {
+    "title": "T",
+    "datasets": ["ml-1m"],
+    "models": ["MF"],
+    "attacks": ["NoAttack", "Fang"],
+    "defenses": ["FedAvg", "Krum+UNION"],
+}
+
+
+def test_a_grid_is_drawn_from_what_records_there_are(tmp_path: Path) -> None:
+    record, pdf = tmp_path / "record.json", tmp_path / "figure.pdf"
+    write_record(make_record(), record)
+    block = json.dumps(BLOCK | {"kind": "attack_grid"})
+    command = ["figure", block, "--records", str(record), "--output", str(pdf)]
+    subprocess.run([Path(sys.executable).with_name("fedrec"), *command], check=True)
+    assert pdf.exists() and pdf.with_suffix(".png").exists()
+
+
+def test_a_table_is_no_figure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    block = json.dumps(BLOCK | {"kind": "attacks"})
+    assert main(["figure", block, "--records", "x", "--output", str(tmp_path / "f.pdf")]) == 1
+    assert "training_curves, attack_grid" in capsys.readouterr().err

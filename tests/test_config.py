@@ -23,13 +23,13 @@ def edited(folder: Path, old: str, new: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", ["paper", "demo"])
-def test_the_projects_configs_are_valid(name: str) -> None:
+@pytest.mark.parametrize(("name", "attacks", "defenses"), [("paper", 7, 8), ("demo", 2, 2)])
+def test_the_projects_configs_are_valid(name: str, attacks: int, defenses: int) -> None:
     study = Study.load(ROOT / "config" / f"{name}.yaml")
     cells = {cell for block in study.blocks().values() for cell in study.cells(block)}
     arms = {(cell.attack, cell.ratio > 0) for cell in cells}
-    assert arms == {("NoAttack", False), ("ClusterAttack", True)}
-    assert len(cells) == len(arms) * len(study.seeds)
+    assert arms >= {("NoAttack", False), ("ClusterAttack", True)} and len(arms) == attacks
+    assert len(cells) == attacks * defenses * len(study.seeds)
 
 
 def test_the_papers_values_are_set() -> None:
@@ -54,7 +54,7 @@ MISTAKES = [
     ("clusters: 2", "clusters: 99", "attacks.ClusterAttack", "max_clusters"),
     ("kind: cluster_attack", "kind: cluster_atack", "attacks.ClusterAttack", "`cluster_attack`"),
     ("l2: 1.0e-5", "l2: 1e-5", "models.MF.l2", "write 1.0e-5"),
-    ("[NoAttack, ClusterAttack]", "[NoAttack, ClusterAtack]", "table-1.attacks.1", "`Cluster"),
+    ("Fang, ClusterAttack]", "Fang, ClusterAtack]", "table-1.attacks.6", "`Cluster"),
     ("rounds: 6000", "round: 6000", "protocol.round: unknown key", "`rounds`"),
     ("rounds: 6000", "rounds: 0", "protocol.rounds", "greater than or equal to 1"),
     ("report: best_val", "report: best", "report", "`best_val`"),

@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
@@ -45,3 +46,17 @@ def test_torch_is_pinned_in_one_place_and_cuda_nowhere() -> None:
     lock = pins("requirements.lock")
     assert "torch" not in lock
     assert not [name for name in lock if name.startswith("nvidia") or name == "triton"]
+
+
+def test_byzfl_comes_without_dependencies_and_all_it_needs_but_torchvision_is_locked() -> None:
+    """With them it would bring a PyTorch of its own: it stays out of the lock and the project."""
+    (name,) = pins("byzfl.txt")
+    assert (name, str(pins("byzfl.txt")[name])) == ("byzfl", distribution("byzfl").version)
+    assert name not in LOCK and "torchvision" not in LOCK
+    assert not [text for text in WANTED if "byzfl" in text]
+    needed = [Requirement(text) for text in distribution("byzfl").requires or []]
+    for wanted in needed:
+        if wanted.name != "torchvision":
+            assert LOCK[canonicalize_name(wanted.name)] in wanted.specifier
+    makefile = (ROOT / "Makefile").read_text()
+    assert "--no-deps --requirement envs/byzfl.txt" in makefile

@@ -8,6 +8,7 @@ import pytest
 from fedrec.records import (
     RecordError,
     Trajectory,
+    add_to_pack,
     cell_path,
     pack,
     read_record,
@@ -42,6 +43,24 @@ def test_packing_is_deterministic_whatever_the_order(tmp_path: Path) -> None:
     pack(records, tmp_path / "a.gz")
     pack(records[::-1], tmp_path / "b.gz")
     assert (tmp_path / "a.gz").read_bytes() == (tmp_path / "b.gz").read_bytes()
+
+
+def test_what_a_pack_holds_stays_or_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "all.jsonl.gz"
+    add_to_pack([make_record(seed=0), make_record(seed=1, hr=[0.1])], path)
+    add_to_pack([make_record(seed=1, hr=[0.9]), make_record(seed=2)], path)
+    expected = [make_record(seed=0), make_record(seed=1, hr=[0.9]), make_record(seed=2)]
+    assert sorted(read_records([path]), key=lambda record: record.cell.seed) == expected
+    pack(expected[::-1], tmp_path / "at-once.gz")
+    assert path.read_bytes() == (tmp_path / "at-once.gz").read_bytes()
+
+
+def test_a_damaged_pack_is_not_written_over(tmp_path: Path) -> None:
+    path = tmp_path / "all.jsonl.gz"
+    path.write_bytes(WHOLE[:40])
+    with pytest.raises(RecordError, match="restore it, or delete it"):
+        add_to_pack([make_record()], path)
+    assert path.read_bytes() == WHOLE[:40]
 
 
 def test_science_leaves_out_times_and_versions() -> None:

@@ -26,7 +26,7 @@ class LIE:
         default=1.5, description="Shift in σ (default of Baruch et al.'s code), or their formula."
     )
     clients: int = Field(
-        default=50, ge=2, description="The n of the formula: uploads in a round, as the attacker "
+        default=50, ge=3, description="The n of the formula: uploads in a round, as the attacker "
         "believes."
     )  # fmt: skip
     normal_clients: int = Field(

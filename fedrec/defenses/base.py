@@ -140,6 +140,8 @@ class Defense:
             judgement = part.judge(received, kept if self.in_turn else everyone, view)
             kept = kept & judgement.keep
             scores.update(judgement.scores)
+        if not kept.any():  # filters that each judge all may leave nobody: a round without a say
+            received, kept = received.scaled(torch.zeros_like(received.weight)), everyone
         for step in self.transforms:
             received = step.transform(received, view)
         return Verdict(kept, scores, self.reduction.reduce(received, kept, view))

@@ -77,7 +77,7 @@ class Union:
         keep = candidates.copy()
         keep[candidates] = self.in_majority(values[candidates], view)
         device = among.device
-        return Judgement(torch.from_numpy(keep).to(device), {"uniformity": found})
+        return Judgement(torch.from_numpy(keep).to(device), {"uniformity": found.float()})
 
     def uniformities(self, received: Updates, view: ServerView) -> Float[Tensor, " n"]:
         """dᵢ of each upload (Algorithm 2, lines 1 to 4)."""

@@ -54,5 +54,5 @@ class Detection:
         self._sums: dict[str, float] = defaultdict(float)
 
 
-def _ratio(total: float, count: int) -> float | None:
+def _ratio(total: int | float, count: int) -> float | None:
     return total / count if count else None

@@ -1,10 +1,12 @@
 """Every upload of the first rounds, one by one (paper, section 5.7, Figure 4)."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from jaxtyping import Bool, Float, Float64
 from torch import Tensor
+from torch.nn.functional import pad
 
 from fedrec.records import Uploads
 from fedrec.updates import Updates
@@ -30,7 +32,8 @@ class Observer:
         """One more round."""
         if number > self._rounds:
             return
-        self._pending.append(received)
+        # The server steps its table in place.
+        self._pending.append(replace(received, table=received.table.clone()))
         columns = {"round": torch.full_like(malicious, number, dtype=torch.int64)}
         self._extend({**columns, "malicious": malicious, **scores})
         if number % self._window == 0 or number == self._rounds:
@@ -61,7 +64,8 @@ def principal_components(
     values, vectors = torch.linalg.eigh(gram)  # ascending
     values, vectors = values[-components:].flip(0), vectors[:, -components:].flip(1)
     largest = vectors.gather(0, vectors.abs().argmax(0, keepdim=True))
-    return (vectors * largest.sign() * values.clamp(min=0).sqrt()).float()
+    found = (vectors * largest.sign() * values.clamp(min=0).sqrt()).float()
+    return pad(found, (0, components - found.shape[1]))  # fewer uploads span fewer components
 
 
 def _gram(rounds: Sequence[Updates]) -> Float64[Tensor, "uploads uploads"]:

@@ -6,28 +6,21 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from fedrec.normal_gradients import item_norm_statistics
 from fedrec.attacks.cluster_attack import (
     ClusterAttack,
     Clustering,
     NormRule,
     hold_to_bound,
 )
+from fedrec.contrastive import Reduction
+from fedrec.models.base import Shared
+from fedrec.models.mf import MF
+from fedrec.normal_gradients import item_norm_statistics
 from fedrec.rng import Streams
+from fedrec.updates import Updates
 from tests.attacks.views import attacker_view
-from tests.oracles.dense import dense_items, random_updates
-
-
-def test_norm_statistics_equal_the_dense_ones() -> None:
-    updates = random_updates(n=4, items=7, seed=3)
-    norms = dense_items(updates).norm(dim=2)
-    mean, deviation = item_norm_statistics(updates, over_all_items=True)
-    assert_close(mean, norms.mean())
-    assert_close(deviation, norms.std())
-    touched = norms[updates.owner, updates.item]
-    mean, deviation = item_norm_statistics(updates, over_all_items=False)
-    assert_close(mean, touched.mean())
-    assert_close(deviation, touched.std())
+from tests.oracles.attacks import candidates, info_nce, lloyd, told_view
+from tests.oracles.dense import dense_items
 
 
 def test_the_upload_is_the_gradient_of_the_within_cluster_variance() -> None:
@@ -79,6 +72,103 @@ def test_sample_counts_and_dense_gradients_are_the_true_ones() -> None:
     forged = attack.forge(view, attack.initial_state(), Streams(0).at(1)).updates
     assert torch.equal(forged.weight, view.benign.weight)
     assert torch.equal(forged.dense, view.benign.dense)
+
+
+def four_items() -> Updates:
+    """Items 0, 1, 10 and 12 on a line, and two clients whose gradients all have the norm 1.5."""
+    return Updates(
+        table=torch.tensor([[0.0], [1.0], [10.0], [12.0]]),
+        owner=torch.arange(2).repeat_interleave(4),
+        item=torch.arange(4).repeat(2),
+        value=torch.tensor([[1.5], [-1.5]] * 4),
+        ridge=torch.zeros(2),
+        dense=torch.tensor([[7.0], [8.0]]),
+        weight=torch.tensor([3.0, 5.0]),
+    )
+
+
+@pytest.mark.parametrize("round", range(4))
+def test_a_whole_round_by_hand(round: int) -> None:
+    """The clusters {0, 1} and {10, 12}, from any start; norms 1, 1, 2, 2 under a bound of 1.5."""
+    view, attack = told_view(four_items(), [1, 0]), ClusterAttack(clusters=2)
+    forgery = attack.forge(view, attack.initial_state(), Streams(0).at(round))
+    assert_close(dense_items(forgery.updates), torch.tensor([[[-1.0], [1.0], [-1.5], [1.5]]] * 2))
+    assert forgery.updates.dense.tolist() == [[8.0], [7.0]]
+    assert forgery.updates.weight.tolist() == [5.0, 3.0]
+    assert forgery.trace == {"clusters": 2, "attack_loss": 2.5}  # 0.25 + 0.25 + 1 + 1
+
+
+@pytest.mark.parametrize("k", [2, 3, 5])
+def test_the_gradient_equals_autograd_on_clusters_found_slowly(k: int) -> None:
+    """Centroids are the means of their clusters, and count as constants (Eq. 2)."""
+    view, streams = attacker_view(), Streams(0).at(k)
+    attack = ClusterAttack(clusters=k, spread=1e9, tolerance=1e-9)
+    forged = dense_items(attack.forge(view, attack.initial_state(), streams).updates)
+    items = view.shared.items.clone().requires_grad_()
+    within_clusters(view.shared, k, items, streams).backward()
+    assert_close(forged, items.grad.expand_as(forged), atol=1e-6, rtol=1e-5)
+
+
+def within_clusters(shared: Shared, k: int, items: torch.Tensor, streams: Streams) -> torch.Tensor:
+    """L_attack (Eq. 2), to be differentiated by `items`."""
+    start = streams.generator("cluster-start").choice(len(items), k, replace=False)
+    labels = torch.tensor(lloyd(shared.items, start.tolist()))
+    centroids = torch.stack([shared.items[labels == label].mean(0) for label in range(k)])
+    return (items - centroids[labels]).square().sum()
+
+
+# ClusterAttack+CL
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_with_the_contrastive_task_the_upload_is_the_gradient_of_both(
+    reduction: Reduction,
+) -> None:
+    """With no bound to speak of, and no dropout: L_attack + α L_cl of each client's own data."""
+    view, streams = attacker_view(MF(dim=4, dropout=0)), Streams(0).at(1)
+    attack = ClusterAttack(
+        clusters=2, spread=1e9, tolerance=1e-9, contrastive=0.7, negatives=5, reduction=reduction
+    )
+    forgery = attack.forge(view, attack.initial_state(), streams)
+    forged = dense_items(forgery.updates)
+    batch = view.devices.pairs.batch(view.selected, streams)
+    for i, client in enumerate(batch.clients.tolist()):
+        history = batch.positive[batch.owner == i].tolist()
+        drawn = candidates(history, 30, 5, streams, client)
+        items = view.shared.items.clone().requires_grad_()
+        loss = info_nce(items, drawn, torch.ones(len(drawn), 7, 4), 0.0, reduction)
+        (within_clusters(view.shared, 2, items, streams) + 0.7 * loss).backward()
+        assert_close(forged[i], items.grad, atol=1e-5, rtol=1e-5)
+    assert not torch.allclose(forged[0], forged[1])
+
+
+def test_the_contrastive_task_is_bounded_with_the_rest() -> None:
+    """Its gradient is added before Eq. 3, which would be for nothing otherwise."""
+    view, streams = attacker_view(), Streams(0).at(1)
+    attack = ClusterAttack(contrastive=100.0, reduction="sum")
+    plain = replace(attack, norm_rule="rescale", contrastive=0.0)
+    found = dense_items(attack.forge(view, attack.initial_state(), streams).updates).norm(dim=2)
+    bound = dense_items(plain.forge(view, plain.initial_state(), streams).updates).norm(dim=2)
+    assert (found <= bound * (1 + 1e-5)).all()
+
+
+def test_the_contrastive_task_leaves_loss_and_adaptation_alone() -> None:
+    view, streams = attacker_view(), Streams(0).at(1)
+    with_task, without = ClusterAttack(contrastive=1.0), ClusterAttack()
+    first, second = (a.forge(view, a.initial_state(), streams) for a in (with_task, without))
+    assert first.trace == second.trace and first.state == second.state
+    assert not torch.equal(first.updates.value, second.updates.value)
+
+
+def test_at_a_weight_of_zero_the_contrastive_task_changes_nothing() -> None:
+    view, streams = attacker_view(), Streams(0).at(1)
+    without, zero = ClusterAttack(), ClusterAttack(contrastive=0.0, negatives=3, reduction="sum")
+    first, second = (a.forge(view, a.initial_state(), streams) for a in (without, zero))
+    assert torch.equal(first.updates.value, second.updates.value)
+    # and a tiny weight hardly anything
+    small = ClusterAttack(contrastive=1e-6)
+    third = small.forge(view, small.initial_state(), streams)
+    assert_close(third.updates.value, first.updates.value, atol=1e-5, rtol=1e-4)
 
 
 # Algorithm 1

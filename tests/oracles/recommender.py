@@ -1,5 +1,7 @@
 """A client's loss as the paper writes it (Eq. 1), for autograd to differentiate."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -18,3 +20,13 @@ def mf_loss(
     u, p, n = user * keep[:, 0], items[positive] * keep[:, 1], items[negative] * keep[:, 2]
     bpr = -torch.log(torch.sigmoid((u * p).sum(1) - (u * n).sum(1))).mean()
     return bpr + penalty * (items.square().sum() + user.square().sum()), bpr
+
+
+def mf_gradients(
+    user: Tensor, items: Tensor, positive: Tensor, negative: Tensor, **loss: Any
+) -> tuple[Tensor, Tensor]:
+    """Gradients of `mf_loss` for the client's own embedding and the whole item table."""
+    user, items = user.clone().requires_grad_(), items.clone().requires_grad_()
+    whole, _ = mf_loss(user, items, positive, negative, **loss)
+    to_user, to_items = torch.autograd.grad(whole, [user, items])
+    return to_user, to_items

@@ -13,6 +13,7 @@ from fedrec.records import read_record, read_records
 
 ROOT = Path(__file__).parents[2]
 CELL = "synthetic/MF/ClusterAttack/FedAvg/m0.1/seed0.json"
+COMPOSED = CELL.replace("FedAvg", "NormBound+UNION")  # its name has to be quoted in a pattern
 
 STUDY = """
 results: results/tiny
@@ -27,6 +28,7 @@ attacks:
   ClusterAttack: { kind: cluster_attack, clusters: 2 }
 defenses:
   FedAvg: [{ kind: mean }]
+  NormBound+UNION: [{ kind: union, sample: 20 }, { kind: norm_bound }, { kind: mean }]
 tables:
   table-1: &cells
     title: Attacks
@@ -38,6 +40,14 @@ tables:
   table-2: { title: Datasets, kind: datasets, datasets: [synthetic] }
 figures:
   training-curves: { <<: *cells, kind: training_curves }
+  figure-2:
+    title: Grid
+    kind: attack_grid
+    datasets: [synthetic]
+    models: [MF]
+    attacks: [ClusterAttack]
+    defenses: [FedAvg, NormBound+UNION]
+    ratios: [0.1]
 """
 
 DUMMY = '''"""Uploads nothing but zeros."""
@@ -117,9 +127,14 @@ def test_everything_is_made(project: Project) -> None:
     results = project.folder / "results" / "tiny"
     made = {str(path.relative_to(results)) for path in results.glob("*/*.*")}
     tables = {f"tables/table-{n}.{ext}" for n in (1, 2) for ext in ("csv", "md", "tex")}
-    figures = {f"figures/training-curves.{ext}" for ext in ("pdf", "png")}
+    figures = {
+        f"figures/{name}.{ext}"
+        for name in ("training-curves", "figure-2")
+        for ext in ("pdf", "png")
+    }
     assert made == {"summary/table-1.csv"} | tables | figures
-    assert len(list((results / "runs").rglob("*.json"))) == 4
+    assert len(list((results / "runs").rglob("*.json"))) == 6
+    assert (results / "runs" / COMPOSED).exists()
     for log in (results / "logs").rglob("*.log"):
         assert log.with_suffix(".tsv").exists()
 
@@ -142,7 +157,7 @@ def test_one_constant_concerns_its_own_cells_alone(project: Project) -> None:
     project.study.write_text(STUDY.replace("clusters: 2", "clusters: 3"))
     planned = project.planned()
     project.study.write_text(STUDY)
-    assert planned == {CELL, CELL.replace("seed0", "seed1")}
+    assert planned == {c.replace("seed0", s) for c in (CELL, COMPOSED) for s in ("seed0", "seed1")}
 
 
 def test_published_records_give_the_same_tables_without_training(project: Project) -> None:
@@ -152,9 +167,10 @@ def test_published_records_give_the_same_tables_without_training(project: Projec
     shutil.move(results / "data", results / "data-gone")
     log = project.snakemake("published-figures")
     assert "rule train" not in log
-    for name in ("tables/table-1.md", "tables/table-2.csv", "figures/training-curves.png"):
+    figures = ("figures/training-curves.png", "figures/figure-2.png")
+    for name in ("tables/table-1.md", "tables/table-2.csv", *figures):
         assert (results / "published" / name).read_bytes() == (results / name).read_bytes()
-    assert len(read_records([results / "published" / "records.jsonl.gz"])) == 4
+    assert len(read_records([results / "published" / "records.jsonl.gz"])) == 6
     shutil.move(results / "runs-gone", results / "runs")
     shutil.move(results / "data-gone", results / "data")
 
@@ -173,7 +189,7 @@ def test_an_attack_is_one_file_one_config_line_one_test(project: Project) -> Non
     """And its contract tests find it by themselves."""
     (project.folder / "fedrec" / "attacks" / "silence.py").write_text(DUMMY)
     study = STUDY.replace("defenses:", "  Silence: { kind: silence }\ndefenses:", 1)
-    project.study.write_text(study.replace("ClusterAttack]", "ClusterAttack, Silence]"))
+    project.study.write_text(study.replace("ClusterAttack]", "ClusterAttack, Silence]", 1))
     planned = project.planned()
     assert {name.split("/")[2] for name in planned} == {"Silence"}
     project.snakemake()

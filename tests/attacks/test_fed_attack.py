@@ -1,0 +1,102 @@
+"""FedAttack: the farthest item as the positive, the nearest as the negative."""
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from fedrec.attacks.base import AttackerView
+from fedrec.attacks.fed_attack import FedAttack, hardest_pairs
+from fedrec.clients import Devices, FixedPairs
+from fedrec.models.base import Shared, dropout_masks
+from fedrec.models.mf import MF
+from fedrec.rng import Streams
+from tests.attacks.views import attacker_view
+from tests.oracles.attacks import worst_pair
+from tests.oracles.dense import dense_items
+from tests.oracles.recommender import mf_loss
+
+STREAMS = Streams(0).at(1)
+ITEMS = torch.tensor([[3.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [1.5, 1.5]])
+USERS = torch.tensor([[1.0, 2.0], [-1.0, 0.5], [0.5, -1.0]])
+# Their scores are 3, 2, −1, 4.5;  −3, 0.5, 1, −0.75;  and 1.5, −1, −0.5, −0.75.
+
+
+def three_users() -> AttackerView:
+    """Two pairs each, which should not matter; the third and the first are in the cohort."""
+    pairs = FixedPairs(
+        users=torch.tensor([4, 8, 6]),
+        sizes=torch.tensor([2, 2, 2]),
+        row_sizes=torch.tensor([3, 3, 3]),
+        positive=torch.tensor([0, 1] * 3),
+        negative=torch.tensor([3, 3] * 3),
+        positive_row=torch.tensor([0, 1] * 3),
+        negative_row=torch.tensor([2, 2] * 3),
+        row_item=torch.tensor([0, 1, 3] * 3),
+    )
+    devices = Devices(MF(dim=2, dropout=0, l2=0), pairs, USERS)
+    shared, selected = Shared(ITEMS, torch.zeros(0)), torch.tensor([2, 0])
+    benign = devices.gradients(shared, selected, STREAMS).updates
+    return AttackerView(shared=shared, devices=devices, selected=selected, benign=benign)
+
+
+def test_the_hardest_pairs_by_hand() -> None:
+    farthest, nearest = hardest_pairs(USERS, ITEMS)
+    assert farthest.tolist() == [2, 0, 1]
+    assert nearest.tolist() == [3, 2, 0]
+
+
+def test_the_two_items_differ_even_where_all_are_equally_near() -> None:
+    farthest, nearest = hardest_pairs(torch.zeros(3, 2), ITEMS)
+    assert (farthest != nearest).all()
+
+
+def test_gradients_of_the_hardest_pairs_by_hand() -> None:
+    """Both pairs of a client are its worst one: x = −1 − 1.5 = −2.5 and −1 − 4.5 = −5.5."""
+    forged = FedAttack().forge(three_users(), None, STREAMS).updates
+    s, t = 0.9241418, 0.9959299  # σ(2.5) times u = (0.5, −1), and σ(5.5) times u = (1, 2)
+    third = [[0.5 * s, -s], [-0.5 * s, s], [0.0, 0.0], [0.0, 0.0]]
+    first = [[0.0, 0.0], [0.0, 0.0], [-t, -2 * t], [t, 2 * t]]
+    assert_close(dense_items(forged), torch.tensor([third, first]), atol=1e-6, rtol=1e-6)
+    assert forged.weight.tolist() == [2.0, 2.0]
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.2])
+def test_uploads_equal_autograd_on_the_worst_pair(dropout: float) -> None:
+    """As many pairs as the client has, all the same but for their dropout."""
+    view = attacker_view(MF(dim=4, dropout=dropout, l2=0.01))
+    updates = FedAttack().forge(view, None, STREAMS).updates
+    forged = dense_items(updates)
+    batch = view.devices.pairs.batch(view.selected, STREAMS)
+    masks = dropout_masks(STREAMS, batch, (3, 4), dropout)
+    for i, position in enumerate(view.selected.tolist()):
+        mine, items = batch.owner == i, view.shared.items.clone().requires_grad_()
+        user = view.devices.local[position]
+        positive, negative = worst_pair(user, view.shared.items)
+        size = int(mine.sum())
+        loss, _ = mf_loss(
+            user,
+            items,
+            positive=torch.full((size,), positive),
+            negative=torch.full((size,), negative),
+            masks=masks[mine],
+            dropout=dropout,
+            penalty=0.01,
+        )
+        loss.backward()
+        assert_close(forged[i], items.grad)
+        assert updates.item[updates.owner == i].tolist() == sorted((positive, negative))
+        assert updates.weight[i] == size
+
+
+def test_the_pairs_follow_the_current_user_embedding() -> None:
+    """A user that turns round has its farthest item nearest, and is pulled to the other one."""
+    view = attacker_view(MF(dim=4, dropout=0, l2=0))
+    for turn in (1, -1):
+        view.devices.local.mul_(turn)
+        forged = dense_items(FedAttack().forge(view, None, STREAMS).updates)
+        users = view.devices.local[view.selected]
+        for user, gradient in zip(users, forged, strict=True):
+            push = -gradient @ user  # what descent adds to each score
+            assert (push.argmax().item(), push.argmin().item()) == worst_pair(
+                user, view.shared.items
+            )

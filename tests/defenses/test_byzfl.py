@@ -1,0 +1,102 @@
+"""Reductions agree with the package byzfl where both define the same, and differ where stated."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+from torch.testing import assert_close
+
+from fedrec.defenses.base import Defense, Part
+from fedrec.defenses.krum import Krum
+from fedrec.defenses.mean import Mean
+from fedrec.defenses.norm_bound import NormBound
+from fedrec.defenses.trimmed_mean import TrimmedMean
+from fedrec.updates import Updates
+from tests.defenses.views import on_a_line, server_view
+from tests.oracles.byzfl_package import aggregators
+from tests.oracles.defenses import one_vector, whole_uploads
+from tests.oracles.dense import random_updates
+
+BYZFL = aggregators()
+N = 10
+every_seed = pytest.mark.parametrize("seed", range(3))
+every_f = pytest.mark.parametrize("f", [1, 2, 4])
+
+
+def equally_weighted(seed: int) -> Updates:
+    received = random_updates(n=N, items=15, d=4, params=3, seed=seed)
+    return replace(received, weight=torch.ones(N))
+
+
+def ours(received: Updates, *parts: Part, f: int = 1) -> Tensor:
+    verdict = Defense.compose(parts)(received, server_view(received, expected_malicious=f))
+    return one_vector(verdict.gradient).float()
+
+
+def stack(received: Updates) -> Tensor:
+    return whole_uploads(received).float()
+
+
+@every_seed
+def test_the_mean_is_average(seed: int) -> None:
+    received = equally_weighted(seed)
+    assert_close(ours(received, Mean()), BYZFL.Average()(stack(received)), rtol=1e-5, atol=1e-6)
+
+
+@every_seed
+@every_f
+def test_the_trimmed_mean_is_tr_mean(seed: int, f: int) -> None:
+    received = equally_weighted(seed)
+    found = ours(received, TrimmedMean(trim=f / N))
+    assert_close(found, BYZFL.TrMean(f)(stack(received)), rtol=1e-5, atol=1e-6)
+
+
+@every_seed
+@every_f
+def test_krum_over_n_f_1_neighbours_is_krum(seed: int, f: int) -> None:
+    received = equally_weighted(seed)
+    found = ours(received, Krum(neighbours="n-f-1"), Mean(), f=f)
+    assert_close(found, BYZFL.Krum(f)(stack(received)), rtol=1e-5, atol=1e-6)
+
+
+@every_seed
+@every_f
+def test_multi_krum_over_n_f_1_neighbours_is_multi_krum(seed: int, f: int) -> None:
+    received = equally_weighted(seed)
+    found = ours(received, Krum(keep="n-f", neighbours="n-f-1"), Mean(), f=f)
+    assert_close(found, BYZFL.MultiKrum(f)(stack(received)), rtol=1e-5, atol=1e-6)
+
+
+@every_seed
+@pytest.mark.parametrize("bound", [0.5, 5.0, 100.0])
+def test_norm_bound_is_clipping(seed: int, bound: float) -> None:
+    received = equally_weighted(seed)
+    changed = NormBound(bound=bound).transform(received, server_view(received))
+    expected = BYZFL.Clipping(bound)(stack(received))
+    assert_close(stack(changed), expected, rtol=1e-5, atol=1e-6)
+
+
+# Where the definitions differ
+
+
+def test_by_default_krum_has_a_neighbour_less_than_byzfl_has() -> None:
+    """n − f − 2 others (Blanchard et al.), where byzfl has n − f with the upload itself.
+
+    Of 0, 1, 3 and 10 with f = 1, the nearest other decides for 0, and the nearest two for 1.
+    """
+    received = on_a_line(0.0, 1.0, 3.0, 10.0)
+    assert ours(received, Krum(), Mean()).item() == 0
+    assert BYZFL.Krum(1)(stack(received)).item() == 1
+
+
+def test_the_mean_counts_samples_where_byzfl_counts_clients() -> None:
+    received = replace(on_a_line(0.0, 6.0), weight=torch.tensor([2.0, 1.0]))
+    assert ours(received, Mean()).item() == 2
+    assert BYZFL.Average()(stack(received)).item() == 3
+
+
+def test_the_trimmed_mean_trims_a_share_where_byzfl_trims_a_number() -> None:
+    received = on_a_line(0.0, 1.0, 2.0, 9.0)
+    assert ours(received, TrimmedMean(trim=0.1)).item() == 3  # ⌊0.4⌋ = 0
+    assert BYZFL.TrMean(1)(stack(received)).item() == 1.5

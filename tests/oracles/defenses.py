@@ -1,0 +1,68 @@
+"""Defences on the dense (n, coordinates) stack of whole uploads, one client or pair at a time."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from fedrec.updates import Gradient, Updates
+from tests.oracles.dense import dense_items
+
+
+def whole_uploads(updates: Updates) -> Tensor:
+    """Each client's upload as one long vector, in double precision; noise is left out."""
+    return torch.cat([dense_items(updates).flatten(1), updates.dense], dim=1).double()
+
+
+def one_vector(gradient: Gradient) -> Tensor:
+    """An aggregated gradient in the same order of coordinates."""
+    return torch.cat([gradient.items.flatten(), gradient.dense]).double()
+
+
+def weighted_mean(stack: Tensor, weight: Tensor) -> Tensor:
+    """Σ w g / Σ w."""
+    total = sum(w * g for w, g in zip(weight.double(), stack, strict=True))
+    return total / weight.double().sum()
+
+
+def trimmed_mean(stack: Tensor, trim: int) -> Tensor:
+    """Each coordinate's values sorted, the ends cut off, and the rest averaged."""
+    means = []
+    for column in stack.T.tolist():
+        middle = sorted(column)[trim : len(column) - trim]
+        means.append(sum(middle) / len(middle))
+    return torch.tensor(means, dtype=torch.float64)
+
+
+def krum_scores(stack: Tensor, neighbours: int, squared: bool) -> list[float]:
+    """Sums of the (squared) distances to the nearest others."""
+    scores = []
+    for i, mine in enumerate(stack):
+        others = [float((mine - g).norm()) for j, g in enumerate(stack) if j != i]
+        nearest = sorted(others)[:neighbours]
+        scores.append(sum(x**2 if squared else x for x in nearest))
+    return scores
+
+
+def clipped(stack: Tensor, bound: float) -> Tensor:
+    """Each vector, shortened to the bound where it is longer."""
+    return torch.stack([g if g.norm() <= bound else g * (bound / g.norm()) for g in stack])
+
+
+def mean_distance(points: Tensor, squared: bool) -> float:
+    """The mean over all pairs of points, in double precision."""
+    t, total = len(points), 0.0
+    for i in range(t):
+        lengths = (points[i].double() - points[i + 1 :].double()).norm(dim=1)
+        total += float((lengths**2 if squared else lengths).sum())
+    return total / (t * (t - 1) / 2)
+
+
+def after_adam(start: Tensor, gradients: Sequence[Tensor], learning_rate: float) -> Tensor:
+    """Where PyTorch's Adam gets from `start`, in double precision, with these gradients in turn."""
+    parameter = start.double().clone()
+    adam = torch.optim.Adam([parameter], lr=learning_rate)
+    for gradient in gradients:
+        parameter.grad = gradient.double()
+        adam.step()
+    return parameter
