@@ -348,8 +348,7 @@ def row_squares(
         squares[r] = total
 
 
-# Not all of fastmath, which would take the infinities for impossible.
-@compiled(fastmath={"nnan", "nsz"})
+@compiled(fastmath=True)
 def trimmed_rows(
     owner: Int[np.ndarray, " rows"],
     value: Float[np.ndarray, "rows d"],
@@ -365,62 +364,71 @@ def trimmed_rows(
     """Coordinate-wise mean over clients without the `trim` smallest and the `trim` largest.
 
     For the items from `first` on whose bounds are given. A client's value is its row plus
-    ridge · v, or ridge · v alone. Values stream through the `trim` largest seen, what falls out
-    through the `trim` smallest, and what falls out there is summed: an outlier never enters the
-    sum. `alike` says that all clients who miss any item have one ridge: 2 · trim of these equal
-    values fill both lists beforehand, and only rows need streaming.
+    ridge · v, or e = ridge · v alone, which is one number if all clients who miss any item are
+    `alike`. Then only rows are sorted: each of the `trim` lowest that lies below e is dropped,
+    and an e stands in its place; the highest likewise.
     """
     n, d = len(ridge), table.shape[1]
-    high, low = np.empty((trim, d), np.float32), np.empty((trim, d), np.float32)
-    total, x = np.empty(d, np.float32), np.empty(d, np.float32)
-    absent, others = np.empty(n, np.bool_), np.empty(n, np.int64)
+    x, total = np.empty((n, d), np.float32), np.empty(d, np.float32)
+    absent = np.empty(n, np.bool_)
     for i in range(len(bounds) - 1):
         item, rows = first + i, order[bounds[i] : bounds[i + 1]]
-        absent[:] = True
-        for r in rows:
-            absent[owner[r]] = False
-        left = 0
+        count, absent[:] = len(rows), True
+        common = np.float32(0)
+        for r in range(count):
+            absent[owner[rows[r]]] = False
+        filled = alike and n - count >= 2 * trim and n > count
         for c in range(n):
             if absent[c]:
-                others[left] = c
-                left += 1
-        filled = alike and left >= 2 * trim and left > 0
-        equal = ridge[others[0]] if filled else np.float32(0)
-        if filled and len(rows) <= trim:
+                common = ridge[c]
+        if filled and count <= trim:
             for k in range(d):
-                mean[item, k] = equal * table[item, k]  # no row can be in the middle
+                mean[item, k] = common * table[item, k]  # no row can be in the middle
             continue
-        for k in range(d):
-            total[k] = (left - 2 * trim) * (equal * table[item, k]) if filled else 0
-            for j in range(trim):
-                high[j, k] = equal * table[item, k] if filled else -np.inf
-                low[j, k] = equal * table[item, k] if filled else np.inf
-        if filled:
-            left = 0
-        for r in range(len(rows) + left):
-            c = owner[rows[r]] if r < len(rows) else others[r - len(rows)]
+        for r in range(count):
+            share = ridge[owner[rows[r]]]
             for k in range(d):
-                x[k] = ridge[c] * table[item, k]
-            if r < len(rows):
+                x[r, k] = value[rows[r], k] + share * table[item, k]
+        if not filled:
+            for c in range(n):
+                if absent[c]:
+                    for k in range(d):
+                        x[count, k] = ridge[c] * table[item, k]
+                    count += 1
+        sort_rows(x, count)
+        copies = n - count - 2 * trim if filled else 0
+        for k in range(d):
+            total[k] = copies * (common * table[item, k])
+        for r in range(count):
+            low, high = r < trim, r >= count - trim
+            if not low and not high:
                 for k in range(d):
-                    x[k] += value[rows[r], k]
-            for j in range(trim):
+                    total[k] += x[r, k]
+            elif filled:
                 for k in range(d):
-                    top = high[j, k]
-                    high[j, k] = max(top, x[k])
-                    x[k] = min(top, x[k])
-            if not filled and r < trim:
-                continue  # what fell out is −∞, the filling
-            for j in range(trim):
-                for k in range(d):
-                    bottom = low[j, k]
-                    low[j, k] = min(bottom, x[k])
-                    x[k] = max(bottom, x[k])
-            if filled or r >= 2 * trim:
-                for k in range(d):
-                    total[k] += x[k]
+                    equal = common * table[item, k]
+                    kept = max(x[r, k], equal) if low else x[r, k]
+                    total[k] += min(kept, equal) if high else kept
         for k in range(d):
             mean[item, k] = total[k] / np.float32(n - 2 * trim)
+
+
+@compiled(fastmath=True)
+def sort_rows(x: Float[np.ndarray, "rows d"], count: int) -> None:
+    """Sort the first `count` rows in each column: Batcher's merge exchange (Knuth, 5.2.2 M)."""
+    span = 1
+    while span < count:
+        step = span
+        while step >= 1:
+            for j in range(step % span, count - step, 2 * step):
+                for a in range(j, min(j + step, count - step)):
+                    b = a + step
+                    if a // (2 * span) == b // (2 * span):
+                        for k in range(x.shape[1]):
+                            low, high = min(x[a, k], x[b, k]), max(x[a, k], x[b, k])
+                            x[a, k], x[b, k] = low, high
+            step //= 2
+        span *= 2
 
 
 @compiled(fastmath=True)

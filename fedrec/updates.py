@@ -65,22 +65,22 @@ class Updates:
 
     def replaced(self, clients: Int[Tensor, " m"], others: "Updates") -> "Updates":
         """These uploads with those of `clients` (positions) replaced, in the same order."""
-        stays = torch.ones(len(self), dtype=torch.bool, device=self.owner.device)
-        stays[clients] = False
-        rows = stays[self.owner]
-        owner, order = torch.sort(torch.cat([self.owner[rows], clients[others.owner]]), stable=True)
+        item, value, noise = self._by_client(self.item), self._by_client(self.value), [*self.noise]
+        forged_item, forged_value = others._by_client(others.item), others._by_client(others.value)
+        for forged, client in enumerate(clients.tolist()):
+            item[client], value[client] = forged_item[forged], forged_value[forged]
+            if noise:
+                noise[client] = None
+        sizes = torch.tensor([len(rows) for rows in item], device=self.owner.device)
         return Updates(
             table=self.table,
-            owner=owner,
-            item=torch.cat([self.item[rows], others.item])[order],
-            value=torch.cat([self.value[rows], others.value])[order],
+            owner=torch.arange(len(self), device=self.owner.device).repeat_interleave(sizes),
+            item=torch.cat(item),
+            value=torch.cat(value),
             ridge=self.ridge.index_copy(0, clients, others.ridge),
             dense=self.dense.index_copy(0, clients, others.dense),
             weight=self.weight.index_copy(0, clients, others.weight),
-            noise=tuple(
-                noise if stay else None
-                for noise, stay in zip(self.noise, stays.tolist(), strict=False)
-            ),
+            noise=tuple(noise),
         )
 
     def select(self, keep: Bool[Tensor, " n"]) -> "Updates":
@@ -197,6 +197,10 @@ class Updates:
             ordered = self.gather(block.to(self.item.device)).sort(dim=0).values
             items[block] = ordered[trim : len(self) - trim].mean(0)
         return Gradient(items, dense)
+
+    def _by_client(self, column: Tensor) -> list[Tensor]:
+        """The entries of a column of rows, client by client."""
+        return list(column.split(torch.bincount(self.owner, minlength=len(self)).tolist()))
 
     def _row_squares(self) -> Float[Tensor, " rows"]:
         if on_cpu(self.value):
