@@ -26,7 +26,7 @@ class FLWBC:
     """
 
     scale: float = Field(
-        default=1e-5,
+        default=1e-4,
         gt=0,
         description="s of Laplace(0, s). In no source for recommenders: calibrated on one cell "
         "(docs/fidelity.md).",
