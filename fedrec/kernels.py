@@ -1,8 +1,9 @@
 """Compiled loops for the CPU, where a chain of tensor operations would wait for memory.
 
-Each has a plain twin in NumPy or PyTorch, which the GPU uses and the tests compare it with.
-Compilation takes a few seconds, once: the result is cached beside this file, or in
-NUMBA_CACHE_DIR.
+Each has a plain twin in NumPy or PyTorch, in the package where the GPU uses it, and the tests
+compare the two. Compilation takes a few seconds, once: the result is cached beside this file, or in
+NUMBA_CACHE_DIR. All loops stand in this one file because the cache of a function looks at its own
+file alone, and would miss a change of what it calls elsewhere.
 """
 
 import inspect
@@ -15,6 +16,7 @@ from numba import njit
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+ROUNDING = np.float32(8 * np.finfo(np.float32).eps)  # of squared norms, relative
 LN2 = np.float32(np.log(2))
 C1, C3, C5, C7, C9, C11, C13, C15 = (np.float32(2 / odd) for odd in range(1, 16, 2))
 
@@ -244,27 +246,69 @@ def move_rows(
 
 
 @compiled(fastmath=True)
-def weighted_distances(
-    products: Float[np.ndarray, "a b"],
-    x_squares: Float[np.ndarray, " a"],
-    y_squares: Float[np.ndarray, " b"],
-    weight: Float[np.ndarray, " b"],
+def moved_distances(
+    base: Float[np.ndarray, "t d"],
+    place: Int[np.ndarray, " k"],
+    moved: Float[np.ndarray, "k d"],
 ) -> float:
-    """Σ_ij weight_j ‖x_i − y_j‖, from inner products and squared norms.
+    """Σ ‖x_i − x_j‖ over the pairs of which a point has moved: k of the base, to other places.
 
-    A square of less than their rounding, such as a point's distance from itself, is 0.
+    A square of less than its rounding counts as 0. Inner products of four moved points at a time
+    with all points before them, four coordinates at a time: 16 products for 8 numbers loaded.
     """
+    t, k, d = len(base), len(place), base.shape[1]
+    points, squares = _columns(base, place, moved)
+    four, products = np.zeros((4, len(points)), np.float32), np.empty((4, t), np.float32)
     total = np.float64(0)
-    for i in range(len(products)):
-        row = np.float32(0)
-        for j in range(len(weight)):
-            both = x_squares[i] + y_squares[j]
-            square = both - np.float32(2) * products[i, j]
-            row += weight[j] * np.sqrt(
-                square if square > np.float32(1e-6) * both else np.float32(0)
-            )
-        total += row
+    for first in range(0, k, 4):
+        rows, end = min(4, k - first), t - k + min(first + 4, k)
+        four[:rows, :d] = moved[first : first + rows]
+        products[:, :end] = 0
+        for j in range(0, len(points), 4):
+            a0, a1, a2, a3 = four[0, j], four[0, j + 1], four[0, j + 2], four[0, j + 3]
+            b0, b1, b2, b3 = four[1, j], four[1, j + 1], four[1, j + 2], four[1, j + 3]
+            c0, c1, c2, c3 = four[2, j], four[2, j + 1], four[2, j + 2], four[2, j + 3]
+            d0, d1, d2, d3 = four[3, j], four[3, j + 1], four[3, j + 2], four[3, j + 3]
+            for i in range(end):
+                x0, x1, x2, x3 = points[j, i], points[j + 1, i], points[j + 2, i], points[j + 3, i]
+                products[0, i] += a0 * x0 + a1 * x1 + a2 * x2 + a3 * x3
+                products[1, i] += b0 * x0 + b1 * x1 + b2 * x2 + b3 * x3
+                products[2, i] += c0 * x0 + c1 * x1 + c2 * x2 + c3 * x3
+                products[3, i] += d0 * x0 + d1 * x1 + d2 * x2 + d3 * x3
+        for r in range(rows):
+            own, row = t - k + first + r, np.float32(0)
+            for i in range(own):
+                both = squares[own] + squares[i]
+                square = both - np.float32(2) * products[r, i]
+                row += np.sqrt(square if square > ROUNDING * both else np.float32(0))
+            total += row
     return total
+
+
+@compiled(fastmath=True)
+def _columns(
+    base: Float[np.ndarray, "t d"],
+    place: Int[np.ndarray, " k"],
+    moved: Float[np.ndarray, "k d"],
+) -> tuple[Float[np.ndarray, "d4 t"], Float[np.ndarray, " t"]]:
+    """Points as columns, those that stay first, d filled up to a multiple of four; ‖x‖² of each."""
+    t, d = base.shape
+    stays = np.ones(t, np.bool_)
+    stays[place] = False
+    points, squares = np.zeros((-(-d // 4) * 4, t), np.float32), np.zeros(t, np.float32)
+    column = 0
+    for i in range(t):
+        if stays[i]:
+            for j in range(d):
+                points[j, column] = base[i, j]
+            column += 1
+    for i in range(len(place)):
+        for j in range(d):
+            points[j, column + i] = moved[i, j]
+    for j in range(d):
+        for i in range(t):
+            squares[i] += points[j, i] * points[j, i]
+    return points, squares
 
 
 @compiled()

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from fedrec.parallel import spread
 from fedrec.updates import Updates, on_cpu
 
 # (gradients, items, which of these items each gradient is of) -> embeddings after a step
@@ -58,27 +59,23 @@ def _replaced(
     owner = torch.arange(len(sizes), device=place.device).repeat_interleave(sizes)
     stays = base.new_ones(len(sizes), t)
     stays[owner, place] = 0
-    # Pairs of two that stay, once a pair; then those with one that moves, and half of both.
-    total = ((stays @ distances(base, base)) * stays).sum(1) / 2
-    total += torch.stack(
-        [
-            distance_sum(rows, base.index_copy(0, where, rows), (1 + still) / 2)
-            for (where, rows), still in zip(parts, stays, strict=True)
-        ]
-    )
+    total = ((stays @ distances(base, base)) * stays).sum(1) / 2  # pairs of two that stay
+    total += base.new_tensor(spread(lambda part: moved_distances(base, *part), parts))
     return total * 2 / (t * (t - 1))
 
 
-def distance_sum(
-    x: Float[Tensor, "a d"], y: Float[Tensor, "b d"], weight: Float[Tensor, " b"]
-) -> Float[Tensor, ""]:
-    """Σ_ij weight_j ‖x_i − y_j‖."""
-    if not on_cpu(x) or x.dtype == torch.float64:
-        return (distances(x, y) @ weight).sum()
-    from fedrec.kernels import weighted_distances
+def moved_distances(
+    base: Float[Tensor, "t d"], place: Int[Tensor, " k"], moved: Float[Tensor, "k d"]
+) -> float:
+    """Σ ‖x_i − x_j‖ over the pairs of which a point has moved: k of the base, to other places."""
+    if on_cpu(base) and base.dtype == torch.float32:
+        from fedrec import kernels
 
-    tensors = (x @ y.T, x.square().sum(1), y.square().sum(1), weight)
-    return torch.tensor(weighted_distances(*(tensor.numpy() for tensor in tensors)))
+        return kernels.moved_distances(base.numpy(), place.numpy(), moved.numpy())
+    stays = base.new_ones(len(base)).index_fill_(0, place, 0)
+    # Pairs with one moved point, and half of those with two, which come twice.
+    apart = distances(moved, base.index_copy(0, place, moved))
+    return float((apart @ (1 + stays)).sum() / 2)
 
 
 def distances(x: Float[Tensor, "a d"], y: Float[Tensor, "b d"]) -> Float[Tensor, "a b"]:
