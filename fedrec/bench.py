@@ -18,6 +18,7 @@ from fedrec.data.interactions import Counts, from_columns
 from fedrec.data.split import Split, leave_one_out
 from fedrec.federation import Federation, evaluate, play_round, set_up
 from fedrec.metrics.ranking import LeaveOneOut
+from fedrec.process import prepare
 from fedrec.records import Cell
 from fedrec.run import peak_memory_mb
 
@@ -114,7 +115,7 @@ def bench_grid(
 def _grid_cell(
     defense: str, attack: str, split: Path, device: str, threads: int, rounds: int
 ) -> GridCell:
-    torch.set_num_threads(threads)
+    prepare(threads)
     fed, _ = set_up(bench_cell(attack, defense), Split.load(split), device)
     _play(fed, 0, WARM_UP)
     milliseconds = _milliseconds(lambda: _play(fed, WARM_UP, rounds), device) / rounds

@@ -94,11 +94,10 @@ def cell(args: argparse.Namespace) -> None:
 
 def train(args: argparse.Namespace) -> None:
     """Simulate one cell, round after round, and write its record."""
-    import torch
-
+    from fedrec.process import prepare
     from fedrec.run import choose_device, run_cell
 
-    torch.set_num_threads(args.threads)
+    prepare(args.threads)
     config = CellConfig.parse(_json(args.cell))
     write_record(run_cell(config, Split.load(args.split), choose_device(args.device)), args.output)
 
@@ -179,15 +178,14 @@ def check(args: argparse.Namespace) -> None:
 
 def bench(args: argparse.Namespace) -> None:
     """Time a round and its parts, on made-up data of a dataset's size."""
-    import torch
-
     from fedrec.bench import SIZES, bench, bench_cell, bench_split
+    from fedrec.process import prepare
     from fedrec.run import choose_device, peak_memory_mb
 
     device, size = choose_device(args.device), SIZES[args.size]
     if args.grid:
         return _bench_grid(args, device)
-    torch.set_num_threads(args.threads)
+    prepare(args.threads)
     config = bench_cell(args.attack, args.defense)
     times = bench(config, bench_split(size), device, args.rounds)
     print(f"MF, {args.size}, {args.attack}, {args.defense} on {device}, {args.threads} threads")

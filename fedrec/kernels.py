@@ -331,13 +331,18 @@ def rows_by_item(
 def row_gram(
     owner: Int[np.ndarray, " rows"],
     value: Float[np.ndarray, "rows d"],
+    table: Float[np.ndarray, "items d"],
     order: Int[np.ndarray, " rows"],
     bounds: Int[np.ndarray, " bounds"],
+    first: int,
     n: int,
-) -> Float[np.ndarray, "n n"]:
-    """Inner products of the clients' rows alone, over the items whose bounds are given."""
+) -> Float[np.ndarray, "n n_and_1"]:
+    """Inner products of the clients' rows alone, and in a last column those with the table.
+
+    Over the items from `first` on whose bounds are given.
+    """
     d = value.shape[1]
-    gram = np.zeros((n, n))
+    gram = np.zeros((n, n + 1))
     near, whose = np.empty((n, d), np.float32), np.empty(n, np.int64)
     for i in range(len(bounds) - 1):
         rows = order[bounds[i] : bounds[i + 1]]
@@ -349,6 +354,10 @@ def row_gram(
                 for k in range(d):
                     dot += near[x, k] * near[y, k]
                 gram[whose[x], whose[y]] += dot
+            dot = np.float32(0)
+            for k in range(d):
+                dot += near[x, k] * table[first + i, k]
+            gram[whose[x], n] += dot
     for a in range(n):
         for b in range(a):
             gram[a, b] += gram[b, a]
@@ -357,19 +366,20 @@ def row_gram(
 
 
 @compiled(fastmath=True)
-def add_table_products(
+def add_rows(
     owner: Int[np.ndarray, " rows"],
     item: Int[np.ndarray, " rows"],
     value: Float[np.ndarray, "rows d"],
-    table: Float[np.ndarray, "items d"],
-    total: Float[np.ndarray, " n"],
+    coefficients: Float[np.ndarray, " n"],
+    total: Float[np.ndarray, "items d"],
+    first: int,
+    end: int,
 ) -> None:
-    """total[owner] += value · v_item, for every row."""
+    """total[item] += coefficients[owner] · value for every row, in columns `first` to `end`."""
     for r in range(len(item)):
-        dot = np.float32(0)
-        for k in range(value.shape[1]):
-            dot += value[r, k] * table[item[r], k]
-        total[owner[r]] += dot
+        share, row, out = coefficients[owner[r]], value[r, first:end], total[item[r], first:end]
+        for k in range(len(row)):
+            out[k] += share * row[k]
 
 
 @compiled(fastmath=True)

@@ -9,6 +9,7 @@ import torch
 
 A = TypeVar("A")
 B = TypeVar("B")
+SHARES = 4  # of the work, for each thread
 
 
 def spread(work: Callable[[A], B], parts: Iterable[A]) -> list[B]:
@@ -17,7 +18,13 @@ def spread(work: Callable[[A], B], parts: Iterable[A]) -> list[B]:
     The parts must not depend on the number of threads if sums over them are to be repeatable.
     """
     threads = torch.get_num_threads()
-    return list(map(work, parts)) if threads == 1 else list(_pool(threads).map(work, parts))
+    if threads == 1:
+        return list(map(work, parts))
+    parts = list(parts)
+    # A few shares each: handing over takes longer than many a part.
+    shares = min(SHARES * threads, len(parts))
+    done = list(_pool(threads).map(lambda i: list(map(work, parts[i::shares])), range(shares)))
+    return [done[i % shares][i // shares] for i in range(len(parts))]
 
 
 @lru_cache(maxsize=1)

@@ -31,24 +31,23 @@ class Server:
     def preview(
         self,
         gradient: Float[Tensor, "rows d"],
-        items: Int[Tensor, " t"],
-        place: Int[Tensor, " rows"],
+        items: Int[Tensor, " rows"],
         rule: Literal["sgd", "adam"],
     ) -> Float[Tensor, "rows d"]:
-        """The embedding of items[place] after a step down each gradient; nothing changes.
+        """The embedding of the item of each gradient after a step down it; nothing changes.
 
         The step is a plain one of the learning rate, or Adam's next from the server's moments.
         A plain one is so short that uploads differ by less than float32 can tell: it is float64.
         """
-        embedding = self.shared.items[items][place]
+        embedding = self.shared.items.index_select(0, items)
         if rule == "sgd":
             return embedding.double().sub_(gradient, alpha=self._learning_rate)
         state = self._adam.state[self.shared.items]
         step = int(state["step"]) + 1 if state else 1
         correction1, correction2 = 1 - BETAS[0] ** step, 1 - BETAS[1] ** step
-        if state:  # small tables first: they stay in the cache
-            mean = (BETAS[0] * state["exp_avg"][items])[place]
-            square = (BETAS[1] * state["exp_avg_sq"][items])[place]
+        if state:
+            mean = state["exp_avg"].index_select(0, items).mul_(BETAS[0])
+            square = state["exp_avg_sq"].index_select(0, items).mul_(BETAS[1])
         else:
             mean, square = torch.zeros_like(gradient), torch.zeros_like(gradient)
         mean.add_(gradient, alpha=1 - BETAS[0])

@@ -9,8 +9,8 @@ from torch import Tensor
 from fedrec.parallel import spread
 from fedrec.updates import Updates, on_cpu
 
-# (gradients, items, which of these items each gradient is of) -> embeddings after a step
-Step = Callable[[Float[Tensor, "rows d"], Int[Tensor, " t"], Int[Tensor, " rows"]], Tensor]
+# (gradients, the item of each) -> that item's embedding after a step down each
+Step = Callable[[Float[Tensor, "rows d"], Int[Tensor, " rows"]], Tensor]
 
 
 def uniformity(points: Float[Tensor, "t d"], squared: bool) -> Float[Tensor, ""]:
@@ -31,10 +31,10 @@ def uniformities(
     share them, and only pairs with a touched item are worked out client by client.
     """
     owner, place, gradient = received.rows_on(items)
-    moved = step(gradient, items, place)
-    found, every = moved.new_empty(len(received)), torch.arange(len(items), device=items.device)
+    moved = step(gradient, items[place])
+    found = moved.new_empty(len(received))
     for ridge in received.ridge.unique():
-        base = step(ridge * received.table[items], items, every)
+        base = step(ridge * received.table[items], items)
         alike = received.ridge == ridge
         rows = alike[owner]
         position = alike.cumsum(0) - 1

@@ -13,6 +13,7 @@ from fedrec.parallel import spread
 
 BLOCK = 256  # items whose gradients are written out at a time, where that is no loss
 PARTS = 8  # pieces of work to share out among threads
+MANY = 8  # rows an item from which on compiled loops pay even where numba is not yet imported
 
 
 @dataclass(frozen=True)
@@ -100,9 +101,9 @@ class Updates:
 
     def weighted_sum(self, coefficients: Float[Tensor, " n"]) -> Gradient:
         """Σ_c coefficients[c] · g_c over the whole uploads."""
-        scaled = self.value * coefficients[self.owner][:, None]
         items = self.table * (coefficients @ self.ridge)
-        total = Gradient(items.index_add_(0, self.item, scaled), coefficients @ self.dense)
+        self._add_rows(coefficients, items)
+        total = Gradient(items, coefficients @ self.dense)
         if self.noise:
             add_noises(self.noise, coefficients, total.items, total.dense)
         return total
@@ -152,7 +153,7 @@ class Updates:
         place = place[self.item]
         rows = (place >= 0).nonzero()[:, 0]
         owner, place = self.owner[rows], place[rows]
-        gradient = self.table[items][place].mul_(self.ridge[owner][:, None])
+        gradient = self.table[items].index_select(0, place).mul_(self.ridge[owner][:, None])
         return owner, place, gradient.add_(self.value.index_select(0, rows))
 
     def row_norms(self) -> Float[Tensor, " rows"]:
@@ -180,9 +181,10 @@ class Updates:
                 part = self.gather(items.to(self.item.device)).flatten(1).double()
                 gram += part @ part.mT
             return gram
-        cross = self._table_products()[:, None] * self.ridge
+        rows, with_table = self._row_gram()
+        cross = with_table[:, None] * self.ridge
         ridges = self.ridge[:, None] * self.ridge.double() * self.table.square().sum()
-        return gram + self._row_gram() + cross + cross.mT + ridges
+        return gram + rows + cross + cross.mT + ridges
 
     def trimmed_mean(self, trim: int) -> Gradient:
         """Coordinate-wise mean without the `trim` smallest and the `trim` largest of n values."""
@@ -218,24 +220,39 @@ class Updates:
         whole = self.value + self.ridge[self.owner][:, None] * self.table[self.item]
         return whole.square().sum(1)
 
-    def _table_products(self) -> Float64[Tensor, " n"]:
-        """Each client's rows' inner product with the item table."""
-        from fedrec.kernels import add_table_products
-
-        total = np.zeros(len(self))
-        columns = (self.owner, self.item, self.value, self.table)
-        owner, item, value, table = (column.numpy() for column in columns)
-        add_table_products(owner, item, value, table, total)
-        return torch.from_numpy(total)
-
-    def _row_gram(self) -> Float64[Tensor, "n n"]:
-        """Inner products of the clients' rows, without their ridges."""
+    def _row_gram(self) -> tuple[Float64[Tensor, "n n"], Float64[Tensor, " n"]]:
+        """Inner products of the clients' rows, without their ridges; those with the table."""
         from fedrec.kernels import row_gram, rows_by_item
 
         order, bounds = rows_by_item(self.item.numpy(), len(self.table))
-        owner, value, n = self.owner.numpy(), self.value.numpy(), len(self)
-        parts = spread(lambda some: row_gram(owner, value, order, bounds[some], n), _ranges(bounds))
-        return torch.from_numpy(np.sum(parts, axis=0))
+        owner, value, table, n = (
+            self.owner.numpy(),
+            self.value.numpy(),
+            self.table.numpy(),
+            len(self),
+        )
+        parts = spread(
+            lambda some: row_gram(owner, value, table, order, bounds[some], some.start, n),
+            _ranges(bounds),
+        )
+        total = torch.from_numpy(np.sum(parts, axis=0))
+        return total[:, :n], total[:, n]
+
+    def _add_rows(self, coefficients: Float[Tensor, " n"], total: Float[Tensor, "items d"]) -> None:
+        """total[item] += coefficients[owner] · value for every row."""
+        if not on_cpu(total) or len(self.item) < MANY * len(self.table):
+            scaled = self.value * coefficients[self.owner][:, None]
+            total.index_add_(0, self.item, scaled)
+            return
+        from fedrec.kernels import add_rows
+
+        columns = (self.owner, self.item, self.value, coefficients, total)
+        owner, item, value, share, out = (column.numpy() for column in columns)
+
+        def work(some: tuple[int, int]) -> None:
+            add_rows(owner, item, value, share, out, *some)
+
+        spread(work, pairwise([0, out.shape[1] // 2, out.shape[1]]))  # halves of all rows
 
     def _trim_rows(self, trim: int, mean: Float[Tensor, "items d"]) -> None:
         from fedrec.kernels import rows_by_item, trimmed_rows

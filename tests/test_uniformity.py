@@ -48,8 +48,8 @@ def test_equal_points_are_at_no_distance(squared: bool, t: int) -> None:
 def down(table: Tensor, eta: float = 0.1):
     """A step with some curvature to it, so that moves do not simply add up."""
 
-    def step(gradient: Tensor, items: Tensor, place: Tensor) -> Tensor:
-        return table[items][place] - eta * gradient / (1 + gradient.abs())
+    def step(gradient: Tensor, items: Tensor) -> Tensor:
+        return table[items] - eta * gradient / (1 + gradient.abs())
 
     return step
 
@@ -58,7 +58,7 @@ def slow_uniformities(received: Updates, items: Tensor, squared: bool) -> list[f
     table = received.table.double()
     step = down(table)
     everything = torch.arange(len(table))
-    moved = [step(g.double(), everything, everything) for g in dense_items(received)]
+    moved = [step(g.double(), everything) for g in dense_items(received)]
     return [mean_distance(points[items], squared) for points in moved]
 
 
@@ -114,8 +114,8 @@ def test_rounding_does_not_drown_the_differences_between_uploads(squared: bool, 
     """A filter clusters differences: after small steps they must stand out from rounding."""
     received = ridges(random_updates(n=9, items=300, d=16), "equal")
 
-    def step(gradient: Tensor, items: Tensor, place: Tensor) -> Tensor:
-        return received.table[items][place] - eta * gradient
+    def step(gradient: Tensor, items: Tensor) -> Tensor:
+        return received.table[items] - eta * gradient
 
     found = uniformities(received, torch.arange(300), step, squared).double()
     table, stack = received.table.double(), dense_items(received).double()

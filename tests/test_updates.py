@@ -35,9 +35,11 @@ def test_weighted_sum_by_hand() -> None:
     assert_close(total.dense, torch.tensor([18.0]))
 
 
-def test_weighted_sum_equals_the_dense_one() -> None:
-    updates = random_updates(n=5, items=7, seed=1)
-    coefficients = torch.rand(5)
+@pytest.mark.parametrize(("n", "d"), [(5, 3), (40, 3), (40, 1), (40, 64)])
+def test_weighted_sum_equals_the_dense_one(n: int, d: int) -> None:
+    """With few and with many rows an item, which different loops add up."""
+    updates = random_updates(n=n, items=7, d=d, seed=1)
+    coefficients = torch.rand(n)
     total = updates.weighted_sum(coefficients)
     assert_close(total.items, torch.einsum("n,nid->id", coefficients, dense_items(updates)))
 

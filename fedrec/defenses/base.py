@@ -15,9 +15,7 @@ from fedrec.updates import Gradient, Updates
 
 PreviewRule = Literal["sgd", "adam"]
 # `server.Server.preview`
-Preview = Callable[
-    [Float[Tensor, "rows d"], Int[Tensor, " t"], Int[Tensor, " rows"], PreviewRule], Tensor
-]
+Preview = Callable[[Float[Tensor, "rows d"], Int[Tensor, " rows"], PreviewRule], Tensor]
 Scores = Mapping[str, Float[Tensor, " n"]]
 
 

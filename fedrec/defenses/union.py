@@ -83,8 +83,8 @@ class Union:
         """dᵢ of each upload (Algorithm 2, lines 1 to 4)."""
         squared = self.distance == "squared"
 
-        def step(gradient: Tensor, items: Tensor, place: Tensor) -> Tensor:
-            return view.preview(gradient, items, place, self.preview)
+        def step(gradient: Tensor, items: Tensor) -> Tensor:
+            return view.preview(gradient, items, self.preview)
 
         if self.items == "shared":
             items = self._items(received, view, 0)
