@@ -42,6 +42,7 @@ class Contrastive:
         sizes = np.array([len(client.touched) for client in clients])
         values = honest.value.new_empty(int(sizes.sum()), honest.value.shape[1])
         parts = list(zip(clients, values.split(sizes.tolist()), strict=True))
+        parts.sort(key=lambda part: -len(part[0].drawn))  # dealt out like this, shares are even
         spread(partial(self._fill, honest.table), [parts[i::PARTS] for i in range(PARTS)])
         device = honest.table.device
         touched = np.concatenate([client.touched for client in clients])

@@ -66,6 +66,64 @@ def fill(state: UInt64[np.ndarray, "4"], words: UInt64[np.ndarray, " words"]) ->
     state[0], state[1], state[2], state[3] = a, b, c, counter
 
 
+# Unlike fastmath=True, these let an infinity be one, where training diverges.
+@compiled(fastmath={"contract", "reassoc", "nsz"})
+def add_bpr(
+    bounds: Int[np.ndarray, " clients_plus_1"],
+    user: Float[np.ndarray, "clients d"],
+    table: Float[np.ndarray, "items d"],
+    positive: Int[np.ndarray, " pairs"],
+    negative: Int[np.ndarray, " pairs"],
+    positive_row: Int[np.ndarray, " pairs"],
+    negative_row: Int[np.ndarray, " pairs"],
+    seeds: UInt64[np.ndarray, "clients 3"],
+    dropped_below: int,
+    scale: float,
+    rows: Float[np.ndarray, "rows d"],
+    to_user: Float[np.ndarray, "clients d"],
+    loss: Float[np.ndarray, " clients"],
+    first: int,
+    end: int,
+) -> None:
+    """`mf.bpr_gradients` of the clients from `first` to `end`, added up where they belong.
+
+    Client c has the pairs from bounds[c] to bounds[c + 1]. A coordinate is dropped where its
+    random 16 bits are below `dropped_below`; a client's bits go pair by pair, for user,
+    positive and negative in turn.
+    """
+    d, below = table.shape[1], np.uint16(dropped_below)
+    keep, hat, margin = (
+        np.empty(3 * d, np.float32),
+        np.empty(d, np.float32),
+        np.empty(d, np.float32),
+    )
+    for c in range(first, end):
+        count = bounds[c + 1] - bounds[c]
+        words = np.empty((count * 3 * d + 3) // 4, np.uint64)
+        fill(sfc64(seeds[c]), words)
+        lanes, total = words.view(np.uint16), np.float32(0)
+        for p in range(bounds[c], bounds[c + 1]):
+            bits = lanes[(p - bounds[c]) * 3 * d : (p - bounds[c] + 1) * 3 * d]
+            for i in range(3 * d):
+                keep[i] = np.float32(bits[i] >= below)
+            u, v, w, x = user[c], table[positive[p]], table[negative[p]], np.float32(0)
+            for k in range(d):
+                hat[k] = u[k] * keep[k]
+                margin[k] = v[k] * keep[d + k] - w[k] * keep[2 * d + k]
+                x += hat[k] * margin[k]
+            x *= np.float32(scale)
+            slope = np.float32(-scale) / (np.float32(1) + np.exp(x)) / np.float32(count)
+            of_positive, of_negative = rows[positive_row[p]], rows[negative_row[p]]
+            for k in range(d):
+                to_user[c, k] += slope * margin[k] * keep[k]
+            for k in range(d):
+                of_positive[k] += slope * hat[k] * keep[d + k]
+            for k in range(d):
+                of_negative[k] -= slope * hat[k] * keep[2 * d + k]
+            total += np.log1p(np.exp(-abs(x))) + max(-x, np.float32(0))
+        loss[c] = total / np.float32(max(count, 1))
+
+
 @compiled()
 def draw_candidates(
     history: Int[np.ndarray, " anchors"],
@@ -243,6 +301,37 @@ def move_rows(
     for r in range(len(touched)):
         out[r] = total[touched[r]]
         total[touched[r]] = 0
+
+
+@compiled(fastmath=True)
+def adam_steps(
+    gradient: Float[np.ndarray, "rows d"],
+    item: Int[np.ndarray, " rows"],
+    table: Float[np.ndarray, "items d"],
+    mean: Float[np.ndarray, "items d"],
+    square: Float[np.ndarray, "items d"],
+    betas: tuple[float, float],
+    eps: float,
+    correction: float,
+    size: float,
+    out: Float[np.ndarray, "rows d"],
+    first: int,
+    end: int,
+) -> None:
+    """out = the item's embedding after Adam's step down each gradient, from `first` to `end`.
+
+    `mean` and `square` are the moments before it; `correction` is 1 − β₂ᵗ, and `size` is
+    η / (1 − β₁ᵗ).
+    """
+    old1, new1 = np.float32(betas[0]), np.float32(1 - betas[0])
+    old2, new2 = np.float32(betas[1]), np.float32(1 - betas[1])
+    eta, tiny, whole = np.float32(size), np.float32(eps), np.float32(1 / correction)
+    for r in range(first, end):
+        row, own, m, s = out[r], gradient[r], mean[item[r]], square[item[r]]
+        v = table[item[r]]
+        for k in range(table.shape[1]):
+            spread = np.sqrt((old2 * s[k] + new2 * own[k] * own[k]) * whole) + tiny
+            row[k] = v[k] - eta * (old1 * m[k] + new1 * own[k]) / spread
 
 
 @compiled(fastmath=True)

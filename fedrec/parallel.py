@@ -3,13 +3,17 @@
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from itertools import pairwise
 from typing import TypeVar
 
+import numpy as np
 import torch
+from jaxtyping import Int
 
 A = TypeVar("A")
 B = TypeVar("B")
 SHARES = 4  # of the work, for each thread
+PARTS = 8  # pieces of work that are cut by size, whatever the threads
 
 
 def spread(work: Callable[[A], B], parts: Iterable[A]) -> list[B]:
@@ -25,6 +29,13 @@ def spread(work: Callable[[A], B], parts: Iterable[A]) -> list[B]:
     shares = min(SHARES * threads, len(parts))
     done = list(_pool(threads).map(lambda i: list(map(work, parts[i::shares])), range(shares)))
     return [done[i % shares][i // shares] for i in range(len(parts))]
+
+
+def even_ranges(bounds: Int[np.ndarray, " bounds"]) -> list[slice]:
+    """Ranges of about equally many rows, as slices of `bounds` that share their ends."""
+    cuts = np.searchsorted(bounds, np.linspace(0, bounds[-1], PARTS + 1)[1:-1])
+    ends = [0, *np.unique(cuts[(cuts > 0) & (cuts < len(bounds) - 1)]).tolist(), len(bounds) - 1]
+    return [slice(first, last + 1) for first, last in pairwise(ends)]
 
 
 @lru_cache(maxsize=1)

@@ -1,13 +1,16 @@
 """The server: the shared parameters, and one Adam step a round (FedAvg with Adam, section 5.1)."""
 
-from typing import Literal
+from itertools import pairwise
+from typing import Any, Literal
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from fedrec.models.base import Shared
-from fedrec.updates import Gradient
+from fedrec.parallel import PARTS, spread
+from fedrec.updates import Gradient, on_cpu
 
 BETAS, EPS = (0.9, 0.999), 1e-8  # of Kingma and Ba (2015)
 
@@ -39,18 +42,42 @@ class Server:
         The step is a plain one of the learning rate, or Adam's next from the server's moments.
         A plain one is so short that uploads differ by less than float32 can tell: it is float64.
         """
-        embedding = self.shared.items.index_select(0, items)
         if rule == "sgd":
+            embedding = self.shared.items.index_select(0, items)
             return embedding.double().sub_(gradient, alpha=self._learning_rate)
         state = self._adam.state[self.shared.items]
         step = int(state["step"]) + 1 if state else 1
         correction1, correction2 = 1 - BETAS[0] ** step, 1 - BETAS[1] ** step
-        if state:
-            mean = state["exp_avg"].index_select(0, items).mul_(BETAS[0])
-            square = state["exp_avg_sq"].index_select(0, items).mul_(BETAS[1])
-        else:
-            mean, square = torch.zeros_like(gradient), torch.zeros_like(gradient)
-        mean.add_(gradient, alpha=1 - BETAS[0])
-        square.addcmul_(gradient, gradient, value=1 - BETAS[1]).div_(correction2)
-        size = self._learning_rate / correction1
-        return embedding.addcdiv_(mean, square.sqrt_().add_(EPS), value=-size)
+        none = torch.zeros_like(self.shared.items) if not state else None
+        mean, square = (state.get(name, none) for name in ("exp_avg", "exp_avg_sq"))
+        tables = (self.shared.items, mean, square)
+        return adam_steps(gradient, items, tables, correction2, self._learning_rate / correction1)
+
+
+def adam_steps(
+    gradient: Float[Tensor, "rows d"],
+    items: Int[Tensor, " rows"],
+    tables: tuple[Tensor, Tensor, Tensor],  # (items, d) each: embeddings, and Adam's two moments
+    correction: float,  # of the second moment
+    size: float,  # the learning rate over the first moment's correction
+) -> Float[Tensor, "rows d"]:
+    """The embedding of the item of each gradient after Adam's step down it."""
+    if on_cpu(gradient):
+        from fedrec import kernels
+
+        out = torch.empty_like(gradient)
+        arguments: list[Any] = [
+            *(tensor.numpy() for tensor in (gradient, items, *tables)),
+            BETAS,
+            EPS,
+            correction,
+            size,
+            out.numpy(),
+        ]
+        rows = pairwise(np.linspace(0, len(items), PARTS + 1, dtype=int).tolist())
+        spread(lambda part: kernels.adam_steps(*[*arguments, *part]), rows)
+        return out
+    embedding, mean, square = (table.index_select(0, items) for table in tables)
+    mean.mul_(BETAS[0]).add_(gradient, alpha=1 - BETAS[0])
+    square.mul_(BETAS[1]).addcmul_(gradient, gradient, value=1 - BETAS[1]).div_(correction)
+    return embedding.addcdiv_(mean, square.sqrt_().add_(EPS), value=-size)

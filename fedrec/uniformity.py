@@ -9,6 +9,7 @@ from torch import Tensor
 from fedrec.parallel import spread
 from fedrec.updates import Updates, on_cpu
 
+Part = tuple[Tensor, Tensor]  # a client's rows: their places among the items, and the points there
 # (gradients, the item of each) -> that item's embedding after a step down each
 Step = Callable[[Float[Tensor, "rows d"], Int[Tensor, " rows"]], Tensor]
 
@@ -32,36 +33,40 @@ def uniformities(
     """
     owner, place, gradient = received.rows_on(items)
     moved = step(gradient, items[place])
+    sizes = torch.bincount(owner, minlength=len(received)).tolist()
+    clients = list(zip(place.split(sizes), moved.split(sizes), strict=True))
     found = moved.new_empty(len(received))
     for ridge in received.ridge.unique():
         base = step(ridge * received.table[items], items)
-        alike = received.ridge == ridge
-        rows = alike[owner]
-        position = alike.cumsum(0) - 1
-        sizes = torch.bincount(position[owner[rows]], minlength=int(alike.sum()))
-        found[alike] = _replaced(base, place[rows], moved[rows], sizes, squared)
+        alike = (received.ridge == ridge).nonzero()[:, 0]
+        found[alike] = _replaced(base, [clients[c] for c in alike.tolist()], squared)
     return found
 
 
 def _replaced(
     base: Float[Tensor, "t d"],
-    place: Int[Tensor, " rows"],
-    moved: Float[Tensor, "rows d"],
-    sizes: Int[Tensor, " n"],
+    clients: list[Part],
     squared: bool,
 ) -> Float[Tensor, " n"]:
-    """The uniformity of `base` with some points moved, for each of n clients in turn."""
+    """The uniformity of `base` with some points moved to other places, for each client."""
     t, center = len(base), base.mean(0)  # shorter vectors, less cancellation
-    base, moved = base - center, moved - center
-    parts = list(zip(place.split(sizes.tolist()), moved.split(sizes.tolist()), strict=True))
+    base = base - center
     if squared:
-        return torch.stack([uniformity(base.index_copy(0, *part), squared) for part in parts])
-    owner = torch.arange(len(sizes), device=place.device).repeat_interleave(sizes)
-    stays = base.new_ones(len(sizes), t)
-    stays[owner, place] = 0
+        return torch.stack(
+            [uniformity(base.index_copy(0, *_about(center, part)), squared) for part in clients]
+        )
+    stays = base.new_ones(len(clients), t)
+    for row, (place, _) in zip(stays, clients, strict=True):
+        row[place] = 0
     total = ((stays @ distances(base, base)) * stays).sum(1) / 2  # pairs of two that stay
-    total += base.new_tensor(spread(lambda part: moved_distances(base, *part), parts))
+    total += base.new_tensor(
+        spread(lambda part: moved_distances(base, *_about(center, part)), clients)
+    )
     return total * 2 / (t * (t - 1))
+
+
+def _about(center: Float[Tensor, " d"], part: Part) -> Part:
+    return part[0], part[1] - center
 
 
 def moved_distances(

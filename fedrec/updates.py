@@ -9,10 +9,9 @@ from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
 from fedrec.noise import Noises, add_noises
-from fedrec.parallel import spread
+from fedrec.parallel import PARTS, even_ranges, spread
 
 BLOCK = 256  # items whose gradients are written out at a time, where that is no loss
-PARTS = 8  # pieces of work to share out among threads
 MANY = 8  # rows an item from which on compiled loops pay even where numba is not yet imported
 
 
@@ -233,7 +232,7 @@ class Updates:
         )
         parts = spread(
             lambda some: row_gram(owner, value, table, order, bounds[some], some.start, n),
-            _ranges(bounds),
+            even_ranges(bounds),
         )
         total = torch.from_numpy(np.sum(parts, axis=0))
         return total[:, :n], total[:, n]
@@ -268,19 +267,12 @@ class Updates:
                 owner, value, ridge, alike, table, order, bounds[some], some.start, trim, out
             )
 
-        spread(work, _ranges(bounds))
+        spread(work, even_ranges(bounds))
 
 
 def on_cpu(tensor: Tensor) -> bool:
     """Whether the compiled loops of `kernels` can work on a tensor."""
     return tensor.device.type == "cpu"
-
-
-def _ranges(bounds: Int[np.ndarray, " bounds"]) -> list[slice]:
-    """Ranges of items with equally many rows each, as slices of `bounds` that share their ends."""
-    cuts = np.searchsorted(bounds, np.linspace(0, bounds[-1], PARTS + 1)[1:-1])
-    ends = [0, *np.unique(cuts[(cuts > 0) & (cuts < len(bounds) - 1)]).tolist(), len(bounds) - 1]
-    return [slice(first, last + 1) for first, last in pairwise(ends)]
 
 
 def _blocks(n_items: int) -> tuple[Int[Tensor, " block"], ...]:

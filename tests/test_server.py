@@ -91,3 +91,14 @@ def test_a_preview_leaves_the_gradient_alone(rule: Any, steps: int) -> None:
     gradient = torch.ones(8, 3)
     server.preview(gradient, ALL, rule)
     assert torch.equal(gradient, torch.ones(8, 3))
+
+
+@pytest.mark.parametrize("steps", [0, 2])
+def test_a_preview_by_tensor_operations_is_the_same(
+    steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, *_ = stepped(steps)
+    gradient, items = torch.randn(20, 3), torch.randint(8, (20,))
+    compiled = server.preview(gradient, items, "adam")
+    monkeypatch.setattr("fedrec.server.on_cpu", lambda tensor: False)
+    assert_close(server.preview(gradient, items, "adam"), compiled)

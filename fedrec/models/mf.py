@@ -1,17 +1,29 @@
 """Matrix factorisation trained with BPR (Rendle et al. 2009; paper, Eq. 1)."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from fedrec.models.base import Batch, LocalGradients, Shared, dropout_masks, xavier_uniform
+from fedrec.models.base import (
+    Batch,
+    LocalGradients,
+    Shared,
+    dropout_masks,
+    dropped_below,
+    xavier_uniform,
+)
+from fedrec.parallel import even_ranges, spread
 from fedrec.rng import Streams
 from fedrec.settings import Presets, settings
-from fedrec.updates import Updates
+from fedrec.updates import Updates, on_cpu
+
+# Gradients added up by item row and by client, and the clients' losses
+Sums = tuple[Float[Tensor, "rows d"], Float[Tensor, "clients d"], Float[Tensor, " clients"]]
 
 
 @settings
@@ -53,22 +65,12 @@ class MF:
         self, shared: Shared, local: Float[Tensor, "clients d"], batch: Batch, streams: Streams
     ) -> LocalGradients:
         """Each client's gradient of Eq. 1 over all its pairs, in closed form."""
-        to_user, to_positive, to_negative, loss = bpr_gradients(
-            local.index_select(0, batch.owner),
-            shared.items.index_select(0, batch.positive),
-            shared.items.index_select(0, batch.negative),
-            dropout_masks(streams, batch, (3, self.dim), self.dropout),
-            # A score is a product of two embeddings, each scaled by 1 / (1 − rate).
-            scale=(1 - self.dropout) ** -2,
-            size=batch.sizes.index_select(0, batch.owner),
-        )
-        rows = local.new_zeros(len(batch.row_item), self.dim)
-        rows.index_add_(0, batch.positive_row, to_positive)
-        rows.index_add_(0, batch.negative_row, to_negative)
+        sums = self._compiled_sums if on_cpu(shared.items) else self._tensor_sums
+        rows, to_user, loss = sums(shared, local, batch, streams)
         return LocalGradients(
             updates=self._upload(shared, batch, rows),
-            local=(local * self.ridge).index_add_(0, batch.owner, to_user),
-            loss=local.new_zeros(len(local)).index_add_(0, batch.owner, loss),
+            local=to_user.add_(local, alpha=self.ridge),
+            loss=loss,
         )
 
     def user_embeddings(
@@ -82,6 +84,58 @@ class MF:
     ) -> Float[Tensor, "clients items"]:
         """u · v_i for all items, without dropout."""
         return local @ shared.items.T
+
+    @property
+    def _scale(self) -> float:
+        """A score is a product of two embeddings, each scaled by 1 / (1 − rate)."""
+        return (1 - self.dropout) ** -2
+
+    def _tensor_sums(
+        self, shared: Shared, local: Float[Tensor, "clients d"], batch: Batch, streams: Streams
+    ) -> Sums:
+        """The gradients of all pairs, added up by row and by client."""
+        to_user, to_positive, to_negative, loss = bpr_gradients(
+            local.index_select(0, batch.owner),
+            shared.items.index_select(0, batch.positive),
+            shared.items.index_select(0, batch.negative),
+            dropout_masks(streams, batch, (3, self.dim), self.dropout),
+            scale=self._scale,
+            size=batch.sizes.index_select(0, batch.owner),
+        )
+        rows = local.new_zeros(len(batch.row_item), self.dim)
+        rows.index_add_(0, batch.positive_row, to_positive)
+        rows.index_add_(0, batch.negative_row, to_negative)
+        return (
+            rows,
+            torch.zeros_like(local).index_add_(0, batch.owner, to_user),
+            local.new_zeros(len(local)).index_add_(0, batch.owner, loss),
+        )
+
+    def _compiled_sums(
+        self, shared: Shared, local: Float[Tensor, "clients d"], batch: Batch, streams: Streams
+    ) -> Sums:
+        """The same on the CPU, in one pass over the pairs."""
+        from fedrec.kernels import add_bpr
+
+        clients = batch.clients.tolist()
+        seeds = np.array([streams.seed_words("dropout", c) for c in clients]).reshape(-1, 3)
+        bounds = np.concatenate([[0], batch.sizes.cumsum(0).numpy()])
+        pairs = (batch.positive, batch.negative, batch.positive_row, batch.negative_row)
+        rows = local.new_zeros(len(batch.row_item), self.dim)
+        to_user, loss = torch.zeros_like(local), local.new_zeros(len(local))
+        given = (local, shared.items, *pairs)
+        sums = (rows, to_user, loss)
+        arguments: list[Any] = [
+            bounds,
+            *(tensor.numpy() for tensor in given),
+            seeds,
+            dropped_below(self.dropout),
+            self._scale,
+            *(tensor.numpy() for tensor in sums),
+        ]
+        ranges = [(some.start, some.stop - 1) for some in even_ranges(bounds)]
+        spread(lambda part: add_bpr(*[*arguments, *part]), ranges)
+        return sums
 
     def _upload(self, shared: Shared, batch: Batch, rows: Float[Tensor, "rows d"]) -> Updates:
         n = len(batch.clients)

@@ -115,3 +115,25 @@ def test_scores_are_inner_products() -> None:
     shared = Shared(torch.tensor([[1.0, 0.0], [2.0, 3.0]]), torch.zeros(0))
     scores = MF(dim=2).scores(shared, torch.tensor([[10.0, 1.0]]))
     assert scores.tolist() == [[10.0, 23.0]]
+
+
+@pytest.mark.parametrize(("dim", "dropout"), [(1, 0.0), (5, 0.2), (64, 0.2)])
+def test_the_compiled_loop_gives_what_tensor_operations_give(dim: int, dropout: float) -> None:
+    model = MF(dim=dim, dropout=dropout)
+    batch, (shared, local) = a_batch(), parameters(model)
+    compiled = model._compiled_sums(shared, local, batch, STREAMS)
+    for found, expected in zip(
+        compiled, model._tensor_sums(shared, local, batch, STREAMS), strict=True
+    ):
+        assert_close(found, expected)
+
+
+def test_a_loss_too_large_for_exp_is_still_a_loss() -> None:
+    """Scores of −4,000 and more: exp overflows, −log σ(x) = −x does not."""
+    model = MF(dim=5, dropout=0.0)
+    batch, (shared, local) = a_batch(), parameters(model)
+    huge = Shared(shared.items * 1e3, shared.dense)
+    found = model.gradients(huge, local * 1e2, batch, STREAMS)
+    _, _, expected = model._tensor_sums(huge, local * 1e2, batch, STREAMS)
+    assert_close(found.loss, expected)
+    assert torch.isfinite(found.updates.value).all()
