@@ -59,12 +59,12 @@ def _without_replacement(
     return np.argsort(rng.gumbel(size=len(popularity)) + np.log(popularity))[-count:]
 
 
-def bench_cell(attack: str, defense: str = "FedAvg") -> CellConfig:
-    """The paper's MF on ML-1M under one attack by 1 % of users and one defence."""
+def bench_cell(attack: str, defense: str = "FedAvg", model: str = "MF") -> CellConfig:
+    """One of the paper's models on ML-1M under one attack by 1 % of users and one defence."""
     study = Study.load("config/paper.yaml")
     ratio = 0.0 if attack == "NoAttack" else 0.01
     return study.cell_config(
-        Cell(dataset="ml-1m", model="MF", attack=attack, defense=defense, ratio=ratio, seed=0)
+        Cell(dataset="ml-1m", model=model, attack=attack, defense=defense, ratio=ratio, seed=0)
     )
 
 
@@ -80,7 +80,7 @@ def bench(config: CellConfig, split: Split, device: str, rounds: int) -> dict[st
     with profile(activities=[ProfilerActivity.CPU]) as profiler:
         _play(fed, WARM_UP + rounds, rounds)
     for event in profiler.key_averages():
-        if ": " in event.key:
+        if ": " in event.key and "::" not in event.key:  # named in the round, not in PyTorch
             times[f"  {event.key}"] = event.cpu_time_total / 1e3 / rounds
     evaluate(fed, rank)
     times["evaluation"] = _milliseconds(lambda: evaluate(fed, rank), device)
@@ -98,7 +98,7 @@ class GridCell:
 
 
 def bench_grid(
-    defenses: list[str], size: Counts, device: str, threads: int, rounds: int
+    model: str, defenses: list[str], size: Counts, device: str, threads: int, rounds: int
 ) -> Iterator[GridCell]:
     """Rounds of every defence with and without ClusterAttack, each in a process of its own."""
     with TemporaryDirectory() as folder:
@@ -108,15 +108,15 @@ def bench_grid(
             for attack in ATTACKS:
                 # A fresh process: its peak memory is this cell's alone.
                 with ProcessPoolExecutor(1, get_context("spawn")) as process:
-                    arguments = (defense, attack, split, device, threads, rounds)
+                    arguments = (model, defense, attack, split, device, threads, rounds)
                     yield process.submit(_grid_cell, *arguments).result()
 
 
 def _grid_cell(
-    defense: str, attack: str, split: Path, device: str, threads: int, rounds: int
+    model: str, defense: str, attack: str, split: Path, device: str, threads: int, rounds: int
 ) -> GridCell:
     prepare(threads)
-    fed, _ = set_up(bench_cell(attack, defense), Split.load(split), device)
+    fed, _ = set_up(bench_cell(attack, defense, model), Split.load(split), device)
     _play(fed, 0, WARM_UP)
     milliseconds = _milliseconds(lambda: _play(fed, WARM_UP, rounds), device) / rounds
     return GridCell(defense, attack, milliseconds, peak_memory_mb())

@@ -186,9 +186,10 @@ def bench(args: argparse.Namespace) -> None:
     if args.grid:
         return _bench_grid(args, device)
     prepare(args.threads)
-    config = bench_cell(args.attack, args.defense)
+    config = bench_cell(args.attack, args.defense, args.model)
     times = bench(config, bench_split(size), device, args.rounds)
-    print(f"MF, {args.size}, {args.attack}, {args.defense} on {device}, {args.threads} threads")
+    cell = f"{args.model}, {args.size}, {args.attack}, {args.defense}"
+    print(f"{cell} on {device}, {args.threads} threads")
     for part, milliseconds in times.items():
         print(f"{part:30s}{milliseconds:9.2f} ms")
     print(f"{'peak memory':30s}{peak_memory_mb():9.0f} MiB")
@@ -197,11 +198,12 @@ def bench(args: argparse.Namespace) -> None:
 def _bench_grid(args: argparse.Namespace, device: str) -> None:
     from fedrec.bench import SIZES, bench_grid
 
-    defenses = list(Study.load("config/paper.yaml").defenses)
-    print(f"MF, {args.size} on {device}, {args.threads} threads; x: times FedAvg without attack")
+    defenses, size = list(Study.load("config/paper.yaml").defenses), SIZES[args.size]
+    print(f"{args.model}, {args.size} on {device}, {args.threads} threads;", end=" ")
+    print("x: times FedAvg without attack")
     print(f"{'defense':18s}{'attack':16s}{'ms a round':>12s}{'x':>8s}{'peak MiB':>10s}")
     plain = None
-    for cell in bench_grid(defenses, SIZES[args.size], device, args.threads, args.rounds):
+    for cell in bench_grid(args.model, defenses, size, device, args.threads, args.rounds):
         plain = plain or cell.milliseconds
         ratio = cell.milliseconds / plain
         print(
@@ -281,6 +283,7 @@ def parser() -> argparse.ArgumentParser:
 
     sub = stage("bench", bench)
     sub.add_argument("--grid", action="store_true", help="every defence with and without attack")
+    sub.add_argument("--model", default="MF", help="name in config/paper.yaml (default: MF)")
     sub.add_argument("--attack", default="NoAttack", help="name in config/paper.yaml")
     sub.add_argument("--defense", default="FedAvg", help="name in config/paper.yaml")
     sub.add_argument("--size", choices=["ml-1m", "gowalla"], default="ml-1m")

@@ -69,14 +69,17 @@ class FixedPairs:
         rows, row_owner = self._slices(self.row_sizes, positions)
         row_sizes = self.row_sizes[positions]
         first_row = (row_sizes.cumsum(0) - row_sizes)[owner]
+        positive, positive_row = self.positive[pairs], self.positive_row[pairs] + first_row
         return Batch(
             clients=self.users[positions],
             sizes=self.sizes[positions],
             owner=owner,
-            positive=self.positive[pairs],
+            positive=positive,
             negative=self.negative[pairs],
-            positive_row=self.positive_row[pairs] + first_row,
+            history=positive,
+            positive_row=positive_row,
             negative_row=self.negative_row[pairs] + first_row,
+            history_row=positive_row,
             row_owner=row_owner,
             row_item=self.row_item[rows],
         )

@@ -152,7 +152,7 @@ def _clients(honest: Updates, batch: Batch, streams: Streams) -> list[_Client]:
     rows = torch.bincount(honest.owner, minlength=len(honest)).tolist()
     parts = zip(
         batch.clients.tolist(),
-        batch.positive.split(batch.sizes.tolist()),
+        batch.history.split(batch.sizes.tolist()),
         honest.item.split(rows),
         honest.value.split(rows),
         strict=True,

@@ -199,4 +199,6 @@ def evaluate(fed: Federation, rank: LeaveOneOut) -> tuple[Metrics, Metrics]:
     """Validation and test metrics of the recommender as it stands."""
     model = fed.devices.model
     with record_function("evaluation"):
-        return rank(lambda users: model.scores(fed.server.shared, fed.devices.local[users]))
+        return rank(
+            lambda users, past: model.scores(fed.server.shared, fed.devices.local[users], past)
+        )

@@ -159,7 +159,7 @@ class ClusterAttack:
         devices = view.devices
         task = Contrastive(self.contrastive, self.negatives, devices.model.dropout, self.reduction)
         batch = devices.pairs.batch(view.selected, streams)
-        histories = batch.positive.split(batch.sizes.tolist())
+        histories = batch.history.split(batch.sizes.tolist())
         return torch.stack(
             [
                 task.gradient(view.shared.items, client, history, streams)

@@ -69,7 +69,10 @@ def changes(
     local = view.devices.local[view.positions] - eta * view.plain.local
     # Every client steps on a table of its own, which holds the rows that it touches.
     after = view.devices.model.gradients(
-        Shared(embedding - step, view.shared.dense), local, view.batch.over_rows(), view.streams
+        Shared(embedding - step, view.shared.dense - eta * before.dense),
+        local,
+        view.batch.over_rows(),
+        view.streams,
     ).updates
     change = (before.value - after.value).add_(ridge * step)
     return before.item, change, before.dense - after.dense

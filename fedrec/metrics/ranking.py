@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from fedrec.data.split import Split
+from fedrec.models.base import Sequences
 
 CUTOFFS = (5, 10, 20)
 # Users ranked at a time: their scores of a few thousand items stay in a CPU's cache.
@@ -29,6 +30,8 @@ class _Block:
     history: Int[Tensor, " cells"]  # flat indices of training items in (b, items)
     validation_seen: Bool[Tensor, " b"]  # the validation item is a training item too
     test_seen: Bool[Tensor, " b"]  # the test item is a training or the validation item
+    trained: Sequences  # training items
+    validated: Sequences  # training items and the validation item
 
 
 class LeaveOneOut:
@@ -47,23 +50,32 @@ class LeaveOneOut:
         ]
 
     def __call__(
-        self, scores: Callable[[Int[Tensor, " b"]], Float[Tensor, "b items"]]
+        self, scores: Callable[[Int[Tensor, " b"], Sequences], Float[Tensor, "b items"]]
     ) -> tuple[Metrics, Metrics]:
-        """Validation and test metrics of a model, given its scores of all items for some users."""
-        positions = [self._rank(block, scores(block.users)) for block in self._blocks]
+        """Validation and test metrics of a model that scores all items for some users.
+
+        It is given what they interacted with until then.
+        """
+        positions = [self._rank(block, scores) for block in self._blocks]
         validation, test = (torch.cat(p).cpu().numpy() for p in zip(*positions, strict=True))
         return ranking_metrics(validation), ranking_metrics(test)
 
     def _rank(
-        self, block: _Block, scores: Float[Tensor, "b items"]
+        self,
+        block: _Block,
+        score: Callable[[Int[Tensor, " b"], Sequences], Float[Tensor, "b items"]],
     ) -> tuple[Float[Tensor, " validated"], Float[Tensor, " tested"]]:
-        flat, n_items = scores.view(-1), scores.shape[1]
-        rows = torch.arange(len(scores), device=scores.device) * n_items
-        own_validation, own_test = flat[rows + block.validation], flat[rows + block.test]
-        flat.index_fill_(0, block.history, -torch.inf)
-        validation = mean_position(scores, own_validation, block.validation_seen)
-        flat.index_fill_(0, rows + block.validation, -torch.inf)
-        test = mean_position(scores, own_test, block.test_seen)
+        scores = score(block.users, block.trained)
+        rows = torch.arange(len(scores), device=scores.device) * scores.shape[1]
+        own = scores.view(-1)[rows + block.validation]
+        scores.view(-1).index_fill_(0, block.history, -torch.inf)
+        validation = mean_position(scores, own, block.validation_seen)
+        scores = score(block.users, block.validated)
+        own = scores.view(-1)[rows + block.test]
+        seen = torch.cat([block.history, rows + block.validation])
+        test = mean_position(
+            scores.view(-1).index_fill_(0, seen, -torch.inf).view_as(scores), own, block.test_seen
+        )
         return self._settle(validation, block.validation_seen), self._settle(test, block.test_seen)
 
     def _settle(
@@ -114,4 +126,11 @@ def _block(split: Split, users: Int[np.ndarray, " b"], device: str) -> _Block:
     validation_seen = np.array([v in h for v, h in zip(validation, history, strict=True)])
     test_seen = np.array([t in h for t, h in zip(test, history, strict=True)])
     arrays = (users, validation, test, flat, validation_seen, test_seen | (test == validation))
-    return _Block(*(torch.from_numpy(a).to(device) for a in arrays))
+    longer = [np.append(items, own) for items, own in zip(history, validation, strict=True)]
+    past: list[Any] = [_sequences(parts, device) for parts in (history, longer)]
+    return _Block(*[*(torch.from_numpy(a).to(device) for a in arrays), *past])
+
+
+def _sequences(parts: list[np.ndarray], device: str) -> Sequences:
+    sizes = torch.tensor([len(part) for part in parts], device=device)
+    return Sequences(torch.from_numpy(np.concatenate(parts)).to(device), sizes)

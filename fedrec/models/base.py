@@ -18,15 +18,17 @@ class Shared:
     """The global parameters that the server broadcasts each round (paper, section 3.1)."""
 
     items: Float[Tensor, "items d"]
-    dense: Float[Tensor, " params"]  # every other shared parameter, flat; empty for MF
+    # Every other shared parameter, flat; empty for MF. Where clients have stepped: one row each.
+    dense: Float[Tensor, "*clients params"]
 
 
 @dataclass(frozen=True)
 class Batch:
-    """All training pairs of some clients, flat, client after client.
+    """All training pairs of some clients, flat, client after client, in time order.
 
     A client's item gradient has one row per item that its pairs touch. `row_owner` and
     `row_item` name those rows; `positive_row` and `negative_row` say which row a pair adds to.
+    `history` is what the clients did interact with, whatever the pairs ask of a model.
     """
 
     clients: Int[Tensor, " clients"]  # user ids
@@ -34,8 +36,10 @@ class Batch:
     owner: Int[Tensor, " pairs"]  # position in `clients`
     positive: Int[Tensor, " pairs"]
     negative: Int[Tensor, " pairs"]
+    history: Int[Tensor, " pairs"]
     positive_row: Int[Tensor, " pairs"]
     negative_row: Int[Tensor, " pairs"]
+    history_row: Int[Tensor, " pairs"]
     row_owner: Int[Tensor, " rows"]
     row_item: Int[Tensor, " rows"]
 
@@ -52,17 +56,18 @@ class Batch:
     def retargeted(
         self, positive: Int[Tensor, " pairs"], negative: Int[Tensor, " pairs"]
     ) -> "Batch":
-        """The same clients with other items in their pairs."""
-        span = int(torch.stack([positive, negative]).max()) + 1 if len(positive) else 1
-        keys = torch.cat([self.owner, self.owner]) * span + torch.cat([positive, negative])
-        rows, row = keys.unique(return_inverse=True)
-        positive_row, negative_row = row.chunk(2)
+        """The same clients and histories with other items in their pairs."""
+        items = torch.cat([positive, negative, self.history])
+        span = int(items.max()) + 1 if len(items) else 1
+        rows, row = (self.owner.repeat(3) * span + items).unique(return_inverse=True)
+        positive_row, negative_row, history_row = row.chunk(3)
         return replace(
             self,
             positive=positive,
             negative=negative,
             positive_row=positive_row,
             negative_row=negative_row,
+            history_row=history_row,
             row_owner=rows.div(span, rounding_mode="floor"),
             row_item=rows.remainder(span),
         )
@@ -73,8 +78,17 @@ class Batch:
             self,
             positive=self.positive_row,
             negative=self.negative_row,
+            history=self.history_row,
             row_item=torch.arange(len(self.row_item), device=self.row_item.device),
         )
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """What some users interacted with, flat, user after user, in time order."""
+
+    items: Int[Tensor, " flat"]
+    sizes: Int[Tensor, " users"]
 
 
 @dataclass(frozen=True)
@@ -115,9 +129,9 @@ class Model(Protocol):
         """What scores items by inner product at each training pair, without dropout."""
 
     def scores(
-        self, shared: Shared, local: Float[Tensor, "clients k"]
+        self, shared: Shared, local: Float[Tensor, "clients k"], past: Sequences
     ) -> Float[Tensor, "clients items"]:
-        """Ranking scores of all items for some users."""
+        """Ranking scores of all items for some users, given what they interacted with so far."""
 
 
 def xavier_uniform(

@@ -12,6 +12,7 @@ from torch.nn.functional import logsigmoid
 from fedrec.models.base import (
     Batch,
     LocalGradients,
+    Sequences,
     Shared,
     dropout_masks,
     dropped_below,
@@ -80,7 +81,7 @@ class MF:
         return local[batch.owner]
 
     def scores(
-        self, shared: Shared, local: Float[Tensor, "clients d"]
+        self, shared: Shared, local: Float[Tensor, "clients d"], past: Sequences
     ) -> Float[Tensor, "clients items"]:
         """u · v_i for all items, without dropout."""
         return local @ shared.items.T

@@ -6,6 +6,7 @@ import torch
 
 from fedrec.data.split import Split
 from fedrec.metrics.ranking import LeaveOneOut, mean_position, ranking_metrics
+from fedrec.models.base import Sequences
 
 
 def test_positions_count_from_one() -> None:
@@ -44,7 +45,7 @@ PLAIN = Split(
 )
 
 
-def by_item_id(users: torch.Tensor) -> torch.Tensor:
+def by_item_id(users: torch.Tensor, past: Sequences) -> torch.Tensor:
     return torch.arange(5.0).repeat(len(users), 1)
 
 
@@ -94,5 +95,7 @@ def test_equals_a_slow_ranking_on_random_scores() -> None:
         above = sum(scores[u, i] > scores[u, split.test[u]] for i in rest)
         level = sum(scores[u, i] == scores[u, split.test[u]] for i in rest)
         positions.append(float(above) + (1 + float(level)) / 2)
-    _, test = LeaveOneOut(split, np.arange(users), "miss", "cpu")(lambda who: scores[who].clone())
+    _, test = LeaveOneOut(split, np.arange(users), "miss", "cpu")(
+        lambda who, past: scores[who].clone()
+    )
     assert test == pytest.approx(ranking_metrics(np.array(positions)))

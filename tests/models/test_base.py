@@ -21,8 +21,10 @@ def two_clients() -> Batch:
         owner=torch.tensor([0, 0, 1]),
         positive=torch.tensor([2, 4, 5]),
         negative=torch.tensor([5, 5, 2]),
+        history=torch.tensor([2, 4, 5]),
         positive_row=torch.tensor([0, 1, 4]),
         negative_row=torch.tensor([2, 2, 3]),
+        history_row=torch.tensor([0, 1, 4]),
         row_owner=torch.tensor([0, 0, 0, 1, 1]),
         row_item=torch.tensor([2, 4, 5, 2, 5]),
     )
@@ -46,8 +48,10 @@ def rows_name_their_pairs(batch: Batch) -> bool:
     return (
         torch.equal(batch.row_item[batch.positive_row], batch.positive)
         and torch.equal(batch.row_item[batch.negative_row], batch.negative)
+        and torch.equal(batch.row_item[batch.history_row], batch.history)
         and torch.equal(batch.row_owner[batch.positive_row], batch.owner)
         and torch.equal(batch.row_owner[batch.negative_row], batch.owner)
+        and torch.equal(batch.row_owner[batch.history_row], batch.owner)
         and len(set(rows)) == len(rows)
         and batch.row_owner.tolist() == sorted(batch.row_owner.tolist())
     )
@@ -66,14 +70,16 @@ def test_flipped_pairs_by_hand() -> None:
 
 
 def test_retargeted_pairs_by_hand() -> None:
-    """Client 0 now has items 1 and 3 in both pairs, client 1 items 3 and 0."""
+    """Client 0 now has 1 and 3 in both pairs, client 1 has 3 and 0; both keep their past."""
     found = two_clients().retargeted(torch.tensor([3, 1, 3]), torch.tensor([1, 3, 0]))
     assert found.positive.tolist() == [3, 1, 3]
     assert found.negative.tolist() == [1, 3, 0]
-    assert found.row_owner.tolist() == [0, 0, 1, 1]
-    assert found.row_item.tolist() == [1, 3, 0, 3]
-    assert found.positive_row.tolist() == [1, 0, 3]
-    assert found.negative_row.tolist() == [0, 1, 2]
+    assert found.history.tolist() == [2, 4, 5]
+    assert found.row_owner.tolist() == [0, 0, 0, 0, 1, 1, 1]
+    assert found.row_item.tolist() == [1, 2, 3, 4, 0, 3, 5]
+    assert found.positive_row.tolist() == [2, 0, 5]
+    assert found.negative_row.tolist() == [0, 2, 4]
+    assert found.history_row.tolist() == [1, 3, 6]
     assert not {"clients", "sizes", "owner"} & changed(two_clients(), found)
 
 
@@ -92,7 +98,8 @@ def test_retargeted_rows_name_their_pairs() -> None:
 
 def test_retargeting_no_pairs_gives_no_rows() -> None:
     none = torch.zeros(0, dtype=torch.long)
-    pairs = ("sizes", "owner", "positive", "negative", "positive_row", "negative_row")
+    of_pairs = ("positive", "negative", "history")
+    pairs = ("sizes", "owner", *of_pairs, *(f"{name}_row" for name in of_pairs))
     empty = replace(two_clients(), clients=none, **dict.fromkeys(pairs, none))
     found = empty.retargeted(none, none)
     assert len(found.row_item) == len(found.row_owner) == len(found.positive_row) == 0
@@ -126,7 +133,7 @@ def test_pairs_over_rows_by_hand() -> None:
     assert found.positive.tolist() == [0, 1, 4]
     assert found.negative.tolist() == [2, 2, 3]
     assert found.row_item.tolist() == [0, 1, 2, 3, 4]
-    assert changed(two_clients(), found) == {"positive", "negative", "row_item"}
+    assert changed(two_clients(), found) == {"positive", "negative", "history", "row_item"}
     assert rows_name_their_pairs(found)
 
 

@@ -10,7 +10,7 @@ from torch.testing import assert_close
 
 from fedrec.clients import FixedPairs
 from fedrec.data.split import Split
-from fedrec.models.base import Batch, Shared, dropout_masks
+from fedrec.models.base import Batch, Sequences, Shared, dropout_masks
 from fedrec.models.mf import MF, bpr_gradients
 from fedrec.rng import Streams
 from tests.oracles.dense import dense_items
@@ -113,7 +113,8 @@ def test_initial_tables_are_xavier_uniform_and_seeded() -> None:
 
 def test_scores_are_inner_products() -> None:
     shared = Shared(torch.tensor([[1.0, 0.0], [2.0, 3.0]]), torch.zeros(0))
-    scores = MF(dim=2).scores(shared, torch.tensor([[10.0, 1.0]]))
+    past = Sequences(torch.tensor([1]), torch.tensor([1]))
+    scores = MF(dim=2).scores(shared, torch.tensor([[10.0, 1.0]]), past)
     assert scores.tolist() == [[10.0, 23.0]]
 
 

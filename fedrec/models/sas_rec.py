@@ -1,0 +1,305 @@
+"""SASRec: self-attentive sequential recommendation (Kang and McAuley 2018)."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import prod, sqrt
+from typing import ClassVar
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from pydantic import Field, model_validator
+from torch import Tensor
+from torch.nn.functional import layer_norm, logsigmoid, relu
+
+from fedrec.models.base import (
+    Batch,
+    LocalGradients,
+    Sequences,
+    Shared,
+    dropped_below,
+    random_lanes,
+    xavier_uniform,
+)
+from fedrec.rng import Streams
+from fedrec.settings import Presets, settings
+from fedrec.updates import Updates
+
+NORM_EPS = 1e-8  # of the original's layer normalisation
+GROUP = 10  # clients of about equal length that are worked on together
+Parameters = Mapping[str, Tensor]  # name -> (clients, *shape)
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """What some clients' sequences read: at most `length` items each, the latest ones.
+
+    Token t of a client reads an item; in training, it predicts the next one.
+    """
+
+    read: Int[Tensor, " tokens"]  # flat positions, in the sequences, of the items read
+    counts: Int[Tensor, " clients"]
+
+    @staticmethod
+    def of(sizes: Int[Tensor, " clients"], length: int, predict: bool) -> "Tokens":
+        """The latest items of each client; the very last is read only if nothing follows it."""
+        ends = sizes.cumsum(0) - int(predict)
+        counts = (sizes - int(predict)).clamp(max=length)
+        owner = torch.arange(len(sizes), device=sizes.device).repeat_interleave(counts)
+        before = counts.cumsum(0) - counts
+        place = torch.arange(len(owner), device=sizes.device) - before[owner]
+        return Tokens((ends - counts)[owner] + place, counts)
+
+    def groups(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Clients of about equal length, the (clients, time) grid of their tokens, its padding.
+
+        A grid's unused places, at the end of the shorter sequences, point at the first token.
+        """
+        first = self.counts.cumsum(0) - self.counts
+        for clients in self.counts.argsort(descending=True, stable=True).split(GROUP):
+            counts = self.counts[clients][:, None]
+            time = torch.arange(int(counts.max()), device=counts.device)
+            used = time < counts
+            if used.any():
+                yield clients, (first[clients][:, None] + time).where(used, 0), used
+
+
+@settings
+class SASRec:
+    """A causal transformer over a user's items; score(u, i) = h · v_i with its last state h.
+
+    A client's loss is the mean BPR loss over positions plus λ‖Θ‖² (paper, Eq. 1). The item
+    table, the positions and the transformer are shared and uploaded; nothing stays local.
+    """
+
+    PRESETS: ClassVar[Presets] = {"released": {"l2_half": True}}
+
+    dim: int = Field(default=64, ge=1, description="Embedding size d (section 5.1).")
+    blocks: int = Field(default=2, ge=0, description="Self-attention blocks (Appendix A).")
+    heads: int = Field(default=1, ge=1, description="Attention heads (Appendix A).")
+    hidden: int = Field(default=64, ge=1, description="Width of the feed-forward layers.")
+    length: int = Field(default=200, ge=1, description="Latest items that are read (Appendix A).")
+    dropout: float = Field(
+        default=0.2, ge=0, lt=1, description="Dropout of inputs, attention and layers (Appendix A)."
+    )
+    learning_rate: float = Field(default=1e-3, gt=0, description="Adam's η (Table 6).")
+    l2: float = Field(default=1e-5, ge=0, description="L2 coefficient λ (Eq. 1, Table 6).")
+    l2_half: bool = Field(
+        default=False, description="Penalty ½λ‖Θ‖² (released code) instead of λ‖Θ‖² (Eq. 1)."
+    )
+
+    @model_validator(mode="after")
+    def _heads(self) -> "SASRec":
+        if self.dim % self.heads:
+            raise ValueError("dim must be a multiple of heads")
+        return self
+
+    @property
+    def ridge(self) -> float:
+        """A parameter's share in its own gradient: 2λ, or λ where the penalty is halved."""
+        return self.l2 if self.l2_half else 2 * self.l2
+
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Name and shape of every dense parameter, in the order in which they are uploaded."""
+        d, h = self.dim, self.hidden
+        shapes: dict[str, tuple[int, ...]] = {"positions": (self.length, d)}
+        for block in range(self.blocks):
+            layers = {"query": (d, d), "key": (d, d), "value": (d, d), "in": (d, h), "out": (h, d)}
+            for norm in ("attention", "feed"):
+                shapes |= {f"{block}.{norm}.scale": (d,), f"{block}.{norm}.shift": (d,)}
+            for layer, shape in layers.items():
+                shapes |= {f"{block}.{layer}": shape, f"{block}.{layer}.bias": shape[1:]}
+        return shapes | {"last.scale": (d,), "last.shift": (d,)}
+
+    def init_shared(self, n_items: int, streams: Streams) -> Shared:
+        """Xavier-uniform tables and layers; biases 0; norms that leave their inputs as they are."""
+        items = xavier_uniform(n_items, self.dim, streams.generator("init-items"))
+        generator = streams.generator("init-dense")
+        parts = []
+        for name, shape in self.shapes.items():
+            if len(shape) == 2:
+                parts.append(xavier_uniform(*shape, generator).flatten())
+            else:
+                parts.append(torch.full(shape, float(name.endswith("scale"))))
+        return Shared(items=items, dense=torch.cat(parts))
+
+    def init_local(self, n_users: int, streams: Streams) -> Float[Tensor, "users 0"]:
+        """Nothing: a user is its sequence."""
+        return torch.zeros(n_users, 0)
+
+    def gradients(
+        self, shared: Shared, local: Float[Tensor, "clients 0"], batch: Batch, streams: Streams
+    ) -> LocalGradients:
+        """Each client's gradient of its loss.
+
+        Every client gets a copy of the dense parameters, and every row of its own its item's
+        embedding: one backward pass through the cohort then yields each client's own gradients.
+        """
+        n = len(batch.clients)
+        dense = shared.dense.expand(n, -1)
+        tokens = Tokens.of(batch.sizes, self.length, predict=True)
+        rows = shared.items.new_zeros(len(batch.row_item), self.dim)
+        to_dense, loss = dense * self.ridge, dense.new_zeros(n)
+        for clients, grid, used in tokens.groups():
+            read, counts = tokens.read[grid], tokens.counts[clients]
+            named = (batch.history[read], batch.positive[read + 1], batch.negative[read + 1])
+            leaves = [*(shared.items[items] for items in named), dense[clients]]
+            for leaf in leaves:
+                leaf.requires_grad_()
+            past, positive, negative, own = leaves
+            ids = batch.clients[clients].tolist()
+            kept = self._kept(ids, counts.tolist(), streams, loss.device)
+            state = self._states(past, self._named(own), counts, kept)
+            bpr = -logsigmoid((state * (positive - negative)).sum(2))
+            mean = (bpr * used).sum(1) / counts.clamp(min=1)
+            *to_items, to_dense_of = torch.autograd.grad(mean.sum(), leaves)
+            places = (
+                batch.history_row[read],
+                batch.positive_row[read + 1],
+                batch.negative_row[read + 1],
+            )
+            for place, gradient in zip(places, to_items, strict=True):
+                rows.index_add_(0, place[used], gradient[used])
+            to_dense[clients] += to_dense_of
+            loss[clients] = mean.detach()
+        return LocalGradients(
+            updates=Updates(
+                table=shared.items,
+                owner=batch.row_owner,
+                item=batch.row_item,
+                value=rows,
+                ridge=loss.new_full((n,), self.ridge),
+                dense=to_dense,
+                weight=tokens.counts.to(loss.dtype),
+            ),
+            local=torch.zeros_like(local),
+            loss=loss,
+        )
+
+    def user_embeddings(
+        self, shared: Shared, local: Float[Tensor, "clients 0"], batch: Batch
+    ) -> Float[Tensor, "pairs d"]:
+        """The state from which each pair's item is predicted; 0 where none is."""
+        tokens = Tokens.of(batch.sizes, self.length, predict=True)
+        found = shared.items.new_zeros(len(batch.history), self.dim)
+        for grid, used, state in self._inferred(shared, batch.history, tokens):
+            found[tokens.read[grid][used] + 1] = state[used]
+        return found
+
+    def scores(
+        self, shared: Shared, local: Float[Tensor, "clients 0"], past: Sequences
+    ) -> Float[Tensor, "clients items"]:
+        """h · v_i for all items, h being the state after the whole past."""
+        tokens = Tokens.of(past.sizes, self.length, predict=False)
+        last = tokens.counts.cumsum(0) - 1
+        states = shared.items.new_zeros(len(tokens.read), self.dim)
+        for grid, used, state in self._inferred(shared, past.items, tokens):
+            states[grid[used]] = state[used]
+        return states[last] @ shared.items.T
+
+    @torch.no_grad()
+    def _inferred(
+        self, shared: Shared, items: Int[Tensor, " flat"], tokens: Tokens
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Groups of clients: their grids of tokens, what is used of these, and their states."""
+        for clients, grid, used in tokens.groups():
+            own = self._named(shared.dense.expand(len(clients), -1))
+            past = shared.items[items[tokens.read[grid]]]
+            yield grid, used, self._states(past, own, tokens.counts[clients], {})
+
+    def _named(self, dense: Float[Tensor, "clients params"]) -> Parameters:
+        """The dense parameters by name, (clients, *shape) each."""
+        parts = dense.split([prod(shape) for shape in self.shapes.values()], dim=1)
+        return {
+            name: part.reshape(len(dense), *shape)
+            for (name, shape), part in zip(self.shapes.items(), parts, strict=True)
+        }
+
+    def _states(
+        self,
+        past: Float[Tensor, "clients time d"],
+        own: Parameters,
+        counts: Int[Tensor, " clients"],
+        kept: Mapping[str, Tensor],
+    ) -> Float[Tensor, "clients time d"]:
+        """The state after each item read; `kept` holds dropout's masks, or nothing."""
+        time, d = past.shape[1:]
+        # As in the original, the latest item has the last position, however short the sequence.
+        place = self.length - counts[:, None] + torch.arange(time, device=past.device)
+        place = place.clamp(max=self.length - 1)[:, :, None].expand(-1, -1, d)
+        x = self._drop(past * sqrt(d) + own["positions"].gather(1, place), "input", kept)
+        for block in range(self.blocks):
+            x = self._attend(x, str(block), own, kept)
+            x = self._feed(x, str(block), own, kept)
+        return _norm(x, "last", own)
+
+    def _attend(
+        self, x: Float[Tensor, "clients time d"], block: str, own: Parameters, kept: Parameters
+    ) -> Float[Tensor, "clients time d"]:
+        """Causal attention of the normalised states to the states, and a residual of the former."""
+        queries = _norm(x, f"{block}.attention", own)
+        q, k, v = (
+            self._split(_linear(y, f"{block}.{layer}", own))
+            for y, layer in ((queries, "query"), (x, "key"), (x, "value"))
+        )
+        later = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool, device=x.device).triu_(1)
+        weights = (q @ k.mT / sqrt(q.shape[-1])).masked_fill(later, -torch.inf).softmax(-1)
+        mixed = self._drop(weights, f"{block}.attention", kept) @ v
+        return mixed.transpose(1, 2).flatten(2) + queries
+
+    def _feed(
+        self, x: Float[Tensor, "clients time d"], block: str, own: Parameters, kept: Parameters
+    ) -> Float[Tensor, "clients time d"]:
+        """Two layers on each normalised state, and a residual of it."""
+        x = _norm(x, f"{block}.feed", own)
+        inner = self._drop(relu(_linear(x, f"{block}.in", own)), f"{block}.in", kept)
+        return self._drop(_linear(inner, f"{block}.out", own), f"{block}.out", kept) + x
+
+    def _split(self, x: Float[Tensor, "clients time d"]) -> Float[Tensor, "clients h time part"]:
+        return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
+
+    def _drop(self, x: Tensor, name: str, kept: Mapping[str, Tensor]) -> Tensor:
+        return x * kept[name] / (1 - self.dropout) if name in kept else x
+
+    def _kept(
+        self, clients: list[int], counts: list[int], streams: Streams, device: torch.device
+    ) -> Mapping[str, Float[Tensor, "clients ..."]]:
+        """What dropout keeps, 1 or 0, by name; each client's bits are its own stream's."""
+        if self.dropout == 0:
+            return {}
+        below, longest = dropped_below(self.dropout), max(counts)
+        kept = {
+            name: np.zeros((len(clients), *shape), np.float32)
+            for name, shape in self._dropped(longest).items()
+        }
+        for c, (client, count) in enumerate(zip(clients, counts, strict=True)):
+            shapes = self._dropped(count)
+            sizes = np.cumsum([prod(shape) for shape in shapes.values()])
+            lanes = random_lanes("dropout", streams, client, (int(sizes[-1]),)) >= below
+            for (name, shape), part in zip(
+                shapes.items(), np.split(lanes, sizes[:-1]), strict=True
+            ):
+                window: tuple[slice, ...] = tuple(slice(size) for size in shape)
+                kept[name][c][window] = part.reshape(shape)
+        return {name: torch.from_numpy(mask).to(device) for name, mask in kept.items()}
+
+    def _dropped(self, time: int) -> Mapping[str, tuple[int, ...]]:
+        """What dropout is applied to, for a sequence of some length."""
+        shapes: dict[str, tuple[int, ...]] = {"input": (time, self.dim)}
+        for block in range(self.blocks):
+            shapes |= {
+                f"{block}.attention": (self.heads, time, time),
+                f"{block}.in": (time, self.hidden),
+                f"{block}.out": (time, self.dim),
+            }
+        return shapes
+
+
+def _linear(x: Float[Tensor, "clients time a"], name: str, own: Parameters) -> Tensor:
+    return torch.baddbmm(own[f"{name}.bias"][:, None], x, own[name])
+
+
+def _norm(x: Float[Tensor, "clients time d"], name: str, own: Parameters) -> Tensor:
+    scale, shift = own[f"{name}.scale"][:, None], own[f"{name}.shift"][:, None]
+    return layer_norm(x, x.shape[-1:], eps=NORM_EPS) * scale + shift
