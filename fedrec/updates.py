@@ -12,7 +12,7 @@ from fedrec.noise import Noises, add_noises
 from fedrec.parallel import PARTS, even_ranges, spread
 
 BLOCK = 256  # items whose gradients are written out at a time, where that is no loss
-MANY = 8  # rows an item from which on compiled loops pay even where numba is not yet imported
+MANY = 8  # rows an item from which on a compiled sum of rows pays
 
 
 @dataclass(frozen=True)

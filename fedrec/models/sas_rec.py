@@ -133,8 +133,8 @@ class SASRec:
     ) -> LocalGradients:
         """Each client's gradient of its loss.
 
-        Every client gets a copy of the dense parameters, and every row of its own its item's
-        embedding: one backward pass through the cohort then yields each client's own gradients.
+        Every client gets a copy of the dense parameters and every place its own copy of its item's
+        embedding, so one backward pass through a group of clients keeps their gradients apart.
         """
         n = len(batch.clients)
         dense = shared.dense.expand(n, -1)
