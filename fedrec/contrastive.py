@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt64
 from torch import Tensor
 
 from fedrec.models.base import Batch, dropped_below, random_lanes
-from fedrec.parallel import spread
+from fedrec.parallel import client_ranges, spread
 from fedrec.rng import Streams
 from fedrec.updates import Updates, on_cpu
 
@@ -37,20 +37,18 @@ class Contrastive:
         """Uploads with the task's gradient in them; `batch` is what their clients train on."""
         if self.weight == 0 or len(honest) == 0:
             return honest
-        clients = _clients(honest, batch, streams)
-        spread(lambda client: client.draw(self.negatives, len(honest.table)), clients)
-        sizes = np.array([len(client.touched) for client in clients])
-        values = honest.value.new_empty(int(sizes.sum()), honest.value.shape[1])
-        parts = list(zip(clients, values.split(sizes.tolist()), strict=True))
-        parts.sort(key=lambda part: -len(part[0].drawn))  # dealt out like this, shares are even
-        spread(partial(self._fill, honest.table), [parts[i::PARTS] for i in range(PARTS)])
+        cohort = self._draw(honest, batch, streams)
+        sizes = cohort.out_bounds[-1]
+        item = torch.empty(sizes, dtype=torch.int64)
+        value = honest.value.new_empty(sizes, honest.value.shape[1])
+        fill = self._fill if on_cpu(value) else self._fill_by_tensors
+        order = np.argsort(-np.diff(cohort.bounds), kind="stable")
+        # Dealt out like this, shares are even.
+        spread(partial(fill, honest, cohort, item, value), [order[i::PARTS] for i in range(PARTS)])
         device = honest.table.device
-        touched = np.concatenate([client.touched for client in clients])
+        owner = np.repeat(np.arange(len(honest)), np.diff(cohort.out_bounds))
         return replace(
-            honest,
-            owner=torch.from_numpy(np.repeat(np.arange(len(honest)), sizes)).to(device),
-            item=torch.from_numpy(touched).to(device),
-            value=values,
+            honest, owner=torch.from_numpy(owner).to(device), item=item.to(device), value=value
         )
 
     def gradient(
@@ -61,60 +59,138 @@ class Contrastive:
         streams: Streams,
     ) -> Float[Tensor, "items d"]:
         """α ∂L_cl/∂v of one client, over all items."""
-        alone = _Client(client, history, history[:0], table[:0], streams)
-        alone.draw(self.negatives, len(table))
+        ids, none = np.array([client]), np.zeros(2, np.int64)
+        alone = self._drawn(ids, [history.cpu().numpy()], none, none[:0], len(table), streams)
         total = torch.zeros_like(table)
-        self._add(table, alone, total)
-        return total
-
-    def _fill(
-        self, table: Float[Tensor, "items d"], parts: Sequence[tuple["_Client", Tensor]]
-    ) -> None:
-        """Write some clients' item gradients, the contrastive ones included."""
-        total = torch.zeros_like(table)  # stays in the cache, where rows of all would not
-        for client, out in parts:
-            self._add(table, client, total)
-            _move_rows(client, total, out)
-
-    def _add(
-        self, table: Float[Tensor, "items d"], client: "_Client", total: Float[Tensor, "items d"]
-    ) -> None:
-        """Add one client's α ∂L_cl/∂v to `total`."""
-        if len(client.drawn) == 0:
-            return
-        below, scale = dropped_below(self.dropout), (1 - self.dropout) ** -2
-        share = self.weight / (len(client.drawn) if self.reduction == "mean" else 1)
         if on_cpu(table):
             from fedrec.kernels import add_info_nce
 
-            seed = client.streams.seed_words(DROPOUT, client.id)
-            add_info_nce(table.numpy(), client.drawn, seed, below, scale, share, total.numpy())
-            return
-        items = torch.from_numpy(client.drawn).to(table.device)
-        kept = contrastive_masks(client.streams, client.id, (*items.shape, table.shape[1]), below)
-        gradient = info_nce_gradient(table[items], kept.to(table.device), scale, share)
+            add_info_nce(
+                table.numpy(),
+                alone.drawn,
+                alone.seeds[0],
+                *self._constants,
+                alone.shares[0],
+                total.numpy(),
+            )
+        else:
+            self._add(table, alone, 0, total)
+        return total
+
+    @property
+    def _constants(self) -> tuple[int, float]:
+        """What random lanes are dropped below, and the scale of an inner product."""
+        return dropped_below(self.dropout), (1 - self.dropout) ** -2
+
+    def _draw(self, honest: Updates, batch: Batch, streams: Streams) -> "_Cohort":
+        """The candidates of all clients of a batch."""
+        parts = np.split(batch.history.cpu().numpy(), batch.sizes.cumsum(0).cpu().numpy()[:-1])
+        item, owner = honest.item.cpu().numpy(), honest.owner.cpu().numpy()
+        rows = np.searchsorted(owner, np.arange(len(honest) + 1))
+        ids = batch.clients.cpu().numpy()
+        return self._drawn(ids, parts, rows, item, len(honest.table), streams)
+
+    def _drawn(
+        self,
+        ids: Int[np.ndarray, " n"],
+        histories: Sequence[np.ndarray],
+        rows: Int[np.ndarray, " n_plus_1"],
+        item: Int[np.ndarray, " rows"],
+        n_items: int,
+        streams: Streams,
+    ) -> "_Cohort":
+        """A history of a single item holds no positive, and draws nothing."""
+        from fedrec.kernels import draw_all  # numba takes a while to import, and few cells need it
+
+        sizes = np.array([len(part) if len(part) > 1 else 0 for part in histories])
+        usable = [part for part in histories if len(part) > 1]
+        history = np.concatenate([np.zeros(0, np.int64), *usable])
+        bounds, touched = _bounds(sizes), np.zeros(len(ids), np.int64)
+        drawn = np.empty((len(history), self.negatives + 2), np.int64)
+        seeds = streams.seeds(PAIRS, ids)
+        arguments: list[Any] = [bounds, history, rows, item, n_items, seeds, drawn, touched]
+        spread(lambda some: draw_all(*[*arguments, *some]), client_ranges(bounds))
+        over = np.maximum(sizes, 1) if self.reduction == "mean" else np.ones(len(ids))
+        return _Cohort(
+            ids=ids,
+            bounds=bounds,
+            drawn=drawn,
+            row_bounds=rows,
+            out_bounds=_bounds(touched),
+            shares=self.weight / over,
+            seeds=streams.seeds(DROPOUT, ids),
+            streams=streams,
+        )
+
+    def _fill(
+        self,
+        honest: Updates,
+        cohort: "_Cohort",
+        item: Int[Tensor, " more"],
+        value: Float[Tensor, "more d"],
+        clients: Int[np.ndarray, " some"],
+    ) -> None:
+        """Write some clients' item gradients, the contrastive ones included."""
+        from fedrec.kernels import contrastive_rows
+
+        own = (cohort.row_bounds, honest.item.numpy(), honest.value.numpy())
+        task = (cohort.bounds, cohort.drawn, cohort.seeds, *self._constants, cohort.shares)
+        out = (cohort.out_bounds, item.numpy(), value.numpy())
+        contrastive_rows(honest.table.numpy(), *task, *own, *out, clients)
+
+    def _fill_by_tensors(
+        self,
+        honest: Updates,
+        cohort: "_Cohort",
+        item: Int[Tensor, " more"],
+        value: Float[Tensor, "more d"],
+        clients: Int[np.ndarray, " some"],
+    ) -> None:
+        """The same, on any device."""
+        for c in clients:
+            rows, out = (slice(b[c], b[c + 1]) for b in (cohort.row_bounds, cohort.out_bounds))
+            drawn = cohort.drawn[cohort.bounds[c] : cohort.bounds[c + 1]].ravel()
+            touched = np.union1d(honest.item[rows].cpu().numpy(), drawn)
+            item[out] = torch.from_numpy(touched)
+            total = torch.zeros_like(honest.table).index_add_(
+                0, honest.item[rows], honest.value[rows]
+            )
+            self._add(honest.table, cohort, int(c), total)
+            value[out] = total[item[out].to(total.device)]
+
+    def _add(
+        self,
+        table: Float[Tensor, "items d"],
+        cohort: "_Cohort",
+        c: int,
+        total: Float[Tensor, "items d"],
+    ) -> None:
+        """Add client c's α ∂L_cl/∂v to `total`."""
+        below, scale = self._constants
+        drawn = cohort.drawn[cohort.bounds[c] : cohort.bounds[c + 1]]
+        items = torch.from_numpy(drawn).to(table.device)
+        shape = (*items.shape, table.shape[1])
+        kept = contrastive_masks(cohort.streams, int(cohort.ids[c]), shape, below).to(table.device)
+        gradient = info_nce_gradient(table[items], kept, scale, float(cohort.shares[c]))
         total.index_add_(0, items.view(-1), gradient.view(-1, table.shape[1]))
 
 
-@dataclass
-class _Client:
-    """One client at the contrastive task."""
+@dataclass(frozen=True)
+class _Cohort:
+    """What some clients draw for the contrastive task, client after client."""
 
-    id: int
-    history: Int[Tensor, " anchors"]
-    item: Int[Tensor, " rows"]  # its upload so far
-    value: Float[Tensor, "rows d"]
+    ids: Int[np.ndarray, " n"]
+    bounds: Int[np.ndarray, " n_plus_1"]  # where each client's anchors begin
+    drawn: Int[np.ndarray, "anchors c"]  # each anchor, its positive and its negatives
+    row_bounds: Int[np.ndarray, " n_plus_1"]  # where each one's rows of the plain upload begin
+    out_bounds: Int[np.ndarray, " n_plus_1"]  # and with the task in it
+    shares: Float[np.ndarray, " n"]  # what an anchor's loss counts for
+    seeds: UInt64[np.ndarray, "n 3"]  # of dropout
     streams: Streams
 
-    def draw(self, negatives: int, n_items: int) -> None:
-        """Draw its candidates. A history of a single item holds no positive, and gives none."""
-        from fedrec import kernels  # numba takes a while to import, and few cells need it
 
-        history = self.history.cpu().numpy()
-        history = history if len(history) > 1 else history[:0]
-        seed = self.streams.seed_words(PAIRS, self.id)
-        self.drawn = kernels.draw_candidates(history, n_items, negatives, seed)
-        self.touched = kernels.distinct(self.item.cpu().numpy(), self.drawn.ravel(), n_items)
+def _bounds(sizes: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n_plus_1"]:
+    return np.concatenate([[0], np.cumsum(sizes)])
 
 
 def info_nce_gradient(
@@ -146,30 +222,3 @@ def contrastive_masks(
     anchors, c, d = shape
     lanes = random_lanes(DROPOUT, streams, client, (anchors, -(-c * d // 4) * 4))
     return torch.from_numpy(lanes[:, : c * d].reshape(shape) >= below)
-
-
-def _clients(honest: Updates, batch: Batch, streams: Streams) -> list[_Client]:
-    rows = torch.bincount(honest.owner, minlength=len(honest)).tolist()
-    parts = zip(
-        batch.clients.tolist(),
-        batch.history.split(batch.sizes.tolist()),
-        honest.item.split(rows),
-        honest.value.split(rows),
-        strict=True,
-    )
-    return [_Client(*part, streams) for part in parts]
-
-
-def _move_rows(client: _Client, total: Float[Tensor, "items d"], out: Tensor) -> None:
-    """out = what `total` holds on the touched items plus the client's rows; total becomes 0."""
-    if on_cpu(total):
-        from fedrec.kernels import move_rows
-
-        move_rows(
-            client.item.numpy(), client.value.numpy(), total.numpy(), client.touched, out.numpy()
-        )
-        return
-    touched = torch.from_numpy(client.touched).to(total.device)
-    total.index_add_(0, client.item, client.value)
-    out.copy_(total[touched])
-    total[touched] = 0

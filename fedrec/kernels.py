@@ -17,7 +17,8 @@ from numba import njit
 F = TypeVar("F", bound=Callable[..., Any])
 
 ROUNDING = np.float32(8 * np.finfo(np.float32).eps)  # of squared norms, relative
-LN2 = np.float32(np.log(2))
+LANES = 16  # numbers that a vector operation may work on at a time
+LN2, LOG2E = np.float32(np.log(2)), np.float32(1 / np.log(2))
 C1, C3, C5, C7, C9, C11, C13, C15 = (np.float32(2 / odd) for odd in range(1, 16, 2))
 
 
@@ -28,6 +29,12 @@ def compiled(**options: Any) -> Callable[[F], F]:
     """
     compile = njit(cache=True, nogil=True, error_model="numpy", **options)
     return lambda function: compile(inspect.unwrap(function))
+
+
+@compiled(inline="always")
+def padded(count: int, multiple: int) -> int:
+    """The least multiple that is not below a count."""
+    return -(-count // multiple) * multiple
 
 
 @compiled()
@@ -178,6 +185,85 @@ def distinct(
     return np.flatnonzero(found)
 
 
+@compiled()
+def draw_all(
+    bounds: Int[np.ndarray, " clients_plus_1"],
+    history: Int[np.ndarray, " anchors"],
+    row_bounds: Int[np.ndarray, " clients_plus_1"],
+    item: Int[np.ndarray, " rows"],
+    n_items: int,
+    seeds: UInt64[np.ndarray, "clients 3"],
+    drawn: Int[np.ndarray, "anchors c"],
+    touched: Int[np.ndarray, " clients"],
+    first: int,
+    end: int,
+) -> None:
+    """`draw_candidates` of the clients from `first` to `end`, and how many items each touches then.
+
+    Client c has the anchors from bounds[c] to bounds[c + 1], none or two at least, and the rows
+    likewise.
+    """
+    for c in range(first, end):
+        own = slice(bounds[c], bounds[c + 1])
+        if bounds[c] < bounds[c + 1]:
+            drawn[own] = draw_candidates(history[own], n_items, drawn.shape[1] - 2, seeds[c])
+        rows = item[row_bounds[c] : row_bounds[c + 1]]
+        touched[c] = len(distinct(rows, drawn[own].reshape(-1), n_items))
+
+
+@compiled()
+def contrastive_rows(
+    table: Float[np.ndarray, "items d"],
+    bounds: Int[np.ndarray, " clients_plus_1"],
+    drawn: Int[np.ndarray, "anchors c"],
+    seeds: UInt64[np.ndarray, "clients 3"],
+    dropped_below: int,
+    scale: float,
+    shares: Float[np.ndarray, " clients"],
+    row_bounds: Int[np.ndarray, " clients_plus_1"],
+    item: Int[np.ndarray, " rows"],
+    value: Float[np.ndarray, "rows d"],
+    out_bounds: Int[np.ndarray, " clients_plus_1"],
+    out_item: Int[np.ndarray, " more"],
+    out_value: Float[np.ndarray, "more d"],
+    clients: Int[np.ndarray, " some"],
+) -> None:
+    """Some clients' rows with `add_info_nce` of their candidates added, by ascending item."""
+    total = np.zeros_like(table)  # stays in the cache, where rows of all clients would not
+    for c in clients:
+        own, out = slice(row_bounds[c], row_bounds[c + 1]), slice(out_bounds[c], out_bounds[c + 1])
+        candidates = drawn[bounds[c] : bounds[c + 1]]
+        add_info_nce(table, candidates, seeds[c], dropped_below, scale, shares[c], total)
+        touched = distinct(item[own], candidates.reshape(-1), len(table))
+        out_item[out] = touched
+        move_rows(item[own], value[own], total, touched, out_value[out])
+
+
+@compiled(fastmath=True, inline="always")
+def exponentials(
+    x: Float[np.ndarray, " c"],
+    top: np.float32,
+    power: Float[np.ndarray, " c"],
+    pattern: Int[np.ndarray, " c"],
+) -> None:
+    """x = exp(x − top) for x ≤ top, several at a time; `pattern` is the bits of `power`, a buffer.
+
+    exp(y) = 2ⁿ 2ᶠ with n whole and |f| ≤ ½; 2ᶠ is the series of exp(f ln 2) up to its sixth power,
+    which is off by 2·10⁻⁷ at most.
+    """
+    for j in range(len(x)):
+        t = max((x[j] - top) * LOG2E, np.float32(-126))
+        n = np.floor(t + np.float32(0.5))
+        pattern[j] = (np.int32(n) + np.int32(127)) << np.int32(23)
+        f = (t - n) * LN2
+        series = np.float32(1 / 720) * f + np.float32(1 / 120)
+        series = series * f + np.float32(1 / 24)
+        series = series * f + np.float32(1 / 6)
+        series = series * f + np.float32(1 / 2)
+        series = series * f + np.float32(1)
+        x[j] = (series * f + np.float32(1)) * power[j]
+
+
 @compiled(fastmath=True)
 def add_info_nce(
     table: Float[np.ndarray, "items d"],
@@ -199,7 +285,8 @@ def add_info_nce(
     keep = np.empty((c, d), np.float32)
     flat = keep.reshape(-1)
     masked = np.empty((c, d), np.float32)
-    logit = np.empty(c, np.float32)
+    logit, power = np.zeros(c, np.float32), np.empty(c, np.float32)
+    pattern = power.view(np.int32)
     to_anchor = np.empty(d, np.float32)
     words = np.empty((c * d + 3) // 4, np.uint64)
     lanes, below = words.view(np.uint16), np.uint16(dropped_below)
@@ -218,9 +305,9 @@ def add_info_nce(
                 dot += masked[j, k] * masked[0, k]
             logit[j] = dot * np.float32(scale)
             top = max(top, logit[j])
+        exponentials(logit, top, power, pattern)
         norm = np.float32(0)
         for j in range(1, c):
-            logit[j] = np.exp(logit[j] - top)
             norm += logit[j]
         to_anchor[:] = 0
         for j in range(1, c):
@@ -335,67 +422,141 @@ def adam_steps(
 
 
 @compiled(fastmath=True)
-def moved_distances(
-    base: Float[np.ndarray, "t d"],
-    place: Int[np.ndarray, " k"],
-    moved: Float[np.ndarray, "k d"],
-) -> float:
-    """Σ ‖x_i − x_j‖ over the pairs of which a point has moved: k of the base, to other places.
+def distance_sums(
+    across: Float[np.ndarray, "g d t"],
+    apart: Float[np.ndarray, "g t t"],
+    group: Int[np.ndarray, " clients"],
+    bounds: Int[np.ndarray, " clients_plus_1"],
+    place: Int[np.ndarray, " rows"],
+    moved: Float[np.ndarray, "rows d"],
+    total: Float[np.ndarray, " clients"],
+    first: int,
+    end: int,
+) -> None:
+    """Σ ‖x_i − x_j‖ over all pairs of t points, for the clients from `first` to `end`.
 
-    A square of less than its rounding counts as 0. Inner products of four moved points at a time
-    with all points before them, four coordinates at a time: 16 products for 8 numbers loaded.
+    Client c has moved the points at its places (from bounds[c] to bounds[c + 1]) of the base of
+    its group; `across` holds each base's points as columns, and `apart` their distances.
     """
-    t, k, d = len(base), len(place), base.shape[1]
-    points, squares = _columns(base, place, moved)
-    four, products = np.zeros((4, len(points)), np.float32), np.empty((4, t), np.float32)
+    for c in range(first, end):
+        own, g = slice(bounds[c], bounds[c + 1]), group[c]
+        total[c] = moved_distances(across[g], place[own], moved[own])
+        total[c] += kept_distances(apart[g], place[own])
+
+
+@compiled(fastmath=True)
+def kept_distances(apart: Float[np.ndarray, "t t"], place: Int[np.ndarray, " k"]) -> float:
+    """Σ ‖x_i − x_j‖ over the pairs of which no point has moved, given those of j < i."""
+    stays = np.ones(len(apart), np.float32)
+    stays[place] = 0
     total = np.float64(0)
-    for first in range(0, k, 4):
-        rows, end = min(4, k - first), t - k + min(first + 4, k)
-        four[:rows, :d] = moved[first : first + rows]
-        products[:, :end] = 0
-        for j in range(0, len(points), 4):
-            a0, a1, a2, a3 = four[0, j], four[0, j + 1], four[0, j + 2], four[0, j + 3]
-            b0, b1, b2, b3 = four[1, j], four[1, j + 1], four[1, j + 2], four[1, j + 3]
-            c0, c1, c2, c3 = four[2, j], four[2, j + 1], four[2, j + 2], four[2, j + 3]
-            d0, d1, d2, d3 = four[3, j], four[3, j + 1], four[3, j + 2], four[3, j + 3]
-            for i in range(end):
-                x0, x1, x2, x3 = points[j, i], points[j + 1, i], points[j + 2, i], points[j + 3, i]
-                products[0, i] += a0 * x0 + a1 * x1 + a2 * x2 + a3 * x3
-                products[1, i] += b0 * x0 + b1 * x1 + b2 * x2 + b3 * x3
-                products[2, i] += c0 * x0 + c1 * x1 + c2 * x2 + c3 * x3
-                products[3, i] += d0 * x0 + d1 * x1 + d2 * x2 + d3 * x3
-        for r in range(rows):
-            own, row = t - k + first + r, np.float32(0)
-            for i in range(own):
-                both = squares[own] + squares[i]
-                square = both - np.float32(2) * products[r, i]
-                row += np.sqrt(square if square > ROUNDING * both else np.float32(0))
+    for i in range(len(apart)):
+        if stays[i]:
+            row = np.float32(0)
+            for j in range(i):
+                row += apart[i, j] * stays[j]
             total += row
     return total
 
 
 @compiled(fastmath=True)
-def _columns(
-    base: Float[np.ndarray, "t d"],
+def distances_before(across: Float[np.ndarray, "d t"], apart: Float[np.ndarray, "t t"]) -> None:
+    """apart[i, j] = ‖x_i − x_j‖ of columns j < i."""
+    t = across.shape[1]
+    points, squares = _columns(across, np.arange(0), np.empty((0, len(across)), np.float32))
+    four = np.empty((4, len(points)), np.float32)
+    products = np.empty((4, points.shape[1]), np.float32)
+    for i in range(0, t, 4):
+        for r in range(4):
+            four[r] = points[:, i + r]  # beyond t are columns of zeros
+        four_products(four, points, min(i + 4, t), products)
+        for r in range(min(4, t - i)):
+            for j in range(i + r):
+                apart[i + r, j] = distance(squares[i + r] + squares[j], products[r, j])
+
+
+@compiled(fastmath=True, inline="always")
+def distance(both: np.float32, product: np.float32) -> np.float32:
+    """‖x − y‖ from ‖x‖² + ‖y‖² and x · y; a square of less than its rounding counts as 0."""
+    square = both - np.float32(2) * product
+    return np.sqrt(square if square > ROUNDING * both else np.float32(0))
+
+
+@compiled(fastmath=True)
+def moved_distances(
+    across: Float[np.ndarray, "d t"],
     place: Int[np.ndarray, " k"],
     moved: Float[np.ndarray, "k d"],
-) -> tuple[Float[np.ndarray, "d4 t"], Float[np.ndarray, " t"]]:
-    """Points as columns, those that stay first, d filled up to a multiple of four; ‖x‖² of each."""
-    t, d = base.shape
+) -> float:
+    """Σ ‖x_i − x_j‖ over the pairs of which a point has moved: k of t columns, to other places."""
+    (d, t), k = across.shape, len(place)
+    points, squares = _columns(across, place, moved)
+    four, products = (
+        np.zeros((4, len(points)), np.float32),
+        np.empty((4, points.shape[1]), np.float32),
+    )
+    total = np.float64(0)
+    for first in range(0, k, 4):
+        rows, end = min(4, k - first), t - k + min(first + 4, k)
+        four[:rows, :d] = moved[first : first + rows]
+        four_products(four, points, end, products)
+        for r in range(rows):
+            own, row = t - k + first + r, np.float32(0)
+            for i in range(own):
+                row += distance(squares[own] + squares[i], products[r, i])
+            total += row
+    return total
+
+
+@compiled(fastmath=True)
+def four_products(
+    four: Float[np.ndarray, "4 d4"],
+    points: Float[np.ndarray, "d4 wide"],
+    end: int,
+    products: Float[np.ndarray, "4 wide"],
+) -> None:
+    """Inner products of four points with the first `end` of those that are given as columns.
+
+    Four coordinates at a time: 16 products for 8 numbers loaded. d4 is a multiple of four, and the
+    width one of LANES, in which the loop runs.
+    """
+    end = padded(end, LANES)
+    products[:, :end] = 0
+    for j in range(0, len(points), 4):
+        a0, a1, a2, a3 = four[0, j], four[0, j + 1], four[0, j + 2], four[0, j + 3]
+        b0, b1, b2, b3 = four[1, j], four[1, j + 1], four[1, j + 2], four[1, j + 3]
+        c0, c1, c2, c3 = four[2, j], four[2, j + 1], four[2, j + 2], four[2, j + 3]
+        d0, d1, d2, d3 = four[3, j], four[3, j + 1], four[3, j + 2], four[3, j + 3]
+        for i in range(end):
+            x0, x1, x2, x3 = points[j, i], points[j + 1, i], points[j + 2, i], points[j + 3, i]
+            products[0, i] += a0 * x0 + a1 * x1 + a2 * x2 + a3 * x3
+            products[1, i] += b0 * x0 + b1 * x1 + b2 * x2 + b3 * x3
+            products[2, i] += c0 * x0 + c1 * x1 + c2 * x2 + c3 * x3
+            products[3, i] += d0 * x0 + d1 * x1 + d2 * x2 + d3 * x3
+
+
+@compiled(fastmath=True)
+def _columns(
+    across: Float[np.ndarray, "d t"],
+    place: Int[np.ndarray, " k"],
+    moved: Float[np.ndarray, "k d"],
+) -> tuple[Float[np.ndarray, "d4 wide"], Float[np.ndarray, " wide"]]:
+    """Points as columns, those that stay first, filled up for `four_products`; ‖x‖² of each."""
+    d, t = across.shape
     stays = np.ones(t, np.bool_)
     stays[place] = False
-    points, squares = np.zeros((-(-d // 4) * 4, t), np.float32), np.zeros(t, np.float32)
-    column = 0
-    for i in range(t):
-        if stays[i]:
-            for j in range(d):
-                points[j, column] = base[i, j]
-            column += 1
-    for i in range(len(place)):
-        for j in range(d):
-            points[j, column + i] = moved[i, j]
+    kept = np.flatnonzero(stays)
+    points = np.zeros((padded(d, 4), padded(t, LANES)), np.float32)
+    squares = np.zeros(points.shape[1], np.float32)
     for j in range(d):
-        for i in range(t):
+        for i in range(len(kept)):
+            points[j, i] = across[j, kept[i]]
+    for first in range(0, len(place), LANES):
+        for j in range(d):  # writes lie together, and what is read stays in the cache
+            for i in range(first, min(first + LANES, len(place))):
+                points[j, len(kept) + i] = moved[i, j]
+    for j in range(d):
+        for i in range(len(squares)):
             squares[i] += points[j, i] * points[j, i]
     return points, squares
 
@@ -425,29 +586,39 @@ def row_gram(
     bounds: Int[np.ndarray, " bounds"],
     first: int,
     n: int,
-) -> Float[np.ndarray, "n n_and_1"]:
-    """Inner products of the clients' rows alone, and in a last column those with the table.
+) -> Float[np.ndarray, "n_and_1 n_and_1"]:
+    """Inner products of the clients' rows alone, with the table as one more client.
 
     Over the items from `first` on whose bounds are given.
     """
     d = value.shape[1]
-    gram = np.zeros((n, n + 1))
-    near, whose = np.empty((n, d), np.float32), np.empty(n, np.int64)
+    gram, whose = np.zeros((n + 1, n + 1)), np.empty(n + 2, np.int64)
+    near = np.zeros((n + 2, d), np.float32)
     for i in range(len(bounds) - 1):
-        rows = order[bounds[i] : bounds[i + 1]]
-        for x in range(len(rows)):
-            near[x] = value[rows[x]]
-            whose[x] = owner[rows[x]]
-            for y in range(x + 1):
-                dot = np.float32(0)
-                for k in range(d):
-                    dot += near[x, k] * near[y, k]
-                gram[whose[x], whose[y]] += dot
-            dot = np.float32(0)
+        count = bounds[i + 1] - bounds[i]
+        for x in range(count):
+            row = order[bounds[i] + x]
+            whose[x] = owner[row]
             for k in range(d):
-                dot += near[x, k] * table[first + i, k]
-            gram[whose[x], n] += dot
-    for a in range(n):
+                near[x, k] = value[row, k]
+        # The table is one more; a row of zeros makes the number even.
+        near[count], near[count + 1] = table[first + i], 0
+        whose[count : count + 2] = n
+        for x in range(0, count + 1, 2):
+            a0, a1 = near[x], near[x + 1]
+            for y in range(0, x + 1, 2):  # two rows by two: 4 products for 4 numbers loaded
+                b0, b1 = near[y], near[y + 1]
+                p00 = p01 = p10 = p11 = np.float32(0)
+                for k in range(d):
+                    p00 += a0[k] * b0[k]
+                    p01 += a0[k] * b1[k]
+                    p10 += a1[k] * b0[k]
+                    p11 += a1[k] * b1[k]
+                gram[whose[x], whose[y]] += p00
+                gram[whose[x], whose[y + 1]] += p01 if y < x else np.float32(0)
+                gram[whose[x + 1], whose[y]] += p10
+                gram[whose[x + 1], whose[y + 1]] += p11
+    for a in range(n + 1):
         for b in range(a):
             gram[a, b] += gram[b, a]
             gram[b, a] = gram[a, b]
@@ -456,7 +627,7 @@ def row_gram(
 
 @compiled(fastmath=True)
 def add_rows(
-    owner: Int[np.ndarray, " rows"],
+    bounds: Int[np.ndarray, " n_plus_1"],
     item: Int[np.ndarray, " rows"],
     value: Float[np.ndarray, "rows d"],
     coefficients: Float[np.ndarray, " n"],
@@ -464,11 +635,68 @@ def add_rows(
     first: int,
     end: int,
 ) -> None:
-    """total[item] += coefficients[owner] · value for every row, in columns `first` to `end`."""
+    """total[item] += coefficients[c] · value for the rows of the clients from `first` to `end`."""
+    for c in range(first, end):
+        share = coefficients[c]
+        if share != 0:
+            for r in range(bounds[c], bounds[c + 1]):
+                out = total[item[r]]
+                for k in range(total.shape[1]):
+                    out[k] += share * value[r, k]
+
+
+@compiled(fastmath=True)
+def excess_squares(
+    bounds: Int[np.ndarray, " n_plus_1"],
+    item: Int[np.ndarray, " rows"],
+    value: Float[np.ndarray, "rows d"],
+    ridge: Float[np.ndarray, " n"],
+    table: Float[np.ndarray, "items d"],
+    squares: Float[np.ndarray, " n"],
+    first: int,
+    end: int,
+) -> None:
+    """squares = Σ ‖value + ridge · v‖² − ‖ridge · v‖² over the rows of some clients."""
+    for c in range(first, end):
+        share, total = np.float32(2) * ridge[c], np.float64(0)
+        for r in range(bounds[c], bounds[c + 1]):
+            row, v = np.float32(0), table[item[r]]
+            for k in range(table.shape[1]):
+                row += value[r, k] * (value[r, k] + share * v[k])
+            total += row
+        squares[c] = total
+
+
+@compiled()
+def rows_among(
+    item: Int[np.ndarray, " rows"], place: Int[np.ndarray, " items"]
+) -> Int[np.ndarray, " found"]:
+    """The rows whose item has a place, which is not negative."""
+    found, count = np.empty(len(item), np.int64), 0
     for r in range(len(item)):
-        share, row, out = coefficients[owner[r]], value[r, first:end], total[item[r], first:end]
-        for k in range(len(row)):
-            out[k] += share * row[k]
+        found[count] = r
+        count += place[item[r]] >= 0
+    return found[:count]
+
+
+@compiled(fastmath=True)
+def whole_rows(
+    rows: Int[np.ndarray, " some"],
+    owner: Int[np.ndarray, " rows"],
+    item: Int[np.ndarray, " rows"],
+    value: Float[np.ndarray, "rows d"],
+    ridge: Float[np.ndarray, " n"],
+    table: Float[np.ndarray, "items d"],
+    out: Float[np.ndarray, "some d"],
+    first: int,
+    end: int,
+) -> None:
+    """out = value + ridge · v of some rows, those from `first` to `end` of them."""
+    for i in range(first, end):
+        r = rows[i]
+        share, v = ridge[owner[r]], table[item[r]]
+        for k in range(table.shape[1]):
+            out[i, k] = value[r, k] + share * v[k]
 
 
 @compiled(fastmath=True)

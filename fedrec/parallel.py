@@ -1,7 +1,8 @@
-"""Work shared out among as many threads as PyTorch uses."""
+"""Work shared out among threads: ours, and PyTorch's own where its operations are large."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import lru_cache
 from itertools import pairwise
 from typing import TypeVar
@@ -16,19 +17,46 @@ SHARES = 4  # of the work, for each thread
 PARTS = 8  # pieces of work that are cut by size, whatever the threads
 
 
+_threads = 1
+
+
+def use_threads(count: int) -> None:
+    """Work on this many threads from now on.
+
+    PyTorch is left with one: its threads spin for a while after each operation, in the way of ours.
+    """
+    global _threads
+    _threads = count
+    torch.set_num_threads(1)
+
+
+@contextmanager
+def torch_threads() -> Iterator[None]:
+    """Where PyTorch's own operations are large: they may use all threads."""
+    torch.set_num_threads(_threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(1)
+
+
 def spread(work: Callable[[A], B], parts: Iterable[A]) -> list[B]:
     """The results of `work` on each part, in order; for work that releases the interpreter lock.
 
     The parts must not depend on the number of threads if sums over them are to be repeatable.
     """
-    threads = torch.get_num_threads()
-    if threads == 1:
+    if _threads == 1:
         return list(map(work, parts))
     parts = list(parts)
     # A few shares each: handing over takes longer than many a part.
-    shares = min(SHARES * threads, len(parts))
-    done = list(_pool(threads).map(lambda i: list(map(work, parts[i::shares])), range(shares)))
+    shares = min(SHARES * _threads, len(parts))
+    done = list(_pool(_threads).map(lambda i: list(map(work, parts[i::shares])), range(shares)))
     return [done[i % shares][i // shares] for i in range(len(parts))]
+
+
+def client_ranges(bounds: Int[np.ndarray, " clients_plus_1"]) -> list[tuple[int, int]]:
+    """The first and the end of clients that have about equally many rows together."""
+    return [(some.start, some.stop - 1) for some in even_ranges(bounds)]
 
 
 def even_ranges(bounds: Int[np.ndarray, " bounds"]) -> list[slice]:

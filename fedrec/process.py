@@ -3,7 +3,7 @@
 import ctypes
 import sys
 
-import torch
+from fedrec.parallel import use_threads
 
 # Parameters of glibc's mallopt (malloc.h) and the largest threshold that it accepts.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
@@ -12,7 +12,7 @@ LARGEST = 4 * 2**20 * ctypes.sizeof(ctypes.c_long)
 
 def prepare(threads: int) -> None:
     """Use this many threads, and keep freed memory for the next round."""
-    torch.set_num_threads(threads)
+    use_threads(threads)
     if sys.platform == "linux":
         keep_freed_memory()
 

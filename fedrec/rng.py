@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int, UInt64
 from numpy.random.bit_generator import ISeedSequence
 
 
@@ -49,9 +50,18 @@ class Streams:
         """`count` raw 64-bit words of one client's stream."""
         return self._bits(purpose, client).random_raw(count)
 
-    def seed_words(self, purpose: str, client: int) -> np.ndarray:
+    def seed_words(self, purpose: str, client: int) -> UInt64[np.ndarray, "3"]:
         """The three 64-bit words that seed one client's stream."""
-        return np.array([*_key(self.seed, purpose), self.round << 32 | client], dtype=np.uint64)
+        return self.seeds(purpose, np.array([client]))[0]
+
+    def seeds(
+        self, purpose: str, clients: Int[np.ndarray, " clients"]
+    ) -> UInt64[np.ndarray, "clients 3"]:
+        """The words that seed the streams of some clients."""
+        words = np.empty((len(clients), 3), np.uint64)
+        words[:, :2] = _key(self.seed, purpose)
+        words[:, 2] = np.uint64(self.round << 32) | clients.astype(np.uint64)
+        return words
 
     def _bits(self, purpose: str, client: int) -> np.random.SFC64:
         # SFC64 mixes its three seed words for twelve steps before the first draw. Seeded like

@@ -1,15 +1,16 @@
 """How far apart item embeddings lie: the mean distance of all pairs (paper, Eq. 6, Algorithm 2)."""
 
 from collections.abc import Callable
+from itertools import repeat
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from fedrec.parallel import spread
+from fedrec.parallel import client_ranges, spread
 from fedrec.updates import Updates, on_cpu
 
-Part = tuple[Tensor, Tensor]  # a client's rows: their places among the items, and the points there
 # (gradients, the item of each) -> that item's embedding after a step down each
 Step = Callable[[Float[Tensor, "rows d"], Int[Tensor, " rows"]], Tensor]
 
@@ -29,58 +30,44 @@ def uniformities(
     """For each of n uploads, the uniformity of these distinct items after a step down it alone.
 
     Items that a client does not touch move by its ridge alone: all clients with the same ridge
-    share them, and only pairs with a touched item are worked out client by client.
+    share these bases, and only pairs with a touched item are worked out client by client.
     """
     owner, place, gradient = received.rows_on(items)
-    moved = step(gradient, items[place])
-    sizes = torch.bincount(owner, minlength=len(received)).tolist()
-    clients = list(zip(place.split(sizes), moved.split(sizes), strict=True))
-    found = moved.new_empty(len(received))
-    for ridge in received.ridge.unique():
-        base = step(ridge * received.table[items], items)
-        alike = (received.ridge == ridge).nonzero()[:, 0]
-        found[alike] = _replaced(base, [clients[c] for c in alike.tolist()], squared)
-    return found
+    embedding = received.table[items]
+    center = embedding.mean(0)  # shorter vectors, less cancellation
+    moved = step(gradient, items[place]) - center
+    ridges, group = received.ridge.unique(return_inverse=True)
+    base = torch.stack([step(ridge * embedding, items) - center for ridge in ridges])
+    sizes = torch.bincount(owner, minlength=len(received))
+    if squared or not on_cpu(base) or base.dtype != torch.float32:
+        parts = (part.split(sizes.tolist()) for part in (place, moved))
+        points = map(torch.index_copy, base[group], repeat(0), *parts)
+        return torch.stack([uniformity(x, squared) for x in points])
+    t, bounds = len(items), np.concatenate([[0], sizes.cumsum(0).numpy()])
+    return _distance_sums(base, group, bounds, place, moved) * (2 / (t * (t - 1)))
 
 
-def _replaced(
-    base: Float[Tensor, "t d"],
-    clients: list[Part],
-    squared: bool,
+def _distance_sums(
+    base: Float[Tensor, "g t d"],
+    group: Int[Tensor, " n"],
+    bounds: Int[np.ndarray, " n_plus_1"],
+    place: Int[Tensor, " rows"],
+    moved: Float[Tensor, "rows d"],
 ) -> Float[Tensor, " n"]:
-    """The uniformity of `base` with some points moved to other places, for each client."""
-    t, center = len(base), base.mean(0)  # shorter vectors, less cancellation
-    base = base - center
-    if squared:
-        return torch.stack(
-            [uniformity(base.index_copy(0, *_about(center, part)), squared) for part in clients]
-        )
-    stays = base.new_ones(len(clients), t)
-    for row, (place, _) in zip(stays, clients, strict=True):
-        row[place] = 0
-    total = ((stays @ distances(base, base)) * stays).sum(1) / 2  # pairs of two that stay
-    total += base.new_tensor(
-        spread(lambda part: moved_distances(base, *_about(center, part)), clients)
-    )
-    return total * 2 / (t * (t - 1))
+    """Σ ‖x_i − x_j‖ over all pairs, for each client with some points of its base moved."""
+    from fedrec.kernels import distance_sums, distances_before
 
+    total, across = moved.new_empty(len(group)), base.mT.contiguous().numpy()
+    apart = np.empty((len(base), base.shape[1], base.shape[1]), np.float32)
+    for columns, pairs in zip(across, apart, strict=True):
+        distances_before(columns, pairs)
+    whose, where, points, out = (x.numpy() for x in (group, place, moved, total))
 
-def _about(center: Float[Tensor, " d"], part: Part) -> Part:
-    return part[0], part[1] - center
+    def work(some: tuple[int, int]) -> None:
+        distance_sums(across, apart, whose, bounds, where, points, out, *some)
 
-
-def moved_distances(
-    base: Float[Tensor, "t d"], place: Int[Tensor, " k"], moved: Float[Tensor, "k d"]
-) -> float:
-    """Σ ‖x_i − x_j‖ over the pairs of which a point has moved: k of the base, to other places."""
-    if on_cpu(base) and base.dtype == torch.float32:
-        from fedrec import kernels
-
-        return kernels.moved_distances(base.numpy(), place.numpy(), moved.numpy())
-    stays = base.new_ones(len(base)).index_fill_(0, place, 0)
-    # Pairs with one moved point, and half of those with two, which come twice.
-    apart = distances(moved, base.index_copy(0, place, moved))
-    return float((apart @ (1 + stays)).sum() / 2)
+    spread(work, client_ranges(bounds))
+    return total
 
 
 def distances(x: Float[Tensor, "a d"], y: Float[Tensor, "b d"]) -> Float[Tensor, "a b"]:

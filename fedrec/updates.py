@@ -1,5 +1,6 @@
 """Updates: what the clients of one round upload, the one type that crosses the network."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -9,10 +10,10 @@ from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
 from fedrec.noise import Noises, add_noises
-from fedrec.parallel import PARTS, even_ranges, spread
+from fedrec.parallel import PARTS, client_ranges, even_ranges, spread
 
 BLOCK = 256  # items whose gradients are written out at a time, where that is no loss
-MANY = 8  # rows an item from which on a compiled sum of rows pays
+MANY = 8  # rows an item from which on it pays to add them up in two halves
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class Updates:
             table=self.table,
             owner=torch.arange(len(self), device=self.owner.device).repeat_interleave(sizes),
             item=torch.cat(item),
-            value=torch.cat(value),
+            value=joined(value),
             ridge=self.ridge.index_copy(0, clients, others.ridge),
             dense=self.dense.index_copy(0, clients, others.dense),
             weight=self.weight.index_copy(0, clients, others.weight),
@@ -149,6 +150,9 @@ class Updates:
             return self.written_out().rows_on(items)
         place = torch.full((len(self.table),), -1, device=items.device)
         place[items] = torch.arange(len(items), device=items.device)
+        if on_cpu(self.value):
+            rows, gradient = self._whole_rows(place)
+            return self.owner[rows], place[self.item[rows]], gradient
         place = place[self.item]
         rows = (place >= 0).nonzero()[:, 0]
         owner, place = self.owner[rows], place[rows]
@@ -163,10 +167,8 @@ class Updates:
         """L2 norms of the whole uploads."""
         if self.noise:
             return self.written_out().norms()
-        table, ridge = self.table.square().sum(1), self.ridge.square()
-        squares = ridge * table.sum() + self.dense.square().sum(1)
-        untouched = ridge[self.owner] * table[self.item]
-        squares.index_add_(0, self.owner, self._row_squares() - untouched)
+        ridges = self.ridge.square() * self.table.square().sum()
+        squares = ridges + self.dense.square().sum(1) + self._excess_squares()
         return squares.clamp_(min=0).sqrt_()
 
     def gram(self) -> Float64[Tensor, "n n"]:
@@ -201,7 +203,8 @@ class Updates:
 
     def _by_client(self, column: Tensor) -> list[Tensor]:
         """The entries of a column of rows, client by client."""
-        return list(column.split(torch.bincount(self.owner, minlength=len(self)).tolist()))
+        bounds = torch.searchsorted(self.owner, torch.arange(len(self) + 1).to(self.owner.device))
+        return list(column.split(bounds.diff().tolist()))
 
     def _row_squares(self) -> Float[Tensor, " rows"]:
         if on_cpu(self.value):
@@ -219,6 +222,45 @@ class Updates:
         whole = self.value + self.ridge[self.owner][:, None] * self.table[self.item]
         return whole.square().sum(1)
 
+    def _excess_squares(self) -> Float[Tensor, " n"]:
+        """What the squared norms of the touched rows exceed those of their ridges alone by."""
+        if not on_cpu(self.value):
+            untouched = self.ridge.square()[self.owner] * self.table.square().sum(1)[self.item]
+            excess = self._row_squares() - untouched
+            return torch.zeros_like(self.ridge).index_add_(0, self.owner, excess)
+        from fedrec.kernels import excess_squares
+
+        excess, bounds = torch.empty_like(self.ridge), self._bounds()
+        columns = (self.item, self.value, self.ridge, self.table, excess)
+        item, value, ridge, table, out = (column.numpy() for column in columns)
+
+        def work(some: tuple[int, int]) -> None:
+            excess_squares(bounds, item, value, ridge, table, out, *some)
+
+        spread(work, client_ranges(bounds))
+        return excess
+
+    def _whole_rows(
+        self, place: Int[Tensor, " items"]
+    ) -> tuple[Int[Tensor, " some"], Float[Tensor, "some d"]]:
+        """The rows whose items have a place that is not negative; the whole gradients there."""
+        from fedrec.kernels import rows_among, whole_rows
+
+        columns = (self.owner, self.item, self.value, self.ridge, self.table)
+        owner, item, value, ridge, table = (column.numpy() for column in columns)
+        rows = rows_among(item, place.numpy())
+        gradient = np.empty((len(rows), table.shape[1]), np.float32)
+
+        def work(some: tuple[int, int]) -> None:
+            whole_rows(rows, owner, item, value, ridge, table, gradient, *some)
+
+        spread(work, pairwise(np.linspace(0, len(rows), PARTS + 1, dtype=int).tolist()))
+        return torch.from_numpy(rows), torch.from_numpy(gradient)
+
+    def _bounds(self) -> Int[np.ndarray, " n_plus_1"]:
+        """Where the rows of each client begin, and where the last ones end."""
+        return np.searchsorted(self.owner.numpy(), np.arange(len(self) + 1))
+
     def _row_gram(self) -> tuple[Float64[Tensor, "n n"], Float64[Tensor, " n"]]:
         """Inner products of the clients' rows, without their ridges; those with the table."""
         from fedrec.kernels import row_gram, rows_by_item
@@ -235,23 +277,29 @@ class Updates:
             even_ranges(bounds),
         )
         total = torch.from_numpy(np.sum(parts, axis=0))
-        return total[:, :n], total[:, n]
+        return total[:n, :n], total[:n, n]
 
     def _add_rows(self, coefficients: Float[Tensor, " n"], total: Float[Tensor, "items d"]) -> None:
         """total[item] += coefficients[owner] · value for every row."""
-        if not on_cpu(total) or len(self.item) < MANY * len(self.table):
+        if not on_cpu(total):
             scaled = self.value * coefficients[self.owner][:, None]
             total.index_add_(0, self.item, scaled)
             return
         from fedrec.kernels import add_rows
 
-        columns = (self.owner, self.item, self.value, coefficients, total)
-        owner, item, value, share, out = (column.numpy() for column in columns)
+        bounds, item, value = self._bounds(), self.item.numpy(), self.value.numpy()
+        share, halves = coefficients.numpy(), [total]
+        ranges = [(0, len(self))]
+        if len(item) >= MANY * len(total):
+            middle = int(np.searchsorted(bounds, bounds[-1] // 2))
+            halves, ranges = [total, torch.zeros_like(total)], [(0, middle), (middle, len(self))]
 
-        def work(some: tuple[int, int]) -> None:
-            add_rows(owner, item, value, share, out, *some)
+        def work(half: int) -> None:
+            add_rows(bounds, item, value, share, halves[half].numpy(), *ranges[half])
 
-        spread(work, pairwise([0, out.shape[1] // 2, out.shape[1]]))  # halves of all rows
+        spread(work, range(len(halves)))
+        for other in halves[1:]:
+            total += other
 
     def _trim_rows(self, trim: int, mean: Float[Tensor, "items d"]) -> None:
         from fedrec.kernels import rows_by_item, trimmed_rows
@@ -268,6 +316,14 @@ class Updates:
             )
 
         spread(work, even_ranges(bounds))
+
+
+def joined(parts: Sequence[Float[Tensor, "_ d"]]) -> Float[Tensor, "rows d"]:
+    """The rows of all parts, one part after another, copied by several threads."""
+    sizes = [len(part) for part in parts]
+    whole = parts[0].new_empty(sum(sizes), parts[0].shape[1])
+    spread(lambda pair: pair[0].copy_(pair[1]), list(zip(whole.split(sizes), parts, strict=True)))
+    return whole
 
 
 def on_cpu(tensor: Tensor) -> bool:

@@ -1,5 +1,16 @@
 """One thread in each test process: tensors are tiny, and threads would only wait for each other."""
 
-import torch
+from collections.abc import Iterator
 
-torch.set_num_threads(1)
+import pytest
+
+from fedrec.parallel import use_threads
+
+use_threads(1)
+
+
+@pytest.fixture
+def one_thread_afterwards() -> Iterator[None]:
+    """For a test that sets the number of threads."""
+    yield
+    use_threads(1)

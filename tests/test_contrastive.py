@@ -1,6 +1,5 @@
 """UNION's contrastive task: its draws, its gradient, and what it adds to honest uploads."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -21,6 +20,7 @@ from fedrec.contrastive import (
 from fedrec.data.split import Split
 from fedrec.models.base import Batch, dropped_below
 from fedrec.models.mf import MF
+from fedrec.parallel import use_threads
 from fedrec.rng import Streams
 from fedrec.updates import Updates
 from tests.oracles.attacks import candidates, info_nce
@@ -298,20 +298,28 @@ def test_a_clients_upload_does_not_depend_on_its_cohort() -> None:
     assert torch.equal(dense_items(together)[2], dense_items(alone)[0])
 
 
-@pytest.fixture
-def threads() -> Iterator[None]:
-    """The number of threads, restored after a test that sets it."""
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.mark.usefixtures("threads")
+@pytest.mark.usefixtures("one_thread_afterwards")
 def test_uploads_do_not_depend_on_the_number_of_threads() -> None:
     honest, batch = honest_uploads([1, 3, 0, 2, 4])
     found = []
     for count in (1, 2, 3, 8):
-        torch.set_num_threads(count)
+        use_threads(count)
         found.append(Contrastive(1.0, 4, 0.2, "mean").added_to(honest, batch, STREAMS))
     assert all(torch.equal(found[0].value, other.value) for other in found[1:])
     assert all(torch.equal(found[0].item, other.item) for other in found[1:])
+
+
+@REDUCTIONS
+def test_a_gpus_way_gives_the_same_uploads(
+    reduction: Reduction, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest, batch = honest_uploads([1, 3, 0, 2, 4])
+    task = Contrastive(0.7, 4, 0.2, reduction)
+    compiled = task.added_to(honest, batch, STREAMS)
+    monkeypatch.setattr("fedrec.contrastive.on_cpu", lambda tensor: False)
+    plain = task.added_to(honest, batch, STREAMS)
+    assert torch.equal(plain.item, compiled.item) and torch.equal(plain.owner, compiled.owner)
+    assert_close(plain.value, compiled.value, atol=1e-5, rtol=1e-5)
+    history = batch.history.split(batch.sizes.tolist())[1]
+    alone = task.gradient(table(), int(batch.clients[1]), history, STREAMS)
+    assert_close(dense_items(honest)[1] + alone, dense_items(compiled)[1], atol=1e-5, rtol=1e-5)

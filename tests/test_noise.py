@@ -9,6 +9,7 @@ from scipy import stats
 from torch.testing import assert_close
 
 from fedrec.noise import LaplaceNoise, add_noises
+from fedrec.parallel import use_threads
 from fedrec.rng import Streams
 
 SCALE = 0.02
@@ -111,19 +112,12 @@ def test_many_clients_noises_add_up() -> None:
     assert_close(dense, torch.from_numpy(expected_dense), rtol=0, atol=1e-6)
 
 
+@pytest.mark.usefixtures("one_thread_afterwards")
 def test_sums_do_not_depend_on_the_number_of_threads() -> None:
-    noises, threads = [noise(client=c) for c in range(9)], torch.get_num_threads()
-    sums = []
-    try:
-        for count in (1, 2):
-            torch.set_num_threads(count)
-            sums.append(torch.zeros(10, 5))
-            add_noises(
-                noises,
-                torch.rand(9, generator=torch.Generator().manual_seed(0)),
-                sums[-1],
-                torch.zeros(0),
-            )
-    finally:
-        torch.set_num_threads(threads)
+    noises, sums = [noise(client=c) for c in range(9)], []
+    share = torch.rand(9, generator=torch.Generator().manual_seed(0))
+    for count in (1, 2):
+        use_threads(count)
+        sums.append(torch.zeros(10, 5))
+        add_noises(noises, share, sums[-1], torch.zeros(0))
     assert torch.equal(*sums)

@@ -1,17 +1,30 @@
 """Work shared out among threads."""
 
+import numpy as np
 import pytest
 import torch
 
-from fedrec.parallel import spread
+from fedrec.parallel import client_ranges, spread, torch_threads, use_threads
 
 
+@pytest.mark.usefixtures("one_thread_afterwards")
 @pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.mark.parametrize("parts", [0, 1, 2, 7, 50])
 def test_results_keep_the_order_of_the_parts(threads: int, parts: int) -> None:
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        assert spread(lambda x: x * x, iter(range(parts))) == [x * x for x in range(parts)]
-    finally:
-        torch.set_num_threads(before)
+    use_threads(threads)
+    assert spread(lambda x: x * x, iter(range(parts))) == [x * x for x in range(parts)]
+
+
+@pytest.mark.usefixtures("one_thread_afterwards")
+def test_pytorch_has_one_thread_but_where_it_may_use_all() -> None:
+    use_threads(2)
+    assert torch.get_num_threads() == 1
+    with torch_threads():
+        assert torch.get_num_threads() == 2
+    assert torch.get_num_threads() == 1
+
+
+@pytest.mark.parametrize("sizes", [[0], [5], [0, 0, 0], [3, 0, 4], [1] * 50, [1000, 1, 1], [0, 9]])
+def test_ranges_hold_every_client_once(sizes: list[int]) -> None:
+    ranges = client_ranges(np.concatenate([[0], np.cumsum(sizes)]))
+    assert [c for first, end in ranges for c in range(first, end)] == list(range(len(sizes)))

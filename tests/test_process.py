@@ -6,16 +6,15 @@ import sys
 import pytest
 import torch
 
+from fedrec.parallel import torch_threads
 from fedrec.process import prepare
 
 
+@pytest.mark.usefixtures("one_thread_afterwards")
 def test_it_uses_the_threads_asked_for() -> None:
-    before = torch.get_num_threads()
     prepare(2)
-    try:
+    with torch_threads():
         assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(before)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="page faults are counted as on Linux")

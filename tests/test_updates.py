@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
+from fedrec.parallel import use_threads
 from fedrec.updates import Gradient, Updates
 from tests.oracles.defenses import trimmed_mean, whole_uploads
 from tests.oracles.dense import dense_items, random_updates
@@ -190,17 +191,15 @@ def test_as_many_rows_as_a_real_round_has(equal: bool) -> None:
     assert_close(whole_gradient(updates.trimmed_mean(5)), middle, **CLOSE)
 
 
+@pytest.mark.usefixtures("one_thread_afterwards")
 def test_results_do_not_depend_on_the_number_of_threads() -> None:
-    updates, threads = random_updates(50, 2000, 3, seed=3), torch.get_num_threads()
-    found = []
-    try:
-        for count in (1, 2):
-            torch.set_num_threads(count)
-            total, trimmed = updates.weighted_sum(updates.weight), updates.trimmed_mean(5)
-            found.append((total.items, trimmed.items, updates.gram(), updates.norms()))
-    finally:
-        torch.set_num_threads(threads)
-    assert all(torch.equal(*pair) for pair in zip(*found, strict=True))
+    updates, found = random_updates(50, 2000, 3, seed=3), []
+    for count in (1, 2, 5):
+        use_threads(count)
+        total, trimmed = updates.weighted_sum(updates.weight), updates.trimmed_mean(5)
+        found.append((total.items, trimmed.items, updates.gram(), updates.norms()))
+    for same in zip(*found, strict=True):
+        assert torch.equal(same[0], same[1]) and torch.equal(same[0], same[2])
 
 
 def test_the_uploads_are_left_as_they_were() -> None:

@@ -18,7 +18,7 @@ from fedrec.models.base import (
     dropped_below,
     xavier_uniform,
 )
-from fedrec.parallel import even_ranges, spread
+from fedrec.parallel import client_ranges, spread
 from fedrec.rng import Streams
 from fedrec.settings import Presets, settings
 from fedrec.updates import Updates, on_cpu
@@ -118,8 +118,7 @@ class MF:
         """The same on the CPU, in one pass over the pairs."""
         from fedrec.kernels import add_bpr
 
-        clients = batch.clients.tolist()
-        seeds = np.array([streams.seed_words("dropout", c) for c in clients]).reshape(-1, 3)
+        seeds = streams.seeds("dropout", batch.clients.numpy())
         bounds = np.concatenate([[0], batch.sizes.cumsum(0).numpy()])
         pairs = (batch.positive, batch.negative, batch.positive_row, batch.negative_row)
         rows = local.new_zeros(len(batch.row_item), self.dim)
@@ -134,8 +133,7 @@ class MF:
             self._scale,
             *(tensor.numpy() for tensor in sums),
         ]
-        ranges = [(some.start, some.stop - 1) for some in even_ranges(bounds)]
-        spread(lambda part: add_bpr(*[*arguments, *part]), ranges)
+        spread(lambda part: add_bpr(*[*arguments, *part]), client_ranges(bounds))
         return sums
 
     def _upload(self, shared: Shared, batch: Batch, rows: Float[Tensor, "rows d"]) -> Updates:

@@ -21,6 +21,7 @@ from fedrec.models.base import (
     random_lanes,
     xavier_uniform,
 )
+from fedrec.parallel import torch_threads
 from fedrec.rng import Streams
 from fedrec.settings import Presets, settings
 from fedrec.updates import Updates
@@ -128,6 +129,7 @@ class SASRec:
         """Nothing: a user is its sequence."""
         return torch.zeros(n_users, 0)
 
+    @torch_threads()
     def gradients(
         self, shared: Shared, local: Float[Tensor, "clients 0"], batch: Batch, streams: Streams
     ) -> LocalGradients:
