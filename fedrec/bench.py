@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,7 +30,8 @@ SIZES = {
     "gowalla": Counts(users=29_858, items=40_981, interactions=1_027_370),
 }
 ATTACKS = ("NoAttack", "ClusterAttack")
-WARM_UP = 10
+WARM_UP = 30  # rounds until all is compiled and memory has grown to what is needed
+BLOCKS = 6  # of rounds, each timed
 
 
 def bench_split(size: Counts, seed: int = 0) -> Split:
@@ -76,7 +79,7 @@ def bench(config: CellConfig, split: Split, device: str, rounds: int) -> dict[st
     fed, population = set_up(config, split, device)
     rank = LeaveOneOut(split, population.evaluated, config.protocol.repeat_targets, device)
     _play(fed, 0, WARM_UP)
-    times = {"round": _milliseconds(lambda: _play(fed, WARM_UP, rounds), device) / rounds}
+    times = {"round": _round_milliseconds(fed, device, rounds)}
     with profile(activities=[ProfilerActivity.CPU]) as profiler:
         _play(fed, WARM_UP + rounds, rounds)
     for event in profiler.key_averages():
@@ -118,8 +121,17 @@ def _grid_cell(
     prepare(threads)
     fed, _ = set_up(bench_cell(attack, defense, model), Split.load(split), device)
     _play(fed, 0, WARM_UP)
-    milliseconds = _milliseconds(lambda: _play(fed, WARM_UP, rounds), device) / rounds
-    return GridCell(defense, attack, milliseconds, peak_memory_mb())
+    return GridCell(defense, attack, _round_milliseconds(fed, device, rounds), peak_memory_mb())
+
+
+def _round_milliseconds(fed: Federation, device: str, rounds: int) -> float:
+    """The median over blocks of rounds, so that a pause of the machine does not count."""
+    cuts = np.linspace(WARM_UP, WARM_UP + rounds, min(BLOCKS, rounds) + 1, dtype=int).tolist()
+    times = [
+        _milliseconds(partial(_play, fed, first, end - first), device) / (end - first)
+        for first, end in pairwise(cuts)
+    ]
+    return float(np.median(times))
 
 
 def _play(fed: Federation, first: int, rounds: int) -> None:

@@ -65,14 +65,8 @@ class Contrastive:
         if on_cpu(table):
             from fedrec.kernels import add_info_nce
 
-            add_info_nce(
-                table.numpy(),
-                alone.drawn,
-                alone.seeds[0],
-                *self._constants,
-                alone.shares[0],
-                total.numpy(),
-            )
+            task = (alone.drawn, alone.seeds[0], *self._constants, alone.shares[0])
+            add_info_nce(table.numpy(), *task, np.arange(len(table)), total.numpy())
         else:
             self._add(table, alone, 0, total)
         return total

@@ -229,14 +229,19 @@ def contrastive_rows(
     clients: Int[np.ndarray, " some"],
 ) -> None:
     """Some clients' rows with `add_info_nce` of their candidates added, by ascending item."""
-    total = np.zeros_like(table)  # stays in the cache, where rows of all clients would not
+    place = np.empty(len(table), np.int64)
     for c in clients:
         own, out = slice(row_bounds[c], row_bounds[c + 1]), slice(out_bounds[c], out_bounds[c + 1])
         candidates = drawn[bounds[c] : bounds[c + 1]]
-        add_info_nce(table, candidates, seeds[c], dropped_below, scale, shares[c], total)
         touched = distinct(item[own], candidates.reshape(-1), len(table))
         out_item[out] = touched
-        move_rows(item[own], value[own], total, touched, out_value[out])
+        rows = out_value[out]
+        rows[:] = 0
+        for i in range(len(touched)):
+            place[touched[i]] = i
+        for r in range(row_bounds[c], row_bounds[c + 1]):
+            rows[place[item[r]]] = value[r]
+        add_info_nce(table, candidates, seeds[c], dropped_below, scale, shares[c], place, rows)
 
 
 @compiled(fastmath=True, inline="always")
@@ -272,9 +277,10 @@ def add_info_nce(
     dropped_below: int,
     scale: float,
     share: float,
-    total: Float[np.ndarray, "items d"],
+    place: Int[np.ndarray, " items"],
+    rows: Float[np.ndarray, "rows d"],
 ) -> None:
-    """`contrastive.info_nce_gradient`, added to `total` row by row.
+    """`contrastive.info_nce_gradient`, added to the row at each item's place.
 
     An embedding's coordinate is dropped where its random 16 bits are below `dropped_below`.
     Each anchor starts with a new word of four times 16 bits.
@@ -312,11 +318,11 @@ def add_info_nce(
         to_anchor[:] = 0
         for j in range(1, c):
             q = (logit[j] / norm - np.float32(j == 1)) * np.float32(share * scale)
-            row = total[drawn[a, j]]
+            row = rows[place[drawn[a, j]]]
             for k in range(d):
                 to_anchor[k] += q * masked[j, k]
                 row[k] += q * masked[0, k] * keep[j, k]
-        row = total[drawn[a, 0]]
+        row = rows[place[drawn[a, 0]]]
         for k in range(d):
             row[k] += to_anchor[k] * keep[0, k]
 
@@ -372,22 +378,6 @@ def add_laplace(
             row += 1
         for k in range(d):
             total[i, k] += share * noise[k]
-
-
-@compiled()
-def move_rows(
-    item: Int[np.ndarray, " rows"],
-    value: Float[np.ndarray, "rows d"],
-    total: Float[np.ndarray, "items d"],
-    touched: Int[np.ndarray, " more"],
-    out: Float[np.ndarray, "more d"],
-) -> None:
-    """out = what `total` holds on the touched items plus a client's own rows; total becomes 0."""
-    for r in range(len(item)):
-        total[item[r]] += value[r]
-    for r in range(len(touched)):
-        out[r] = total[touched[r]]
-        total[touched[r]] = 0
 
 
 @compiled(fastmath=True)
