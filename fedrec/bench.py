@@ -71,23 +71,32 @@ def bench_cell(attack: str, defense: str = "FedAvg", model: str = "MF") -> CellC
     )
 
 
-def bench(config: CellConfig, split: Split, device: str, rounds: int) -> dict[str, float]:
-    """Milliseconds of a round, of its parts and of an evaluation.
+@dataclass(frozen=True)
+class Timing:
+    """What a cell costs."""
 
-    The round is timed without the profiler, which slows it; the parts are the profiler's.
+    milliseconds: dict[str, float]  # of a round, of its parts, of an evaluation
+    peak_memory_mb: float
+
+
+def bench(config: CellConfig, split: Split, device: str, rounds: int) -> Timing:
+    """Time a round, its parts and an evaluation.
+
+    The round is timed without the profiler, which slows it and fills memory; the parts are the
+    profiler's.
     """
     fed, population = set_up(config, split, device)
     rank = LeaveOneOut(split, population.evaluated, config.protocol.repeat_targets, device)
     _play(fed, 0, WARM_UP)
     times = {"round": _round_milliseconds(fed, device, rounds)}
+    evaluate(fed, rank)
+    evaluation, peak = _milliseconds(lambda: evaluate(fed, rank), device), peak_memory_mb()
     with profile(activities=[ProfilerActivity.CPU]) as profiler:
         _play(fed, WARM_UP + rounds, rounds)
     for event in profiler.key_averages():
         if ": " in event.key and "::" not in event.key:  # named in the round, not in PyTorch
             times[f"  {event.key}"] = event.cpu_time_total / 1e3 / rounds
-    evaluate(fed, rank)
-    times["evaluation"] = _milliseconds(lambda: evaluate(fed, rank), device)
-    return times
+    return Timing(times | {"evaluation": evaluation}, peak)
 
 
 @dataclass(frozen=True)

@@ -180,19 +180,19 @@ def bench(args: argparse.Namespace) -> None:
     """Time a round and its parts, on made-up data of a dataset's size."""
     from fedrec.bench import SIZES, bench, bench_cell, bench_split
     from fedrec.process import prepare
-    from fedrec.run import choose_device, peak_memory_mb
+    from fedrec.run import choose_device
 
     device, size = choose_device(args.device), SIZES[args.size]
     if args.grid:
         return _bench_grid(args, device)
     prepare(args.threads)
     config = bench_cell(args.attack, args.defense, args.model)
-    times = bench(config, bench_split(size), device, args.rounds)
+    timing = bench(config, bench_split(size), device, args.rounds)
     cell = f"{args.model}, {args.size}, {args.attack}, {args.defense}"
     print(f"{cell} on {device}, {args.threads} threads")
-    for part, milliseconds in times.items():
+    for part, milliseconds in timing.milliseconds.items():
         print(f"{part:30s}{milliseconds:9.2f} ms")
-    print(f"{'peak memory':30s}{peak_memory_mb():9.0f} MiB")
+    print(f"{'peak memory':30s}{timing.peak_memory_mb:9.0f} MiB")
 
 
 def _bench_grid(args: argparse.Namespace, device: str) -> None:

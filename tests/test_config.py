@@ -9,6 +9,7 @@ from fedrec.attacks.cluster_attack import ClusterAttack
 from fedrec.config import CellConfig, Study
 from fedrec.config_errors import ConfigError
 from fedrec.models.mf import MF
+from fedrec.models.sas_rec import SASRec
 
 ROOT = Path(__file__).parents[1]
 PAPER = ROOT / "config" / "paper.yaml"
@@ -23,19 +24,30 @@ def edited(folder: Path, old: str, new: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize(("name", "attacks", "defenses"), [("paper", 7, 8), ("demo", 2, 2)])
-def test_the_projects_configs_are_valid(name: str, attacks: int, defenses: int) -> None:
+@pytest.mark.parametrize(
+    ("name", "attacks", "arms_by_model"),
+    [("paper", 7, {"MF": 7 * 8, "SASRec": 7}), ("demo", 2, {"MF": 2 * 2})],
+)
+def test_the_projects_configs_are_valid(
+    name: str, attacks: int, arms_by_model: dict[str, int]
+) -> None:
     study = Study.load(ROOT / "config" / f"{name}.yaml")
     cells = {cell for block in study.blocks().values() for cell in study.cells(block)}
     arms = {(cell.attack, cell.ratio > 0) for cell in cells}
     assert arms >= {("NoAttack", False), ("ClusterAttack", True)} and len(arms) == attacks
-    assert len(cells) == attacks * defenses * len(study.seeds)
+    for model, count in arms_by_model.items():
+        assert sum(cell.model == model for cell in cells) == count * len(study.seeds)
 
 
 def test_the_papers_values_are_set() -> None:
     """Table 6 and Appendix A."""
     study = Study.load(PAPER)
-    config = study.cell_config(study.cells(study.tables["table-1"])[-1])
+    cells = [cell for cell in study.cells(study.tables["table-1"]) if cell.seed == 0]
+    last = {cell.model: study.cell_config(cell) for cell in cells}  # under ClusterAttack
+    assert last["SASRec"].model == SASRec(
+        dim=64, blocks=2, heads=1, length=200, dropout=0.2, learning_rate=1e-3, l2=1e-5
+    )
+    config = last["MF"]
     assert config.protocol.rounds == 6000 and config.protocol.clients_per_round == 50
     assert config.model == MF(dim=64, dropout=0.2, learning_rate=2e-3, l2=1e-5)
     assert config.attack == ClusterAttack(
@@ -101,7 +113,8 @@ def test_presets_then_the_entry_then_its_cases(tmp_path: Path) -> None:
 
 def test_a_later_file_overrides_single_keys() -> None:
     study = Study.load(PAPER, ROOT / "config" / "released.yaml")
-    (cell,) = [c for c in study.cells(study.tables["table-1"]) if c.attack == "ClusterAttack"]
+    cells = study.cells(study.tables["table-1"])
+    (cell,) = [c for c in cells if (c.model, c.attack) == ("MF", "ClusterAttack")]
     assert study.results == "results/released"
     attack = study.cell_config(cell).attack
     assert attack == ClusterAttack(**ClusterAttack.PRESETS["released"])

@@ -1,14 +1,15 @@
-"""What every defence must keep to: run over all that the folder holds."""
+"""What every defence must keep to, with every model: run over all that the folders hold."""
 
 import copy
 import dataclasses
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from fedrec import defenses
+from fedrec import defenses, models
 from fedrec.defenses.base import (
     ClientTask,
     ClientView,
@@ -28,7 +29,7 @@ from tests.defenses.views import client_view, marked, server_view
 from tests.oracles.defenses import one_vector
 from tests.oracles.dense import dense_items, random_updates
 
-DEFENSES = find_methods(defenses)
+DEFENSES, MODELS = find_methods(defenses), find_methods(models)
 ROLES = (ClientTask, Filter, Transform, Reduce)
 
 
@@ -40,6 +41,7 @@ def of_role(role: type) -> pytest.MarkDecorator:
 
 
 every_defense = pytest.mark.parametrize("kind", DEFENSES)
+every_model = pytest.mark.parametrize("model", MODELS)
 
 
 def composed(kind: str) -> Defense:
@@ -182,9 +184,24 @@ def written(honest: LocalGradients) -> tuple[Tensor, Tensor]:
     return dense_items(out), out.dense
 
 
+@every_model
+@every_defense
+def test_a_models_uploads_count_as_if_written_out(kind: str, model: str) -> None:
+    """Rows, ridge and dense part of an upload are one long vector to every defence."""
+    view, defense = client_view(MODELS[model](), cohort=(4, 0, 3, 5)), composed(kind)
+    received = defense.on_clients(view.plain, view).updates
+    items, dense = written(replace(view.plain, updates=received))
+    verdict = defense(received, server_view(received))
+    plain = defense(Updates.over_all_items(received, items, dense), server_view(received))
+    assert torch.equal(verdict.kept, plain.kept)
+    assert_close(one_vector(verdict.gradient), one_vector(plain.gradient), rtol=1e-4, atol=1e-6)
+    assert one_vector(verdict.gradient).any()
+
+
+@every_model
 @of_role(ClientTask)
-def test_a_client_task_leaves_what_stays_at_home_alone(kind: str) -> None:
-    view = client_view()
+def test_a_client_task_leaves_what_stays_at_home_alone(kind: str, model: str) -> None:
+    view = client_view(MODELS[model]())
     honest = DEFENSES[kind]().on_clients(view.plain, view)
     assert torch.equal(honest.local, view.plain.local)
     assert torch.equal(honest.loss, view.plain.loss)
@@ -193,9 +210,10 @@ def test_a_client_task_leaves_what_stays_at_home_alone(kind: str) -> None:
     assert honest.updates.owner.tolist() == sorted(honest.updates.owner.tolist())
 
 
+@every_model
 @of_role(ClientTask)
-def test_a_client_task_changes_nothing_in_place(kind: str) -> None:
-    view, before = client_view(), client_view()
+def test_a_client_task_changes_nothing_in_place(kind: str, model: str) -> None:
+    view, before = client_view(MODELS[model]()), client_view(MODELS[model]())
     DEFENSES[kind]().on_clients(view.plain, view)
     assert torch.equal(view.shared.items, before.shared.items)
     assert torch.equal(view.devices.local, before.devices.local)
@@ -203,10 +221,11 @@ def test_a_client_task_changes_nothing_in_place(kind: str) -> None:
     assert torch.equal(view.plain.local, before.plain.local)
 
 
+@every_model
 @of_role(ClientTask)
-def test_what_a_client_does_depends_on_seed_round_and_itself_alone(kind: str) -> None:
+def test_what_a_client_does_depends_on_seed_round_and_itself_alone(kind: str, model: str) -> None:
     def by_client(cohort: tuple[int, ...], streams: Streams) -> dict[int, Tensor]:
-        view = client_view(cohort=cohort, streams=streams)
+        view = client_view(MODELS[model](), cohort=cohort, streams=streams)
         items, _ = written(DEFENSES[kind]().on_clients(view.plain, view))
         return dict(zip(cohort, items, strict=True))
 
