@@ -19,7 +19,7 @@ from fedrec import __version__
 from fedrec.config import Block, CellConfig, Dataset, Section, Study, known_keys
 from fedrec.config_errors import ConfigError, explain
 from fedrec.data.errors import DataError
-from fedrec.data.interactions import Interactions, check_counts
+from fedrec.data.interactions import Delimited, Interactions, check_counts
 from fedrec.data.split import Split, leave_one_out
 from fedrec.files import write_text
 from fedrec.records import (
@@ -49,33 +49,50 @@ def download(args: argparse.Namespace) -> None:
     """Bring a dataset's raw file, from FEDREC_MIRROR if that is set, else from the web."""
     from fedrec.data.sources import fetch
 
-    source = _dataset(args.dataset).source
-    if source is None:
-        raise ConfigError("this dataset has no `source`: there is nothing to download")
-    fetch(source, args.output, os.environ.get("FEDREC_MIRROR") or None)
+    dataset = _dataset(args.dataset)
+    sources = {source.name: source for source in (*dataset.raw, *dataset.lists)}
+    if args.output.name not in sources:
+        raise ConfigError(
+            f"this dataset has no file {args.output.name!r}; its files: "
+            + (", ".join(sources) or "none, there is nothing to download")
+        )
+    fetch(sources[args.output.name], args.output, os.environ.get("FEDREC_MIRROR") or None)
 
 
 def interactions(args: argparse.Namespace) -> None:
-    """Read a raw file, or generate synthetic interactions."""
+    """Read raw files, or generate synthetic interactions."""
     dataset = _dataset(args.dataset)
     if dataset.synthetic:
         dataset.synthetic.generate().save(args.output)
-    elif dataset.format and args.raw:
-        dataset.format.read(args.raw[0]).save(args.output)
-    else:
-        raise ConfigError("this dataset is read from a download: give it as --raw FILE")
+        return
+    if len(args.raw or ()) != len(dataset.raw):
+        names = " ".join(source.name for source in dataset.raw)
+        raise ConfigError(f"this dataset is read from downloads: give them as --raw {names}")
+    reader = dataset.format or dataset.item_lists
+    assert reader  # of a download
+    found = reader.read(args.raw[0]) if isinstance(reader, Delimited) else reader.read(args.raw)
+    found.save(args.output)
 
 
 def filter_(args: argparse.Namespace) -> None:
     """Apply a dataset's filter, check its counts, and write both."""
     dataset = _dataset(args.dataset)
-    chosen = dataset.k_core or dataset.id_lists
-    kept = Interactions.load(args.input)
-    kept = chosen.apply(kept) if chosen else kept
+    before = Interactions.load(args.input)
+    kept, passes = before, 0
+    if dataset.k_core:
+        kept = dataset.k_core.apply(before)
+        passes = sum(1 for _ in dataset.k_core.passes(before))
+    elif dataset.id_lists:
+        if len(args.lists or ()) != 2:
+            names = " ".join(source.name for source in dataset.lists)
+            raise ConfigError(f"this dataset is filtered by lists: give them as --lists {names}")
+        kept = dataset.id_lists.apply(before, *args.lists)
     if dataset.expect:
         check_counts(kept.counts, dataset.expect, str(args.input))
     kept.save(args.output)
     write_text(args.counts, json.dumps(vars(kept.counts)) + "\n")
+    print(f"kept {kept.counts} of {before.counts}", file=sys.stderr, end="")
+    print(f" after {passes} passes" if passes else "", file=sys.stderr)
 
 
 def split(args: argparse.Namespace) -> None:
@@ -230,10 +247,11 @@ def parser() -> argparse.ArgumentParser:
         sub.add_argument("dataset", metavar="JSON", help="the dataset's entry in the config")
         sub.add_argument("--output", type=Path, required=True, help="file to write")
         if name == "interactions":
-            sub.add_argument("--raw", type=Path, nargs="*", help="downloaded file")
+            sub.add_argument("--raw", type=Path, nargs="*", help="downloaded files, in order")
         if name == "filter":
             sub.add_argument("--input", type=Path, required=True, help="interactions (.npz)")
             sub.add_argument("--counts", type=Path, required=True, help="counts to write (.json)")
+            sub.add_argument("--lists", type=Path, nargs="*", help="lists of users and items")
 
     sub = stage("split", split)
     sub.add_argument("--input", type=Path, required=True, help="filtered interactions (.npz)")

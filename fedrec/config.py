@@ -24,6 +24,7 @@ from fedrec.config_errors import (
 )
 from fedrec.data.filters import IdLists, KCore
 from fedrec.data.interactions import Counts, Delimited
+from fedrec.data.item_lists import ItemLists
 from fedrec.data.sources import Source
 from fedrec.data.synthetic import Synthetic
 from fedrec.defenses.base import Defense
@@ -91,21 +92,40 @@ class Section(BaseModel):
 class Dataset(Section):
     """Where interactions come from: a download and its format, or a generator."""
 
-    source: Source | None = None
-    format: Delimited | None = None
+    source: Source | None = Field(default=None, description="The file that is read.")
+    further: tuple[Source, ...] = Field(default=(), description="Files that are read after it.")
+    format: Delimited | None = Field(default=None, description="One interaction a line.")
+    item_lists: ItemLists | None = Field(default=None, description="A user's items on each line.")
     synthetic: Synthetic | None = None
     k_core: KCore | None = None
     id_lists: IdLists | None = None
     expect: Counts | None = Field(default=None, description="Counts that the data must give.")
 
+    @property
+    def raw(self) -> tuple[Source, ...]:
+        """The files that hold the interactions."""
+        return (self.source, *self.further) if self.source else ()
+
+    @property
+    def lists(self) -> tuple[Source, ...]:
+        """The files that say which users and items are kept."""
+        return (self.id_lists.users, self.id_lists.items) if self.id_lists else ()
+
     @model_validator(mode="after")
     def _possible(self) -> "Dataset":
-        if (self.source is None) != (self.format is None):
-            raise ValueError("a download needs both `source` and `format`")
+        if self.format and self.item_lists:
+            raise ValueError("give either `format` or `item_lists`")
+        if (self.source is None) != (self.format is None and self.item_lists is None):
+            raise ValueError("a download needs both `source` and `format` (or `item_lists`)")
         if (self.source is None) == (self.synthetic is None):
             raise ValueError("give either `source` and `format`, or `synthetic`")
+        if self.further and not self.item_lists:
+            raise ValueError("`further` files are read as `item_lists` only")
         if self.k_core and self.id_lists:
             raise ValueError("give either `k_core` or `id_lists`")
+        names = [source.name for source in (*self.raw, *self.lists)]
+        if len(set(names)) < len(names):
+            raise ValueError("two files have the same name at the end of their URLs")
         return self
 
 
@@ -395,7 +415,13 @@ def known_keys(place: Place) -> Iterable[str]:
     for kind, method in KINDS.get(group, {}).items():
         if kind in place:
             return [*_fields(method), "kind", "preset", "where", "dataset", "model"]
-    nested = {"source": Source, "format": Delimited, "synthetic": Synthetic, "expect": Counts}
+    nested = {
+        **dict.fromkeys(("source", "users", "items"), Source),
+        "format": Delimited,
+        "item_lists": ItemLists,
+        "synthetic": Synthetic,
+        "expect": Counts,
+    }
     if group == "datasets" and place[-2] in nested:
         return [f.name for f in dataclasses.fields(nested[str(place[-2])])]
     return parents[group].model_fields if group in parents else []

@@ -1,5 +1,6 @@
 """The command line: each stage on a tiny study, and mistakes that end in one clear line."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from fedrec.cli import main
+from fedrec.data.interactions import Counts, Interactions
 from fedrec.data.split import Split
 from fedrec.records import read_record, read_records, write_record
 from tests.builders import make_record, tiny_split
@@ -39,6 +41,37 @@ def test_unexpected_counts_stop_the_study(
     assert main(["filter", wrong, "--input", raw, "--output", out, "--counts", out + ".json"]) == 1
     assert "found 40 users" in capsys.readouterr().err
     assert not Path(out).exists()
+
+
+def test_a_dataset_of_several_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {name: f"https://example.org/tiny/{name}" for name in ("train.txt", "test.txt")}
+    mirror = tmp_path / "mirror" / "tiny"
+    mirror.mkdir(parents=True)
+    (mirror / "train.txt").write_text("u 1 2\nv 2\n")
+    (mirror / "test.txt").write_text("u 3\nv 3 1\n")
+    first, second = (
+        {
+            "url": url,
+            "sha256": hashlib.sha256((mirror / name).read_bytes()).hexdigest(),
+            "terms": "none",
+            "citation": "none",
+        }
+        for name, url in files.items()
+    )
+    dataset = json.dumps({"source": first, "further": [second], "item_lists": {}})
+    monkeypatch.setenv("FEDREC_MIRROR", str(tmp_path / "mirror"))
+    paths = [str(tmp_path / name) for name in files]
+    for path in paths:
+        assert main(["download", dataset, "--output", path]) == 0
+    assert main(["download", dataset, "--output", str(tmp_path / "other.txt")]) == 1
+    assert "its files: train.txt, test.txt" in capsys.readouterr().err
+    out = str(tmp_path / "all.npz")
+    assert main(["interactions", dataset, "--raw", paths[0], "--output", out]) == 1
+    assert "--raw train.txt test.txt" in capsys.readouterr().err
+    assert main(["interactions", dataset, "--raw", *paths, "--output", out]) == 0
+    assert Interactions.load(Path(out)).counts == Counts(users=2, items=3, interactions=6)
 
 
 def a_cell(capsys: pytest.CaptureFixture[str]) -> dict:

@@ -26,7 +26,7 @@ def edited(folder: Path, old: str, new: str) -> Path:
 
 @pytest.mark.parametrize(
     ("name", "attacks", "arms_by_model"),
-    [("paper", 7, {"MF": 7 * 8, "SASRec": 7}), ("demo", 2, {"MF": 2 * 2})],
+    [("paper", 7, {"MF": 7 * 8 + 7, "SASRec": 7 + 7}), ("demo", 2, {"MF": 2 * 2})],
 )
 def test_the_projects_configs_are_valid(
     name: str, attacks: int, arms_by_model: dict[str, int]
@@ -42,7 +42,7 @@ def test_the_projects_configs_are_valid(
 def test_the_papers_values_are_set() -> None:
     """Table 6 and Appendix A."""
     study = Study.load(PAPER)
-    cells = [cell for cell in study.cells(study.tables["table-1"]) if cell.seed == 0]
+    cells = [cell for cell in study.cells(study.tables["table-1"]) if cell.dataset == "ml-1m"]
     last = {cell.model: study.cell_config(cell) for cell in cells}  # under ClusterAttack
     assert last["SASRec"].model == SASRec(
         dim=64, blocks=2, heads=1, length=200, dropout=0.2, learning_rate=1e-3, l2=1e-5
@@ -75,8 +75,9 @@ MISTAKES = [
     ("seeds:", "seed:", "seed: unknown key", "`seeds`"),
     ("attacks: [No", "ratios: [0.2]\n    attacks: [No", "table-1.ratios.0", "protocol.pool"),
     ("[{ kind: mean }]", "[]", "defenses.FedAvg", "exactly one reduction"),
-    ("dim: 64", "where: [{ dataset: gowalla, l2: 1.0 }]", "models.MF.where.0.dataset", "`ml-1m`"),
-    ("dim: 64", "where: [{ dataset: ml-1m, l3: 1.0 }]", "models.MF.where.0.l3", "`l2`"),
+    ("dataset: gowalla, l2", "dataset: gowala, l2", "models.MF.where.0.dataset", "`gowalla`"),
+    ("dataset: gowalla, l2", "dataset: gowalla, l3", "models.MF.where.0.l3", "`l2`"),
+    ("item_lists: {}", "item_list: {}", "gowalla-unique.item_list", "`item_lists`"),
 ]
 
 
@@ -104,9 +105,10 @@ def test_a_file_that_is_no_config_is_named(tmp_path: Path, content: str | None) 
 
 
 def test_presets_then_the_entry_then_its_cases(tmp_path: Path) -> None:
-    old = "kind: mf"
-    new = "kind: mf\n    preset: released\n    where: [{ dataset: ml-1m, dropout: 0.5 }]"
-    study = Study.load(edited(tmp_path, old, new))
+    text = PAPER.read_text().replace("kind: mf", "kind: mf\n    preset: released")
+    path = tmp_path / "study.yaml"
+    path.write_text(text.replace("dataset: gowalla, l2: 1.0e-6", "dataset: ml-1m, dropout: 0.5"))
+    study = Study.load(path)
     model = study.cell_config(study.cells(study.tables["table-1"])[0]).model
     assert model == MF(l2_half=True, dropout=0.5)
 
@@ -114,7 +116,8 @@ def test_presets_then_the_entry_then_its_cases(tmp_path: Path) -> None:
 def test_a_later_file_overrides_single_keys() -> None:
     study = Study.load(PAPER, ROOT / "config" / "released.yaml")
     cells = study.cells(study.tables["table-1"])
-    (cell,) = [c for c in cells if (c.model, c.attack) == ("MF", "ClusterAttack")]
+    wanted = ("ml-1m", "MF", "ClusterAttack")
+    (cell,) = [c for c in cells if (c.dataset, c.model, c.attack) == wanted]
     assert study.results == "results/released"
     attack = study.cell_config(cell).attack
     assert attack == ClusterAttack(**ClusterAttack.PRESETS["released"])

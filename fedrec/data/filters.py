@@ -1,5 +1,6 @@
 """Filters: which users and items of a log are kept."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +10,7 @@ from jaxtyping import Bool
 from pydantic import Field
 
 from fedrec.data.interactions import DataError, Interactions
+from fedrec.data.sources import Source
 
 
 @dataclass(frozen=True)
@@ -24,12 +26,18 @@ class KCore:
         Raises:
             DataError: nothing is left.
         """
-        keep = np.ones(len(interactions.user), dtype=bool)
-        while (enough := self._enough(interactions, keep)).sum() < keep.sum():
-            keep = enough
+        *_, keep = self.passes(interactions)
         if not keep.any():
             raise DataError(f"the {self.k}-core holds no interaction: choose a smaller k")
         return interactions.select(keep)
+
+    def passes(self, interactions: Interactions) -> Iterator[Bool[np.ndarray, "n"]]:
+        """The rows that are left after each pass over users and items; the last drops none."""
+        keep, before = np.ones(len(interactions.user), dtype=bool), -1
+        while keep.sum() != before:
+            before = int(keep.sum())
+            keep = self._enough(interactions, keep)
+            yield keep
 
     def _enough(
         self, interactions: Interactions, keep: Bool[np.ndarray, "n"]
@@ -49,23 +57,23 @@ class IdLists:
     A list is a text file of lines `label number` under one header line; the numbers are ignored.
     """
 
-    users: str
-    """The path of the users' list."""
-    items: str
-    """The path of the items' list."""
+    users: Source
+    """The list of users."""
+    items: Source
+    """The list of items."""
 
-    def apply(self, interactions: Interactions) -> Interactions:
+    def apply(self, interactions: Interactions, users_list: Path, items_list: Path) -> Interactions:
         """The listed part of `interactions`: ids are compacted; order and labels stay.
 
         Raises:
             DataError: a list is missing or malformed, or nothing is left.
         """
-        users = np.isin(interactions.user_labels, _listed(Path(self.users)))
-        items = np.isin(interactions.item_labels, _listed(Path(self.items)))
+        users = np.isin(interactions.user_labels, _listed(users_list))
+        items = np.isin(interactions.item_labels, _listed(items_list))
         keep = users[interactions.user] & items[interactions.item]
         if not keep.any():
             raise DataError(
-                f"{self.users} and {self.items}: no interaction has both its user and its item "
+                f"{users_list} and {items_list}: no interaction has both its user and its item "
                 "listed: give the lists of this dataset"
             )
         return interactions.select(keep)

@@ -44,6 +44,9 @@ class Counts:
         """The share of all (user, item) pairs, between 0 and 1 where no pair repeats."""
         return self.interactions / (self.users * self.items)
 
+    def __str__(self) -> str:
+        return f"{self.users:,} users, {self.items:,} items, {self.interactions:,} interactions"
+
 
 def check_counts(found: Counts, expected: Counts, name: str) -> None:
     """Refuse a dataset of another size than documented.
@@ -53,13 +56,9 @@ def check_counts(found: Counts, expected: Counts, name: str) -> None:
     """
     if found != expected:
         raise DataError(
-            f"{name}: found {_in_words(found)}, expected {_in_words(expected)}: check the source "
+            f"{name}: found {found}, expected {expected}: check the source "
             "file, the filter and the columns in the dataset's config"
         )
-
-
-def _in_words(counts: Counts) -> str:
-    return f"{counts.users:,} users, {counts.items:,} items, {counts.interactions:,} interactions"
 
 
 @dataclass(frozen=True, eq=False)

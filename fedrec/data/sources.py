@@ -42,12 +42,18 @@ class Source:
         """The file's name, on the web and in a mirror."""
         return self.url.rsplit("/", 1)[-1]
 
+    @property
+    def name_in_folder(self) -> str:
+        """The same after the folder that it lies in: a mirror may keep folders apart."""
+        return "/".join(self.url.rsplit("/", 2)[-2:])
+
 
 def fetch(source: Source, target: Path, mirror: str | None = None) -> None:
     """Bring the file of `source` to `target`; do nothing where it already is.
 
-    `mirror`, a directory or a base http(s) URL, is tried first. A transfer that breaks leaves
-    `<target>.part`, from which the next one goes on. `target` appears only once its sum is right.
+    `mirror`, a directory or a base http(s) URL, is tried first: for the file in the folder that it
+    has in its URL, then for the file itself. A transfer that breaks leaves `<target>.part`, from
+    which the next one goes on. `target` appears only once its sum is right.
 
     Raises:
         DownloadError: no place has the file, or it has another checksum.
@@ -79,6 +85,7 @@ def _bring(source: Source, part: Path, mirror: str | None) -> str:
 
 def _places(source: Source, mirror: str | None) -> Iterator[str]:
     if mirror is not None:
+        yield f"{mirror.rstrip('/')}/{source.name_in_folder}"
         yield f"{mirror.rstrip('/')}/{source.name}"
     yield source.url
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from fedrec.data.filters import IdLists, KCore
 from fedrec.data.interactions import DataError, from_columns
+from fedrec.data.sources import Source
 
 
 def log(pairs):
@@ -36,6 +37,13 @@ def test_a_user_falls_once_its_items_have_fallen():
     assert found.item.tolist() == [0, 1, 0, 1]
 
 
+def test_passes_end_with_one_that_drops_nothing():
+    # The first pass drops s (one user) and r (c and b: two, stays); c falls in the second.
+    square = [("a", "p"), ("a", "q"), ("b", "p"), ("b", "q")]
+    passes = KCore(k=2).passes(log([*square, ("b", "r"), ("c", "r"), ("c", "s")]))
+    assert [int(kept.sum()) for kept in passes] == [6, 5, 4, 4]
+
+
 @given(
     st.lists(st.tuples(st.sampled_from("abcde"), st.sampled_from("pqrst")), min_size=1),
     st.integers(1, 4),
@@ -50,33 +58,40 @@ def test_the_core_is_the_slow_one(pairs, k):
             KCore(k=k).apply(whole)
 
 
+LISTS = IdLists(
+    users=Source("https://example.org/users.txt", "0" * 64, "terms", "citation"),
+    items=Source("https://example.org/items.txt", "0" * 64, "terms", "citation"),
+)
+
+
 @pytest.fixture
-def lists(tmp_path):
-    (tmp_path / "users.txt").write_text("org_id remap_id\nb 0\nabsent 1\na 2\n")
-    (tmp_path / "items.txt").write_text("org_id remap_id\nq 0\n")
-    return IdLists(users=str(tmp_path / "users.txt"), items=str(tmp_path / "items.txt"))
+def listed(tmp_path):
+    """Keeps what two lists name: users a and b, item q."""
+    paths = tmp_path / "users.txt", tmp_path / "items.txt"
+    paths[0].write_text("org_id remap_id\nb 0\nabsent 1\na 2\n")
+    paths[1].write_text("org_id remap_id\nq 0\n")
+    return lambda interactions: LISTS.apply(interactions, *paths)
 
 
-def test_only_listed_labels_stay(lists):
-    found = lists.apply(log([("a", "p"), ("a", "q"), ("c", "q"), ("b", "q")]))
+def test_only_listed_labels_stay(listed):
+    found = listed(log([("a", "p"), ("a", "q"), ("c", "q"), ("b", "q")]))
     assert pairs_of(found) == [("a", "q"), ("b", "q")]
     assert found.user.tolist() == [0, 1]
 
 
-def test_the_header_lists_nobody(lists):
-    found = lists.apply(log([("org_id", "q"), ("a", "q")]))
-    assert pairs_of(found) == [("a", "q")]
+def test_the_header_lists_nobody(listed):
+    assert pairs_of(listed(log([("org_id", "q"), ("a", "q")]))) == [("a", "q")]
 
 
-def test_lists_of_another_dataset_are_refused(lists):
+def test_lists_of_another_dataset_are_refused(listed):
     with pytest.raises(DataError, match=r"users\.txt.*items\.txt"):
-        lists.apply(log([("a", "p"), ("c", "q")]))
+        listed(log([("a", "p"), ("c", "q")]))
 
 
-def test_a_bad_list_is_named(lists, tmp_path):
+def test_a_bad_list_is_named(listed, tmp_path):
     (tmp_path / "items.txt").write_text("org_id remap_id\nq 0\nr\n")
     with pytest.raises(DataError, match=r"items\.txt: line 3"):
-        lists.apply(log([("a", "q")]))
+        listed(log([("a", "q")]))
     (tmp_path / "users.txt").unlink()
     with pytest.raises(DataError, match=r"users\.txt: cannot be read"):
-        lists.apply(log([("a", "q")]))
+        listed(log([("a", "q")]))

@@ -171,3 +171,12 @@ def test_a_missing_page_is_named_with_its_status(server, tmp_path):
     missing = source(f"{server.base}/gone.bin", "0" * 64)
     with pytest.raises(DownloadError, match=r"gone\.bin: HTTP status 404"):
         fetch(missing, tmp_path / "gone.bin", None)
+
+
+def test_a_mirror_may_keep_folders_apart(tmp_path):
+    wanted = source("https://example.org/Data/gowalla/train.txt", hashlib.sha256(b"a").hexdigest())
+    (tmp_path / "gowalla").mkdir()
+    (tmp_path / "gowalla" / "train.txt").write_bytes(b"a")
+    (tmp_path / "train.txt").write_bytes(b"of another dataset")
+    fetch(wanted, tmp_path / "out" / "train.txt", str(tmp_path))
+    assert (tmp_path / "out" / "train.txt").read_bytes() == b"a"

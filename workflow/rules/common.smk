@@ -73,7 +73,11 @@ def dataset_json(wildcards):
     return STUDY.datasets[wildcards.dataset].model_dump_json(exclude_none=True)
 
 
-def raw_file(wildcards):
-    """The download that a dataset is read from; none for a generated one."""
-    source = STUDY.datasets[wildcards.dataset].source
-    return [f"{DOWNLOADS}/{wildcards.dataset}/{source.name}"] if source else []
+def downloads(files):
+    """The downloads of a kind (`raw` or `lists`) that a dataset is made from; none if generated."""
+
+    def paths(wildcards):
+        sources = getattr(STUDY.datasets[wildcards.dataset], files)
+        return [f"{DOWNLOADS}/{wildcards.dataset}/{source.name}" for source in sources]
+
+    return paths

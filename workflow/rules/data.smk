@@ -20,7 +20,7 @@ rule download:
 
 rule interactions:
     input:
-        raw_file,
+        downloads("raw"),
     output:
         f"{RESULTS}/data/{{dataset}}/interactions.npz",
     log:
@@ -38,7 +38,8 @@ rule interactions:
 
 rule filter:
     input:
-        f"{RESULTS}/data/{{dataset}}/interactions.npz",
+        interactions=f"{RESULTS}/data/{{dataset}}/interactions.npz",
+        lists=downloads("lists"),
     output:
         interactions=f"{RESULTS}/data/{{dataset}}/filtered.npz",
         counts=f"{RESULTS}/data/{{dataset}}/counts.json",
@@ -52,8 +53,8 @@ rule filter:
         dataset=dataset_json,
         version=__version__,
     shell:
-        "fedrec filter {params.dataset:q} --input {input:q} --output {output.interactions:q}"
-        " --counts {output.counts:q} 2> {log:q}"
+        "fedrec filter {params.dataset:q} --input {input.interactions:q} --lists {input.lists:q}"
+        " --output {output.interactions:q} --counts {output.counts:q} 2> {log:q}"
 
 
 rule split:

@@ -1,0 +1,58 @@
+"""The reader of item lists: a user and its items on each line, as NGCF publishes datasets."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fedrec.data.errors import DataError
+from fedrec.data.interactions import Interactions, from_columns
+
+REMEDY = "correct the line, or fetch the file again"
+
+
+@dataclass(frozen=True)
+class ItemLists:
+    """Text files of lines `user item item …`, in the order in which the user took the items.
+
+    A user may stand in several files; its items follow each other in the order of the files.
+    There are no times: an interaction's time is its position in the user's list.
+    """
+
+    separator: str = " "
+    """What stands between two labels."""
+
+    def read(self, paths: Sequence[Path]) -> Interactions:
+        """The interactions in the files `paths`, one after the other.
+
+        Raises:
+            DataError: a file cannot be read, a line is malformed, or there are no interactions.
+        """
+        lists: dict[str, list[str]] = {}
+        for path in paths:
+            for user, items in self._lines(path):
+                lists.setdefault(user, []).extend(items)
+        sizes = [len(items) for items in lists.values()]
+        if not sum(sizes):
+            raise DataError(f"{', '.join(map(str, paths))}: no user has an item: {REMEDY}")
+        return from_columns(
+            np.repeat(np.array(list(lists)), sizes),
+            np.array([item for items in lists.values() for item in items]),
+            np.concatenate([np.arange(size) for size in sizes]),
+        )
+
+    def _lines(self, path: Path) -> Iterator[tuple[str, list[str]]]:
+        """The user and the items of each line; a line may hold a user alone."""
+        try:
+            with path.open(encoding="utf-8") as file:
+                for number, line in enumerate(file, start=1):
+                    user, *items = line.strip().split(self.separator)
+                    if not user or "" in items:
+                        raise DataError(
+                            f"{path}: line {number}: expected a user and its items, separated by "
+                            f"{self.separator!r}, found {line.strip()[:60]!r}: {REMEDY}"
+                        )
+                    yield user, items
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"{path}: cannot be read ({error}): fetch the file again") from error
