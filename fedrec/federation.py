@@ -20,7 +20,6 @@ from fedrec.metrics.detection import Detection
 from fedrec.metrics.ranking import LeaveOneOut, Metrics
 from fedrec.metrics.uploads import Observer
 from fedrec.models.base import Shared
-from fedrec.parallel import torch_threads
 from fedrec.rng import Streams
 from fedrec.server import Server
 from fedrec.updates import Updates
@@ -199,7 +198,8 @@ def simulate(
 def evaluate(fed: Federation, rank: LeaveOneOut) -> tuple[Metrics, Metrics]:
     """Validation and test metrics of the recommender as it stands."""
     model = fed.devices.model
-    with record_function("evaluation"), torch_threads():
+    with record_function("evaluation"):
         return rank(
-            lambda users, past: model.scores(fed.server.shared, fed.devices.local[users], past)
+            lambda users, past: model.scores(fed.server.shared, fed.devices.local[users], past),
+            model.sequential,
         )

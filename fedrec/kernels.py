@@ -826,3 +826,29 @@ def lloyd_step(
     for c in range(k):
         for j in range(d):
             moved[c, j] = total[c, j] / size[c] if size[c] else centroid[c, j]
+
+
+@compiled()
+def count_above(
+    scores: Float[np.ndarray, "b items"],
+    own: Float[np.ndarray, " b"],
+    seen: Int[np.ndarray, " cells"],
+    above: Int[np.ndarray, " b"],
+    level: Int[np.ndarray, " b"],
+) -> None:
+    """How many of a row's scores are above its own, and at least level with it.
+
+    Distinct flat cells in `seen` do not count.
+    """
+    n_items = scores.shape[1]
+    for r in range(len(scores)):
+        row, mine = scores[r], own[r]
+        higher, equal = np.int32(0), np.int32(0)
+        for i in range(n_items):
+            higher += np.int32(row[i] > mine)
+            equal += np.int32(row[i] >= mine)
+        above[r], level[r] = higher, equal
+    for cell in seen:
+        r, score = cell // n_items, scores[cell // n_items, cell % n_items]
+        above[r] -= score > own[r]
+        level[r] -= score >= own[r]

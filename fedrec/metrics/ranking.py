@@ -11,10 +11,12 @@ from torch import Tensor
 
 from fedrec.data.split import Split
 from fedrec.models.base import Sequences
+from fedrec.parallel import spread
+from fedrec.updates import on_cpu
 
 CUTOFFS = (5, 10, 20)
-# Users ranked at a time: their scores of a few thousand items stay in a CPU's cache.
-BLOCK = 128
+# Users ranked at a time, and scores at most: these stay in a CPU's cache.
+USERS, SCORES = 128, 2**20
 
 RepeatRule = Literal["miss", "drop_user", "unmask"]
 Metrics = Mapping[str, float]
@@ -27,7 +29,8 @@ class _Block:
     users: Int[Tensor, " b"]
     validation: Int[Tensor, " b"]
     test: Int[Tensor, " b"]
-    history: Int[Tensor, " cells"]  # flat indices of training items in (b, items)
+    seen_before: Int[Tensor, " cells"]  # distinct flat indices, in (b, items), of training items
+    seen_after: Int[Tensor, " more"]  # and of the validation item
     validation_seen: Bool[Tensor, " b"]  # the validation item is a training item too
     test_seen: Bool[Tensor, " b"]  # the test item is a training or the validation item
     trained: Sequences  # training items
@@ -45,18 +48,22 @@ class LeaveOneOut:
         self, split: Split, users: Int[np.ndarray, " users"], repeats: RepeatRule, device: str
     ) -> None:
         self._repeats = repeats
+        size = min(USERS, max(SCORES // split.n_items, 1))
         self._blocks = [
-            _block(split, users[i : i + BLOCK], device) for i in range(0, len(users), BLOCK)
+            _block(split, users[i : i + size], device) for i in range(0, len(users), size)
         ]
 
     def __call__(
-        self, scores: Callable[[Int[Tensor, " b"], Sequences], Float[Tensor, "b items"]]
+        self,
+        scores: Callable[[Int[Tensor, " b"], Sequences], Float[Tensor, "b items"]],
+        sequential: bool = True,
     ) -> tuple[Metrics, Metrics]:
         """Validation and test metrics of a model that scores all items for some users.
 
-        It is given what they interacted with until then.
+        It is given what they interacted with until then; where that makes no difference, the model
+        is not `sequential`, and scores once for both.
         """
-        positions = [self._rank(block, scores) for block in self._blocks]
+        positions = spread(lambda block: self._rank(block, scores, sequential), self._blocks)
         validation, test = (torch.cat(p).cpu().numpy() for p in zip(*positions, strict=True))
         return ranking_metrics(validation), ranking_metrics(test)
 
@@ -64,18 +71,12 @@ class LeaveOneOut:
         self,
         block: _Block,
         score: Callable[[Int[Tensor, " b"], Sequences], Float[Tensor, "b items"]],
+        sequential: bool,
     ) -> tuple[Float[Tensor, " validated"], Float[Tensor, " tested"]]:
         scores = score(block.users, block.trained)
-        rows = torch.arange(len(scores), device=scores.device) * scores.shape[1]
-        own = scores.view(-1)[rows + block.validation]
-        scores.view(-1).index_fill_(0, block.history, -torch.inf)
-        validation = mean_position(scores, own, block.validation_seen)
-        scores = score(block.users, block.validated)
-        own = scores.view(-1)[rows + block.test]
-        seen = torch.cat([block.history, rows + block.validation])
-        test = mean_position(
-            scores.view(-1).index_fill_(0, seen, -torch.inf).view_as(scores), own, block.test_seen
-        )
+        validation = positions(scores, block.validation, block.seen_before, block.validation_seen)
+        scores = score(block.users, block.validated) if sequential else scores
+        test = positions(scores, block.test, block.seen_after, block.test_seen)
         return self._settle(validation, block.validation_seen), self._settle(test, block.test_seen)
 
     def _settle(
@@ -89,23 +90,31 @@ class LeaveOneOut:
         return position
 
 
-def mean_position(
-    scores: Float[Tensor, "b items"], own: Float[Tensor, " b"], hidden: Bool[Tensor, " b"]
+def positions(
+    scores: Float[Tensor, "b items"],
+    target: Int[Tensor, " b"],
+    seen: Int[Tensor, " cells"],
+    hidden: Bool[Tensor, " b"],
 ) -> Float[Tensor, " b"]:
     """Each target's position among its row's scores, from 1; ties share their mean position.
 
-    Items out of the ranking score −∞; `hidden` marks targets that are themselves among those.
+    Distinct flat cells in `seen` are out of the ranking; `hidden` marks targets that are themselves
+    among those.
 
     Raises:
         FloatingPointError: a target's score is not a number, so it has no position.
     """
+    own = scores.gather(1, target[:, None])[:, 0]
     if not torch.isfinite(own).all():
         raise FloatingPointError("a score is not finite: training has diverged")
-    # Written as floats, comparisons sum several times faster than as booleans.
-    above, level = torch.empty_like(scores), torch.empty_like(scores)
-    torch.gt(scores, own[:, None], out=above)
-    torch.ge(scores, own[:, None], out=level)
-    return (above.sum(1) + level.sum(1) + hidden + 1) / 2
+    if on_cpu(scores):
+        from fedrec.kernels import count_above
+
+        above, level = (np.empty(len(scores), np.int64) for _ in range(2))
+        count_above(scores.numpy(), own.numpy(), seen.numpy(), above, level)
+        return (torch.from_numpy(above + level) + hidden + 1) / 2
+    ranked = scores.flatten().index_fill(0, seen, -torch.inf).view_as(scores)
+    return ((ranked > own[:, None]).sum(1) + (ranked >= own[:, None]).sum(1) + hidden + 1) / 2
 
 
 def ranking_metrics(position: Float[np.ndarray, " users"]) -> Metrics:
@@ -125,7 +134,9 @@ def _block(split: Split, users: Int[np.ndarray, " b"], device: str) -> _Block:
     validation, test = split.validation[users], split.test[users]
     validation_seen = np.array([v in h for v, h in zip(validation, history, strict=True)])
     test_seen = np.array([t in h for t, h in zip(test, history, strict=True)])
-    arrays = (users, validation, test, flat, validation_seen, test_seen | (test == validation))
+    after = np.union1d(flat, np.arange(len(users)) * split.n_items + validation)
+    seen = (np.unique(flat), after, validation_seen, test_seen | (test == validation))
+    arrays = (users, validation, test, *seen)
     longer = [np.append(items, own) for items, own in zip(history, validation, strict=True)]
     past: list[Any] = [_sequences(parts, device) for parts in (history, longer)]
     return _Block(*[*(torch.from_numpy(a).to(device) for a in arrays), *past])

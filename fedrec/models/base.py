@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from math import prod
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -103,6 +103,8 @@ class LocalGradients:
 @runtime_checkable
 class Model(Protocol):
     """A recommender in the federation."""
+
+    sequential: ClassVar[bool]  # whether scores depend on what a user did so far
 
     @property
     def learning_rate(self) -> float:

@@ -37,6 +37,7 @@ class MF:
     """
 
     PRESETS: ClassVar[Presets] = {"released": {"l2_half": True}}
+    sequential: ClassVar[bool] = False
 
     dim: int = Field(default=64, ge=1, description="Embedding size d (section 5.1).")
     dropout: float = Field(

@@ -74,6 +74,7 @@ class SASRec:
     """
 
     PRESETS: ClassVar[Presets] = {"released": {"l2_half": True}}
+    sequential: ClassVar[bool] = True
 
     dim: int = Field(default=64, ge=1, description="Embedding size d (section 5.1).")
     blocks: int = Field(default=2, ge=0, description="Self-attention blocks (Appendix A).")

@@ -5,26 +5,46 @@ import pytest
 import torch
 
 from fedrec.data.split import Split
-from fedrec.metrics.ranking import LeaveOneOut, mean_position, ranking_metrics
+from fedrec.metrics.ranking import LeaveOneOut, positions, ranking_metrics
 from fedrec.models.base import Sequences
 
 
+def position(scores: list[list[float]], target: list[int], seen: tuple[int, ...] = ()) -> list:
+    rows, items = np.arange(len(scores)), len(scores[0])
+    hidden = torch.from_numpy(np.isin(rows * items + np.array(target), seen))
+    cells = torch.tensor(seen, dtype=torch.long)
+    return positions(torch.tensor(scores), torch.tensor(target), cells, hidden).tolist()
+
+
+@pytest.fixture(params=["compiled", "tensors"])
+def either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop of the CPU, and what a GPU does."""
+    if request.param == "tensors":
+        monkeypatch.setattr("fedrec.metrics.ranking.on_cpu", lambda tensor: False)
+
+
+@pytest.mark.usefixtures("either_way")
 def test_positions_count_from_one() -> None:
-    scores = torch.tensor([[0.1, 0.9, 0.5], [3.0, 1.0, 2.0]])
-    own, seen = torch.tensor([0.5, 3.0]), torch.tensor([False, False])
-    assert mean_position(scores, own, seen).tolist() == [2.0, 1.0]
+    assert position([[0.1, 0.9, 0.5], [3.0, 1.0, 2.0]], [2, 0]) == [2.0, 1.0]
 
 
-def test_ties_share_their_mean_position() -> None:
+@pytest.mark.usefixtures("either_way")
+def test_ties_share_their_positions() -> None:
     # All four level: positions 1 to 4, mean 2.5. One above, three level: 2 to 4, mean 3.
-    scores = torch.tensor([[7.0, 7.0, 7.0, 7.0], [7.0, 9.0, 7.0, 7.0]])
-    own, seen = torch.tensor([7.0, 7.0]), torch.tensor([False, False])
-    assert mean_position(scores, own, seen).tolist() == [2.5, 3.0]
+    assert position([[7.0, 7.0, 7.0, 7.0], [7.0, 9.0, 7.0, 7.0]], [1, 3]) == [2.5, 3.0]
 
 
+@pytest.mark.usefixtures("either_way")
+def test_what_was_seen_is_out_of_the_ranking() -> None:
+    """Row 0 lacks its best item; row 1 its target, which is ranked all the same."""
+    scores = [[0.9, 0.5, 0.1], [0.9, 0.5, 0.1]]
+    assert position(scores, [1, 1], seen=(0, 4)) == [1.0, 2.0]
+
+
+@pytest.mark.usefixtures("either_way")
 def test_a_score_that_is_no_number_is_an_error() -> None:
     with pytest.raises(FloatingPointError, match="diverged"):
-        mean_position(torch.ones(1, 2), torch.tensor([torch.nan]), torch.tensor([False]))
+        position([[1.0, torch.nan]], [1])
 
 
 def test_metrics_by_hand() -> None:
@@ -77,7 +97,9 @@ def test_repeated_targets(rule: str, mrr: float) -> None:
     assert test["mrr"] == pytest.approx(mrr)
 
 
-def test_equals_a_slow_ranking_on_random_scores() -> None:
+@pytest.mark.usefixtures("either_way")
+@pytest.mark.parametrize("sequential", [True, False])
+def test_equals_a_slow_ranking_on_random_scores(sequential: bool) -> None:
     rng = np.random.default_rng(0)
     users, items = 300, 40  # more than one block
     orders = np.stack([rng.permutation(items) for _ in range(users)])
@@ -89,13 +111,13 @@ def test_equals_a_slow_ranking_on_random_scores() -> None:
         test=orders[:, 7],
     )
     scores = torch.from_numpy(rng.integers(0, 9, (users, items)).astype(np.float32))  # many ties
-    positions = []
+    expected = []
     for u in range(users):
         rest = [i for i in range(items) if i not in orders[u, :7]]
         above = sum(scores[u, i] > scores[u, split.test[u]] for i in rest)
         level = sum(scores[u, i] == scores[u, split.test[u]] for i in rest)
-        positions.append(float(above) + (1 + float(level)) / 2)
+        expected.append(float(above) + (1 + float(level)) / 2)
     _, test = LeaveOneOut(split, np.arange(users), "miss", "cpu")(
-        lambda who, past: scores[who].clone()
+        lambda who, past: scores[who], sequential
     )
-    assert test == pytest.approx(ranking_metrics(np.array(positions)))
+    assert test == pytest.approx(ranking_metrics(np.array(expected)))
