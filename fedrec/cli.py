@@ -18,8 +18,9 @@ import pydantic
 from fedrec import __version__
 from fedrec.config import Block, CellConfig, Dataset, Section, Study, known_keys
 from fedrec.config_errors import ConfigError, explain
+from fedrec.data.delimited import Delimited
 from fedrec.data.errors import DataError
-from fedrec.data.interactions import Delimited, Interactions, check_counts
+from fedrec.data.interactions import Interactions, check_counts
 from fedrec.data.split import Split, leave_one_out
 from fedrec.files import write_text
 from fedrec.records import (

@@ -22,8 +22,9 @@ from fedrec.config_errors import (
     read_yaml,
     report,
 )
+from fedrec.data.delimited import Delimited
 from fedrec.data.filters import IdLists, KCore
-from fedrec.data.interactions import Counts, Delimited
+from fedrec.data.interactions import Counts
 from fedrec.data.item_lists import ItemLists
 from fedrec.data.sources import Source
 from fedrec.data.synthetic import Synthetic

@@ -1,29 +1,16 @@
-"""Interactions: who took which item, and when; and the reader of delimited text files."""
+"""Interactions: who took which item, and when."""
 
-import csv
-import gzip
-import zipfile
-import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
-from io import BufferedIOBase, BytesIO
 from pathlib import Path
-from typing import Annotated, Literal, cast
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Int64, Shaped
-from pydantic import Field
 
 from fedrec.data.errors import DataError as DataError
 from fedrec.data.npz import checksum_arrays, load_arrays, save_arrays
 
-Column = Annotated[int, Field(ge=0)]
-
 _FIELDS = ("user", "item", "time", "user_labels", "item_labels")
-_CHUNK_LINES = 500_000
-_UNIT_SEPARATOR = "\x1f"
-_LINE_REMEDY = "correct or delete the line, or check separator and columns in the config"
 
 
 @dataclass(frozen=True)
@@ -146,90 +133,3 @@ def _compact(
 ) -> tuple[Int64[np.ndarray, "n"], Shaped[np.ndarray, "after"]]:
     used, compacted = np.unique(ids, return_inverse=True)
     return compacted.astype(np.int64), _as_labels(labels[used])
-
-
-@dataclass(frozen=True)
-class Delimited:
-    """A text file of one interaction a line: plain, gzipped (`.gz`) or inside a `.zip`."""
-
-    separator: Annotated[str, Field(min_length=1)]
-    """What stands between two fields, one character or more."""
-    user: Column
-    """The column of the user's label, counted from 0."""
-    item: Column
-    """The column of the item's label, counted from 0."""
-    time: Column
-    """The column of the time, counted from 0."""
-    time_format: Literal["unix", "iso8601"] = "unix"
-    """Whole seconds since 1970-01-01 UTC, or ISO 8601 (UTC where it names no zone)."""
-    member: str | None = None
-    """The file within the `.zip` archive."""
-    header: bool = False
-    """Whether the first line holds names, not data."""
-
-    def read(self, path: Path) -> Interactions:
-        """The interactions in the file `path`.
-
-        Raises:
-            DataError: the file cannot be read, or a line is malformed.
-        """
-        try:
-            with self._open(path) as stream:
-                columns = pd.concat(self._columns(path, stream))
-        except (OSError, EOFError, KeyError, zlib.error, zipfile.BadZipFile) as error:
-            raise DataError(f"{path}: cannot be read ({error}): fetch the file again") from error
-        except pd.errors.EmptyDataError as error:
-            raise DataError(f"{path}: holds no line of data: fetch the file again") from error
-        except pd.errors.ParserError as error:
-            reason = str(error).strip().rpartition("C error: ")[2]
-            raise DataError(f"{path}: {reason}: {_LINE_REMEDY}") from error
-        return from_columns(*(columns[name].to_numpy() for name in ("user", "item", "time")))
-
-    def _open(self, path: Path) -> BufferedIOBase:
-        if self.member is not None:
-            return cast(BufferedIOBase, zipfile.ZipFile(path).open(self.member))
-        return gzip.open(path) if path.suffix == ".gz" else path.open("rb")
-
-    def _columns(self, path: Path, stream: BufferedIOBase) -> Iterator[pd.DataFrame]:
-        # Every column is parsed, because pandas checks no line's length once told to skip some;
-        # in chunks, because a large file's unused columns would fill the memory.
-        separator = self.separator
-        if len(separator.encode()) > 1:
-            # pandas' fast parser knows separators of one byte only.
-            stream = BytesIO(stream.read().replace(separator.encode(), _UNIT_SEPARATOR.encode()))
-            separator = _UNIT_SEPARATOR
-        with pd.read_csv(
-            stream,
-            sep=separator,
-            header=None,
-            skiprows=int(self.header),
-            dtype="str",
-            keep_default_na=False,
-            na_values=[""],
-            quoting=csv.QUOTE_NONE,
-            skip_blank_lines=False,
-            encoding_errors="backslashreplace",
-            chunksize=_CHUNK_LINES,
-        ) as chunks:
-            for chunk in chunks:
-                yield self._three_columns(path, chunk)
-
-    def _three_columns(self, path: Path, chunk: pd.DataFrame) -> pd.DataFrame:
-        wanted = chunk.reindex(columns=[self.user, self.item, self.time])
-        wanted.columns = ["user", "item", "time"]
-        time = self._seconds(wanted["time"])
-        malformed = wanted.isna().any(axis=1) | time.isna()
-        if malformed.any():
-            line = int(chunk.index.to_numpy()[malformed.argmax()]) + 1 + self.header
-            raise DataError(
-                f"{path}: line {line}: needs a user, an item and a time ({self.time_format}) in "
-                f"columns {self.user}, {self.item}, {self.time}: {_LINE_REMEDY}"
-            )
-        return wanted.assign(time=time.astype(np.int64))
-
-    def _seconds(self, text: "pd.Series[str]") -> "pd.Series[float]":
-        if self.time_format == "unix":
-            seconds = pd.to_numeric(text, errors="coerce")
-            return seconds.where(seconds % 1 == 0)
-        moments = pd.to_datetime(text, errors="coerce", utc=True, format="ISO8601")
-        return (moments - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1) // 1

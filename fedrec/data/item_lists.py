@@ -8,6 +8,7 @@ import numpy as np
 
 from fedrec.data.errors import DataError
 from fedrec.data.interactions import Interactions, from_columns
+from fedrec.data.opening import opened
 
 REMEDY = "correct the line, or fetch the file again"
 
@@ -44,15 +45,13 @@ class ItemLists:
 
     def _lines(self, path: Path) -> Iterator[tuple[str, list[str]]]:
         """The user and the items of each line; a line may hold a user alone."""
-        try:
-            with path.open(encoding="utf-8") as file:
-                for number, line in enumerate(file, start=1):
-                    user, *items = line.strip().split(self.separator)
-                    if not user or "" in items:
-                        raise DataError(
-                            f"{path}: line {number}: expected a user and its items, separated by "
-                            f"{self.separator!r}, found {line.strip()[:60]!r}: {REMEDY}"
-                        )
-                    yield user, items
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"{path}: cannot be read ({error}): fetch the file again") from error
+        with opened(path) as stream:
+            for number, line in enumerate(stream, start=1):
+                text = line.decode("utf-8", "backslashreplace").strip()
+                user, *items = text.split(self.separator)
+                if not user or "" in items:
+                    raise DataError(
+                        f"{path}: line {number}: expected a user and its items, separated by "
+                        f"{self.separator!r}, found {text[:60]!r}: {REMEDY}"
+                    )
+                yield user, items

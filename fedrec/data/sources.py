@@ -7,13 +7,12 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 import requests
-from tqdm import tqdm
 from urllib3.exceptions import HTTPError
 
-from fedrec.data.interactions import DataError
+from fedrec.data.byte_bar import byte_bar
+from fedrec.data.errors import DataError
 
 _CHUNK_BYTES = 1 << 16
 _TIMEOUT_S = (10, 60)  # to connect, between two chunks
@@ -124,23 +123,10 @@ def _download_rest(url: str, part: Path) -> None:
 def _append(response: requests.Response, part: Path, start: int) -> None:
     length = response.headers.get("Content-Length")
     total = start + int(length) if length else None
-    with part.open("ab" if start else "wb") as file, _progress(part.stem, start, total) as bar:
+    with part.open("ab" if start else "wb") as file, byte_bar(part.stem, start, total) as bar:
         for chunk in response.raw.stream(_CHUNK_BYTES, decode_content=False):
             file.write(chunk)
             bar.update(len(chunk))
-
-
-def _progress(name: str, start: int, total: int | None) -> "tqdm[NoReturn]":
-    watched = sys.stderr.isatty()
-    return tqdm(
-        desc=name,
-        initial=start,
-        total=total,
-        unit="B",
-        unit_scale=True,
-        mininterval=0.1 if watched else 10,
-        bar_format=None if watched else "{desc}: {n_fmt} of {total_fmt} B\n",
-    )
 
 
 def _verify(source: Source, part: Path, place: str) -> None:

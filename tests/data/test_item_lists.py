@@ -47,9 +47,8 @@ def test_a_bad_line_is_named(tmp_path: Path, texts: list[str], message: str) -> 
         ItemLists().read(written(tmp_path, *texts))
 
 
-def test_a_file_that_is_missing_or_no_text_is_named(tmp_path: Path) -> None:
+def test_a_file_that_is_missing_or_no_list_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"gone\.txt: cannot be read"):
         ItemLists().read([tmp_path / "gone.txt"])
-    (tmp_path / "binary.txt").write_bytes(b"7 \xff\xfe\n")
-    with pytest.raises(DataError, match=r"binary\.txt: cannot be read"):
-        ItemLists().read([tmp_path / "binary.txt"])
+    with pytest.raises(DataError, match=r"0\.txt: line 1: is a web page"):
+        ItemLists().read(written(tmp_path, "<html>moved</html>"))

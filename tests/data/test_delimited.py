@@ -1,0 +1,288 @@
+"""Text files with one interaction a line: what is understood, and what is refused."""
+
+import gzip
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+
+from fedrec.data import delimited as module
+from fedrec.data import opening
+from fedrec.data.delimited import Delimited
+from fedrec.data.errors import DataError
+
+COMMA = Delimited(separator=",", user=0, item=1, time=2)
+ISO = Delimited(separator=",", user=0, item=1, time=2, time_format="iso8601")
+NAMED = Delimited(separator=",", user="who", item="what", time="when", header=True)
+
+
+def rows_of(log):
+    labels = zip(log.user_labels[log.user], log.item_labels[log.item], log.time, strict=True)
+    return [(str(user), str(item), int(time)) for user, item, time in labels]
+
+
+def read(tmp_path, text, reader=COMMA, name="log.txt"):
+    path = tmp_path / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return reader.read(path)
+
+
+@pytest.mark.parametrize("separator", [",", "\t", "::", " | ", "§"])
+def test_any_separator_and_any_columns(tmp_path, separator):
+    lines = [["9", "x:y", "u 1", "007"], ["8", "x:y", "NA", "7"]]
+    text = "".join(separator.join(line) + "\n" for line in lines)
+    reader = Delimited(separator=separator, user=2, item=3, time=0)
+    assert rows_of(read(tmp_path, text, reader)) == [("u 1", "007", 9), ("NA", "7", 8)]
+
+
+def test_quotes_are_letters_line_ends_may_be_windows_and_the_last_may_lack(tmp_path):
+    found = read(tmp_path, '"a,p,1\r\na",q,2')
+    assert rows_of(found) == [('"a', "p", 1), ('a"', "q", 2)]
+
+
+def test_a_header_is_no_data(tmp_path):
+    reader = Delimited(separator=",", user=0, item=1, time=2, header=True)
+    assert rows_of(read(tmp_path, "user,item,time\na,p,1\n", reader)) == [("a", "p", 1)]
+
+
+def test_iso_times_are_utc_seconds(tmp_path):
+    text = "a,p,1970-01-02T00:00:01Z\na,q,1970-01-01T02:00:00+01:00\n"
+    assert read(tmp_path, text, ISO).time.tolist() == [3_600, 86_401]
+    assert read(tmp_path, "a,r,1970-01-01 00:00:02.9\n", ISO).time.tolist() == [2]
+
+
+def test_gzip_and_zip_are_read_as_they_stand(tmp_path):
+    with gzip.open(tmp_path / "log.txt.gz", "wb") as file:
+        file.write(b"a,p,1\n")
+    with zipfile.ZipFile(tmp_path / "log.zip", "w") as archive:
+        archive.writestr("folder/log.txt", "a,p,1\n")
+    zipped = Delimited(separator=",", user=0, item=1, time=2, member="folder/log.txt")
+    assert rows_of(COMMA.read(tmp_path / "log.txt.gz")) == [("a", "p", 1)]
+    assert rows_of(zipped.read(tmp_path / "log.zip")) == [("a", "p", 1)]
+    with pytest.raises(DataError, match=r"log\.zip.*other\.txt"):
+        Delimited(separator=",", user=0, item=1, time=2, member="other.txt").read(
+            tmp_path / "log.zip"
+        )
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["a,p", "a,p,1,2", "a,,1", ",p,1", "a,p,", "a,p,soon", "a,p,1.5", "a,p,inf", ""],
+)
+@pytest.mark.parametrize("chunk", [1, 2, 100])
+def test_a_malformed_line_is_named_in_any_chunk(tmp_path, monkeypatch, line, chunk):
+    monkeypatch.setattr(module, "_CHUNK_LINES", chunk)
+    with pytest.raises(DataError, match=r"log\.txt.* line 4\b.*correct"):
+        read(tmp_path, f"a,p,1\na,q,1\na,r,1\n{line}\na,s,1\n")
+
+
+def test_the_header_counts_as_a_line(tmp_path):
+    reader = Delimited(separator=",", user=0, item=1, time=2, header=True)
+    with pytest.raises(DataError, match=r"line 3\b"):
+        read(tmp_path, "user,item,time\na,p,1\na,p,x\n", reader)
+
+
+def test_columns_that_are_not_there_are_blamed_on_the_first_line(tmp_path):
+    with pytest.raises(DataError, match=r"line 1: .*columns 0, 1, 9.*config"):
+        read(tmp_path, "a,p,1\n", Delimited(separator=",", user=0, item=1, time=9))
+
+
+def test_a_malformed_iso_time_is_named(tmp_path):
+    reader = Delimited(separator=",", user=0, item=1, time=2, time_format="iso8601")
+    with pytest.raises(DataError, match=r"line 2: .*iso8601"):
+        read(tmp_path, "a,p,2020-01-01T00:00:00Z\na,p,2020-13-01T00:00:00Z\n", reader)
+
+
+def test_a_letter_outside_utf8_harms_no_other_field(tmp_path):
+    (tmp_path / "log.txt").write_bytes(b"a,p,1\nb\xff,p,2\n")
+    assert COMMA.read(tmp_path / "log.txt").user_labels.tolist() == ["a", "b\\xff"]
+
+
+def test_files_without_data_are_refused(tmp_path):
+    (tmp_path / "cut.gz").write_bytes(gzip.compress(b"a,p,1\n" * 1000)[:-12])
+    (tmp_path / "empty.txt").touch()
+    (tmp_path / "no.zip").write_bytes(b"a,p,1\n")
+    zipped = Delimited(separator=",", user=0, item=1, time=2, member="log.txt")
+    for reader, name in [
+        (COMMA, "cut.gz"),
+        (COMMA, "empty.txt"),
+        (COMMA, "missing.txt"),
+        (zipped, "no.zip"),
+    ]:
+        with pytest.raises(DataError, match=f"{name}.*fetch the file again"):
+            reader.read(tmp_path / name)
+
+
+def test_a_reader_comes_from_strict_settings():
+    def parse(values):
+        settings = json.dumps(values)
+        return TypeAdapter(Delimited).validate_json(settings, strict=True, extra="forbid")
+
+    good = {"separator": "::", "user": 0, "item": 1, "time": 3}
+    assert parse(good) == Delimited(separator="::", user=0, item=1, time=3)
+    for bad in ({"user": 0.5}, {"user": -1}, {"separator": ""}, {"sep": ","}):
+        with pytest.raises(ValidationError):
+            parse(good | bad)
+
+
+# Columns by name, ratings, clocks
+
+
+def test_columns_go_by_their_names(tmp_path):
+    text = 'id,when,"what",who\n1,7,p,a\n2,5,q,a\n'
+    assert rows_of(read(tmp_path, text, NAMED)) == [("a", "q", 5), ("a", "p", 7)]
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [("who,when,where", "no columns 'what'"), ("who,what,what,when", "2 columns 'what'")],
+)
+def test_a_header_without_a_column_or_with_two_is_refused(tmp_path, header, message):
+    with pytest.raises(DataError, match=rf"log\.txt: line 1: .*{message}.*config"):
+        read(tmp_path, f"{header}\na,p,p,1\n", NAMED)
+
+
+def test_low_ratings_are_left_out(tmp_path):
+    reader = Delimited(separator=",", user=0, item=1, rating=2, time=3, min_rating=4.0)
+    text = "a,p,5,1\na,q,3.5,2\nb,q,4,3\n"
+    assert rows_of(read(tmp_path, text, reader)) == [("a", "p", 1), ("b", "q", 3)]
+    with pytest.raises(DataError, match=r"line 2: its rating is not a number"):
+        read(tmp_path, "a,p,5,1\na,q,good,2\n", reader)
+    with pytest.raises(DataError, match=r"no rating is 4 or more"):
+        read(tmp_path, "a,p,3,1\n", reader)
+
+
+def test_milliseconds_are_cut_to_seconds(tmp_path):
+    reader = Delimited(separator=",", user=0, item=1, time=2, time_format="unix_ms")
+    assert rows_of(read(tmp_path, "a,p,1999\n", reader)) == [("a", "p", 1)]
+
+
+def test_times_without_a_zone_are_in_the_datasets(tmp_path):
+    reader = Delimited(
+        separator=",", user=0, item=1, time=2, time_format="iso8601", time_zone="Europe/Berlin"
+    )
+    # Winter is one hour ahead of UTC, summer two; 2:30 on the day of change comes twice.
+    times = ["2020-01-01T01:00:00", "2020-07-01T02:00:00", "2020-10-25T02:30:00"]
+    found = read(tmp_path, "".join(f"a,p,{time}\n" for time in times), reader)
+    hours = np.diff([0, *found.time]) / 3600
+    assert found.time[0] == 1577836800  # midnight UTC
+    assert hours[1:].tolist() == [24 * 182, 24 * 116 + 0.5]
+
+
+# What is no data
+
+
+@pytest.mark.parametrize(
+    ("times", "message"),
+    [
+        (["1", "-1"], "line 2: its time is before 1970"),
+        (["1", "soon"], "line 2: its time is not unix"),
+        (["1", "inf"], "line 2: its time is not unix"),
+    ],
+)
+def test_times_that_cannot_be_are_refused(tmp_path, times, message):
+    with pytest.raises(DataError, match=message):
+        read(tmp_path, "".join(f"a,p,{time}\n" for time in times))
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        ["2020-01-01T00:00:00Z", "2020-01-01T00:00:00"],
+        ["2020-01-01T00:00:00", "2020-01-01T00:00:00+01:00"],
+    ],
+)
+def test_some_times_with_and_some_without_a_zone_are_refused(tmp_path, times):
+    with pytest.raises(DataError, match="line 2: its time names a zone, or none, unlike the first"):
+        read(tmp_path, "".join(f"a,p,{time}\n" for time in times), ISO)
+
+
+@pytest.mark.parametrize("label", ["", "nan", "NaN"])
+def test_ids_that_are_missing_are_refused(tmp_path, label):
+    with pytest.raises(DataError, match=r"line 2: needs user, item, time in columns 0, 1, 2"):
+        read(tmp_path, f"a,p,1\n{label},p,2\n")
+
+
+def test_a_byte_order_mark_is_no_letter(tmp_path):
+    assert rows_of(read(tmp_path, b"\xef\xbb\xbfa,p,1\n")) == [("a", "p", 1)]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("a,p,1\n".encode("utf-16"), "is UTF-16 text: save it as UTF-8"),
+        (b"\n <!DOCTYPE html><html>gone</html>", "line 1: is a web page"),
+        (b"a,p,1\0\n", "is no text"),
+        (b"", "fetch the file again"),
+        (b"x" * (opening.LONGEST_LINE + 1), "line 1: is longer than 1 MiB"),
+        (b"a,p,1\n" * 9 + b"x" * (opening.LONGEST_LINE + 1), "line 10: is longer than 1 MiB"),
+    ],
+)
+def test_files_that_hold_no_data_say_why(tmp_path, content, message):
+    with pytest.raises(DataError, match=rf"log\.txt.*{message}"):
+        read(tmp_path, content)
+
+
+def test_an_archive_that_unpacks_without_end_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(opening, "BOMB_BYTES", 2**20)
+    with pytest.raises(DataError, match=r"log\.gz: unpacks to more than"):
+        read(tmp_path, gzip.compress(b"a,p,1\n" * 2**20), name="log.gz")
+
+
+@pytest.mark.parametrize("name", ["../log.txt", "/log.txt", "a/../../log.txt"])
+def test_an_archive_with_names_outside_is_refused(tmp_path, name):
+    with zipfile.ZipFile(tmp_path / "log.zip", "w") as archive:
+        archive.writestr("log.txt", "a,p,1\n")
+        archive.writestr(name, "a,p,1\n")
+    with pytest.raises(DataError, match="a name outside the archive"):
+        Delimited(separator=",", user=0, item=1, time=2, member="log.txt").read(
+            tmp_path / "log.zip"
+        )
+
+
+GOOD = "".join(f"user{i % 7},item{i % 11},{1_000_000 + i}\n" for i in range(50)).encode()
+
+
+@settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.data(), st.sampled_from(["txt", "gz", "zip"]))
+def test_corruption_is_refused_in_one_line_or_harmless(tmp_path: Path, data, kind) -> None:
+    """Bytes changed, cut out or put in, anywhere."""
+    packed = GOOD if kind != "gz" else gzip.compress(GOOD)
+    path = tmp_path / f"log.{kind}"
+    if kind == "zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("log.txt", GOOD)
+        packed = path.read_bytes()
+    start = data.draw(st.integers(0, len(packed)))
+    end = data.draw(st.integers(start, min(start + 20, len(packed))))
+    path.write_bytes(packed[:start] + data.draw(st.binary(max_size=20)) + packed[end:])
+    member = "log.txt" if kind == "zip" else None
+    reader = Delimited(separator=",", user=0, item=1, time=2, member=member)
+    try:
+        found = reader.read(path)
+    except DataError as error:
+        assert str(error).startswith(str(path)) and "\n" not in str(error)
+    else:
+        assert len(found.user) > 0 and (found.time >= 0).all()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"user": "who"},
+        {"rating": 3},
+        {"min_rating": 3.0},
+        {"time_zone": "Europe/Atlantis"},
+    ],
+)
+def test_impossible_settings_are_refused(values):
+    settings = {"separator": ",", "user": 0, "item": 1, "time": 2} | values
+    with pytest.raises(ValidationError):
+        TypeAdapter(Delimited).validate_json(json.dumps(settings), strict=True)
