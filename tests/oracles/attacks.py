@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from fedrec.attacks.base import AttackerView
 from fedrec.clients import Devices, FixedPairs
-from fedrec.models.base import Batch, LocalGradients, Shared
+from fedrec.models.base import Batch, LocalGradients, Sequences, Shared
 from fedrec.rng import Streams
 from fedrec.updates import Updates
 from tests.oracles.dense import dense_items
@@ -19,6 +20,7 @@ from tests.oracles.dense import dense_items
 class Told:
     """A model whose clients upload what they are told; a client's own parameter is its place."""
 
+    sequential: ClassVar[bool] = False
     uploads: Updates
     learning_rate: float = 0.1
     dropout: float = 0.0
@@ -38,7 +40,7 @@ class Told:
     def user_embeddings(self, shared: Shared, local: Tensor, batch: Batch) -> Tensor:
         return local[batch.owner]
 
-    def scores(self, shared: Shared, local: Tensor) -> Tensor:
+    def scores(self, shared: Shared, local: Tensor, past: Sequences) -> Tensor:
         return local @ shared.items.T
 
 
