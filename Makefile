@@ -13,7 +13,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
-demo: $(INSTALLED) ## the whole pipeline on made-up data: two minutes, no download
+demo: $(INSTALLED) ## the whole pipeline on made-up data: a minute or two, no download
 	@snakemake reproduce-all --cores $(CORES) --quiet rules --configfile config/demo.yaml
 	@echo "Tables, figures and summaries:"
 	@fedrec outputs --config config/demo.yaml
