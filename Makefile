@@ -18,7 +18,7 @@ demo: $(INSTALLED) ## the whole pipeline on made-up data: a minute or two, no do
 	@echo "Tables, figures and summaries:"
 	@fedrec outputs --config config/demo.yaml
 
-reproduce: $(INSTALLED) ## the paper: every table and figure (downloads MovieLens-1M)
+reproduce: $(INSTALLED) ## the paper: every table and figure (downloads MovieLens-1M and Gowalla)
 	snakemake --cores $(CORES) reproduce-all
 
 published: $(INSTALLED) ## tables and figures again from the kept records, without training

@@ -79,11 +79,8 @@ def filter_(args: argparse.Namespace) -> None:
     """Apply a dataset's filter, check its counts, and write both."""
     dataset = _dataset(args.dataset)
     before = Interactions.load(args.input)
-    kept, passes = before, 0
-    if dataset.k_core:
-        kept = dataset.k_core.apply(before)
-        passes = sum(1 for _ in dataset.k_core.passes(before))
-    elif dataset.id_lists:
+    kept = dataset.k_core.apply(before) if dataset.k_core else before
+    if dataset.id_lists:
         if len(args.lists or ()) != 2:
             names = " ".join(source.name for source in dataset.lists)
             raise ConfigError(f"this dataset is filtered by lists: give them as --lists {names}")
@@ -92,8 +89,7 @@ def filter_(args: argparse.Namespace) -> None:
         check_counts(kept.counts, dataset.expect, str(args.input))
     kept.save(args.output)
     write_text(args.counts, json.dumps(vars(kept.counts)) + "\n")
-    print(f"kept {kept.counts} of {before.counts}", file=sys.stderr, end="")
-    print(f" after {passes} passes" if passes else "", file=sys.stderr)
+    print(f"kept {kept.counts} of {before.counts}", file=sys.stderr)
 
 
 def split(args: argparse.Namespace) -> None:

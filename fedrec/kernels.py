@@ -843,11 +843,11 @@ def count_above(
     n_items = scores.shape[1]
     for r in range(len(scores)):
         row, mine = scores[r], own[r]
-        higher, equal = np.int32(0), np.int32(0)
+        higher, not_lower = np.int32(0), np.int32(0)
         for i in range(n_items):
             higher += np.int32(row[i] > mine)
-            equal += np.int32(row[i] >= mine)
-        above[r], level[r] = higher, equal
+            not_lower += np.int32(row[i] >= mine)
+        above[r], level[r] = higher, not_lower
     for cell in seen:
         r, score = cell // n_items, scores[cell // n_items, cell % n_items]
         above[r] -= score > own[r]

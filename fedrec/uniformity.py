@@ -21,7 +21,7 @@ def uniformity(points: Float[Tensor, "t d"], squared: bool) -> Float[Tensor, ""]
     centered = points - points.mean(0)
     if squared:  # Σ over pairs ‖x − y‖² = t Σ ‖x − mean‖²
         return centered.square().sum() * 2 / (t - 1)
-    return distances(centered, centered).sum() / (t * (t - 1))
+    return distances(centered).sum() / (t * (t - 1))
 
 
 def uniformities(
@@ -70,9 +70,10 @@ def _distance_sums(
     return total
 
 
-def distances(x: Float[Tensor, "a d"], y: Float[Tensor, "b d"]) -> Float[Tensor, "a b"]:
-    """‖x_i − y_j‖; 0 where its square is less than the rounding of norms."""
-    both = x.square().sum(1)[:, None] + y.square().sum(1)
-    squares = torch.addmm(both, x, y.T, alpha=-2)
+def distances(x: Float[Tensor, "t d"]) -> Float[Tensor, "t t"]:
+    """‖x_i − x_j‖; 0 where its square is less than the rounding of norms."""
+    squares = x.square().sum(1)
+    both = squares[:, None] + squares
+    apart = torch.addmm(both, x, x.T, alpha=-2)
     rounding = 8 * torch.finfo(x.dtype).eps
-    return squares.masked_fill_(squares <= rounding * both, 0).sqrt_()
+    return apart.masked_fill_(apart <= rounding * both, 0).sqrt_()

@@ -1,5 +1,6 @@
 """Filters: which users and items of a log are kept."""
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,10 +24,13 @@ class KCore:
     def apply(self, interactions: Interactions) -> Interactions:
         """The k-core of `interactions`: ids are compacted; order and labels stay.
 
+        Each pass says what it leaves.
+
         Raises:
             DataError: nothing is left.
         """
-        *_, keep = self.passes(interactions)
+        for number, keep in enumerate(self.passes(interactions), start=1):
+            print(f"{self.k}-core, pass {number}: {keep.sum():,} left", file=sys.stderr)
         if not keep.any():
             raise DataError(f"the {self.k}-core holds no interaction: choose a smaller k")
         return interactions.select(keep)
