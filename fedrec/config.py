@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias, Union
 
 import pydantic
+import yaml
 from pydantic import BaseModel, Field, create_model, model_validator
 
 from fedrec import attacks, defenses, models
@@ -301,27 +302,39 @@ class Study(Section):
         return list(dict.fromkeys(cells))
 
     def cell_config(self, cell: Cell) -> CellConfig:
-        """The settings of one job: presets, then the entry, then its fitting `where` cases."""
-        parts = [self._resolve("defenses", part, cell) for part in self.defenses[cell.defense]]
+        """The settings of one job: presets, the entry, its fitting `where` cases, the variant."""
         return CellConfig.parse(
             {
                 "cell": cell.model_dump(),
-                "protocol": dataclasses.asdict(self._protocol()),
-                "model": self._resolve("models", self.models[cell.model], cell),
-                "attack": self._resolve("attacks", self.attacks[cell.attack], cell),
-                "defense": parts,
+                "protocol": dataclasses.asdict(self._protocol(cell)),
+                "model": self._parts("models", cell.model, cell)[0],
+                "attack": self._parts("attacks", cell.attack, cell)[0],
+                "defense": self._parts("defenses", cell.defense, cell),
             }
         )
 
     def _ratio(self, attack: str, ratio: float) -> float:
-        return 0.0 if self.attacks[attack].kind == "no_attack" else ratio
+        return 0.0 if self._entry("attacks", attack)[0].kind == "no_attack" else ratio
 
-    def _resolve(self, group: str, entry: Any, cell: Cell) -> dict[str, Any]:
+    def _entry(self, group: str, name: str) -> tuple[Any, ...]:
+        """The parts of the entry that a name, with or without a variant, stands for."""
+        entry = getattr(self, group)[Variant.parse(name).base]
+        return entry if isinstance(entry, tuple) else (entry,)
+
+    def _parts(self, group: str, name: str, cell: Cell) -> list[dict[str, Any]]:
+        """The settings of each part of an entry: one, but for defences."""
+        changes = Variant.parse(name).changes
+        return [self._resolve(group, part, cell, changes) for part in self._entry(group, name)]
+
+    def _resolve(
+        self, group: str, entry: Any, cell: Cell, changes: Mapping[str, Any]
+    ) -> dict[str, Any]:
         method = KINDS[group][entry.kind]
         values = {**preset_values(method, entry.preset or self.preset), **_given(entry)}
         for case in entry.where:
             if case.dataset in (None, cell.dataset) and case.model in (None, cell.model):
                 values.update(_given(case))
+        values.update({k: v for k, v in changes.items() if k in _fields(method)})
         return {"kind": entry.kind, **dataclasses.asdict(method(**values))}
 
     def _dangling_names(self) -> Iterator[Problem]:
@@ -347,9 +360,22 @@ class Study(Section):
                 yield ("defenses", name, i), part
 
     def _dangling(self, place: Place, group: str, wanted: str | None) -> Iterator[Problem]:
-        known = getattr(self, group)
-        if wanted is not None and wanted not in known:
-            yield place, f"{wanted!r} is not among `{group}`{nearest_name(wanted, known)}"
+        if wanted is None:
+            return
+        variant, known = Variant.parse(wanted), getattr(self, group)
+        if variant.base not in known:
+            close = nearest_name(variant.base, known)
+            yield place, f"{variant.base!r} is not among `{group}`{close}"
+        elif unknown := set(variant.changes) - set(fields := self._changeable(group, variant.base)):
+            for name in sorted(unknown):
+                yield place, f"{variant.base} has no field {name!r}{nearest_name(name, fields)}"
+
+    def _changeable(self, group: str, name: str) -> list[str]:
+        """The fields that a variant of an entry may change: its own, and the protocol's."""
+        if group == "datasets":
+            return []
+        methods = [KINDS[group][part.kind] for part in self._entry(group, name)]
+        return [field for method in (*methods, Protocol) for field in _fields(method)]
 
     def _unusable_cells(self) -> Iterator[Problem]:
         """Settings that are each well-formed but impossible together."""
@@ -366,19 +392,50 @@ class Study(Section):
             yield from self._unusable(cell)
 
     def _unusable(self, cell: Cell) -> Iterator[Problem]:
-        for group, name in (("models", cell.model), ("attacks", cell.attack)):
+        names = {"models": cell.model, "attacks": cell.attack, "defenses": cell.defense}
+        for group, name in names.items():
             try:
-                self._resolve(group, getattr(self, group)[name], cell)
+                parts = [_build(group, part) for part in self._parts(group, name, cell)]
+                if group == "defenses":
+                    Defense.compose(parts)
+                self._protocol(cell)
             except pydantic.ValidationError as error:
-                yield (group, name), error.errors()[0]["msg"].removeprefix("Value error, ")
-        try:
-            parts = [self._resolve("defenses", p, cell) for p in self.defenses[cell.defense]]
-            Defense.compose([_build("defenses", part) for part in parts])
-        except ValueError as error:
-            yield ("defenses", cell.defense), str(error)
+                problem = error.errors()[0]
+                field = ".".join(map(str, problem["loc"]))
+                text = str(problem["msg"]).removeprefix("Value error, ")
+                yield (group, Variant.parse(name).base), f"{field}: {text}" if field else text
+            except ValueError as error:
+                yield (group, Variant.parse(name).base), str(error)
 
-    def _protocol(self) -> Protocol:
-        return Protocol(**{**preset_values(Protocol, self.preset), **_given(self.protocol)})
+    def _protocol(self, cell: Cell | None = None) -> Protocol:
+        """The study's protocol, or a cell's where a name of it is a variant in this respect."""
+        values = {**preset_values(Protocol, self.preset), **_given(self.protocol)}
+        names = (
+            {"models": cell.model, "attacks": cell.attack, "defenses": cell.defense} if cell else {}
+        )
+        for group, name in names.items():
+            own = {f for part in self._entry(group, name) for f in _fields(KINDS[group][part.kind])}
+            changes = Variant.parse(name).changes
+            values.update({k: v for k, v in changes.items() if k not in own})
+        return Protocol(**values)
+
+
+@dataclasses.dataclass(frozen=True)
+class Variant:
+    """An entry under another value of some of its fields: `ClusterAttack@clusters=1,decay=0.9`.
+
+    A field that the entry's method does not have is one of the protocol: `MF@negatives=resampled`.
+    """
+
+    base: str
+    changes: Mapping[str, Any]
+
+    @staticmethod
+    def parse(name: str) -> "Variant":
+        """A name as tables and cells give it; without `@`, the entry as it is."""
+        base, _, given = name.partition("@")
+        pairs = (change.partition("=") for change in given.split(",") if change)
+        return Variant(base, {field: yaml.safe_load(value) for field, _, value in pairs})
 
 
 def _build(group: str, values: Mapping[str, Any]) -> Any:

@@ -17,9 +17,10 @@ from fedrec.config import CellConfig
 from fedrec.data.split import Split
 from fedrec.defenses.base import ClientView, Defense, ServerView, Verdict
 from fedrec.metrics.detection import Detection
-from fedrec.metrics.ranking import LeaveOneOut, Metrics
+from fedrec.metrics.ranking import LeaveOneOut, Metrics, Ranking
 from fedrec.metrics.uploads import Observer
 from fedrec.models.base import Shared
+from fedrec.records import Hits
 from fedrec.rng import Streams
 from fedrec.server import Server
 from fedrec.updates import Updates
@@ -76,6 +77,7 @@ class Evaluation:
     round: int
     validation: Metrics
     test: Metrics
+    hits: Hits
     loss: float  # mean over the rounds since the last evaluation
     attack: Trace  # of the last attacked round
     defense: Mapping[str, float | None]  # of the rounds since the last evaluation
@@ -189,14 +191,14 @@ def simulate(
         if fed.defense.filters:
             detection.add(played.verdict.kept, played.malicious, played.verdict.scores)
         if number % config.protocol.evaluate_every == 0 or number == config.protocol.rounds:
-            validation, test = evaluate(fed, rank)
+            ranking = evaluate(fed, rank)
             found = detection.summary() if fed.defense.filters else {}
-            yield Evaluation(number, validation, test, float(np.mean(losses)), trace, found)
+            yield Evaluation(number, *ranking, float(np.mean(losses)), trace, found)
             losses = []
 
 
-def evaluate(fed: Federation, rank: LeaveOneOut) -> tuple[Metrics, Metrics]:
-    """Validation and test metrics of the recommender as it stands."""
+def evaluate(fed: Federation, rank: LeaveOneOut) -> Ranking:
+    """How well the recommender ranks as it stands."""
     model = fed.devices.model
     with record_function("evaluation"):
         return rank(

@@ -5,7 +5,7 @@ import json
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from fedrec.files import write_bytes, write_text
 
 Report = Literal["best_val", "last"]
+REPORTS: tuple[Report, ...] = get_args(Report)
 SELECTION_METRIC = "hr@5"
 
 
@@ -55,6 +56,13 @@ class Trajectory(Part):
                 raise ValueError(f"{name} has {len(column)} values for {len(self.round)} rounds")
         return self
 
+    def reported_index(self, report: Report) -> int:
+        """The evaluation whose test metrics count: the first best validation HR@5, or the last."""
+        if report == "last":
+            return len(self.round) - 1
+        validation = self.validation[SELECTION_METRIC]
+        return validation.index(max(validation))
+
 
 class Uploads(Part):
     """Uploads of the first rounds, one entry each, column by column (paper, Figure 4)."""
@@ -64,6 +72,14 @@ class Uploads(Part):
     component_1: list[float]  # coordinates along the principal components of a window of rounds
     component_2: list[float]
     uniformity: list[float] = Field(default_factory=list)  # where UNION measured it
+
+
+class Hits(Part):
+    """The evaluated users whose test item ranks among the first 20, at one evaluation."""
+
+    users: int  # evaluated, hits or not
+    user: list[int]
+    position: list[float]  # from 1; ties share their mean position
 
 
 class Provenance(Part):
@@ -95,6 +111,7 @@ class Record(Part):
     dataset_checksum: str
     trajectory: Trajectory
     uploads: Uploads | None = None
+    hits: dict[Report, Hits] | None = None  # at the evaluation that each way of reporting takes
     provenance: Provenance
     cost: Cost
 
@@ -103,11 +120,8 @@ class Record(Part):
         return self.model_dump(exclude={"provenance", "cost"})
 
     def reported_index(self, report: Report) -> int:
-        """The evaluation whose test metrics count: the first best validation HR@5, or the last."""
-        if report == "last":
-            return len(self.trajectory.round) - 1
-        validation = self.trajectory.validation[SELECTION_METRIC]
-        return validation.index(max(validation))
+        """The evaluation whose test metrics count."""
+        return self.trajectory.reported_index(report)
 
     def reported(self, metric: str, report: Report) -> float:
         """The test metric that counts.

@@ -19,7 +19,7 @@ from fedrec.federation import Evaluation, simulate
 from fedrec.metrics.ranking import Metrics
 from fedrec.metrics.uploads import Observer
 from fedrec.progress import Progress
-from fedrec.records import Cost, Provenance, Record, Trajectory
+from fedrec.records import REPORTS, Cost, Provenance, Record, Trajectory
 
 
 def choose_device(wanted: str) -> str:
@@ -47,14 +47,16 @@ def run_cell(config: CellConfig, split: Split, device: str) -> Record:
             progress.evaluated(evaluation)
             evaluations.append(evaluation)
     seconds = time.perf_counter() - start
+    track = trajectory(evaluations)
     return Record(
         schema_version=1,
         cell=config.cell,
         config=dict(config.values),
         config_hash=config.digest,
         dataset_checksum=split.checksum,
-        trajectory=trajectory(evaluations),
+        trajectory=track,
         uploads=observer.uploads,
+        hits={report: evaluations[track.reported_index(report)].hits for report in REPORTS},
         provenance=provenance(device),
         cost=Cost(
             seconds=seconds,

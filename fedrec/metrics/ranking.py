@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 from fedrec.data.split import Split
 from fedrec.models.base import Sequences
 from fedrec.parallel import spread
+from fedrec.records import Hits
 from fedrec.updates import on_cpu
 
 CUTOFFS = (5, 10, 20)
@@ -20,6 +21,14 @@ USERS, SCORES = 128, 2**20
 
 RepeatRule = Literal["miss", "drop_user", "unmask"]
 Metrics = Mapping[str, float]
+
+
+class Ranking(NamedTuple):
+    """How well the evaluated users' held-out items rank."""
+
+    validation: Metrics
+    test: Metrics
+    hits: Hits  # of the test items
 
 
 @dataclass(frozen=True)
@@ -57,22 +66,29 @@ class LeaveOneOut:
         self,
         scores: Callable[[Int[Tensor, " b"], Sequences], Float[Tensor, "b items"]],
         sequential: bool = True,
-    ) -> tuple[Metrics, Metrics]:
-        """Validation and test metrics of a model that scores all items for some users.
+    ) -> Ranking:
+        """Metrics of a model that scores all items for some users.
 
         It is given what they interacted with until then; where that makes no difference, the model
         is not `sequential`, and scores once for both.
         """
         positions = spread(lambda block: self._rank(block, scores, sequential), self._blocks)
         validation, test = (torch.cat(p).cpu().numpy() for p in zip(*positions, strict=True))
-        return ranking_metrics(validation), ranking_metrics(test)
+        return Ranking(ranking_metrics(validation), ranking_metrics(test), self._hits(test))
+
+    def _hits(self, position: Float[np.ndarray, " users"]) -> Hits:
+        """Whose test items are among the first, of those who count."""
+        users = torch.cat([block.users for block in self._blocks]).cpu().numpy()
+        hit = position <= CUTOFFS[-1]
+        counted = int((~np.isnan(position)).sum())
+        return Hits(users=counted, user=users[hit].tolist(), position=position[hit].tolist())
 
     def _rank(
         self,
         block: _Block,
         score: Callable[[Int[Tensor, " b"], Sequences], Float[Tensor, "b items"]],
         sequential: bool,
-    ) -> tuple[Float[Tensor, " validated"], Float[Tensor, " tested"]]:
+    ) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"]]:
         scores = score(block.users, block.trained)
         validation = positions(scores, block.validation, block.seen_before, block.validation_seen)
         scores = score(block.users, block.validated) if sequential else scores
@@ -81,10 +97,10 @@ class LeaveOneOut:
 
     def _settle(
         self, position: Float[Tensor, " b"], seen: Bool[Tensor, " b"]
-    ) -> Float[Tensor, " b_kept"]:
-        """Apply the rule for targets that the user had seen before."""
+    ) -> Float[Tensor, " b"]:
+        """Apply the rule for targets that the user had seen before: NaN is to be left out."""
         if self._repeats == "drop_user":
-            return position[~seen]
+            return position.masked_fill(seen, torch.nan)
         if self._repeats == "miss":
             return position.masked_fill(seen, torch.inf)
         return position
@@ -118,7 +134,11 @@ def positions(
 
 
 def ranking_metrics(position: Float[np.ndarray, " users"]) -> Metrics:
-    """HR@k, NDCG@k and MRR from 1-based positions; NDCG has one relevant item, so IDCG is 1."""
+    """HR@k, NDCG@k and MRR from 1-based positions; NDCG has one relevant item, so IDCG is 1.
+
+    A position that is not a number is left out.
+    """
+    position = position[~np.isnan(position)]
     values: dict[str, float] = {}
     for k in CUTOFFS:
         hit = position <= k

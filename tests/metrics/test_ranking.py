@@ -7,6 +7,7 @@ import torch
 from fedrec.data.split import Split
 from fedrec.metrics.ranking import LeaveOneOut, positions, ranking_metrics
 from fedrec.models.base import Sequences
+from fedrec.records import Hits
 
 
 def position(scores: list[list[float]], target: list[int], seen: tuple[int, ...] = ()) -> list:
@@ -70,11 +71,12 @@ def by_item_id(users: torch.Tensor, past: Sequences) -> torch.Tensor:
 
 
 def test_history_is_masked_and_validation_only_for_the_test() -> None:
-    validation, test = LeaveOneOut(PLAIN, np.array([0, 1]), "miss", "cpu")(by_item_id)
+    validation, test, hits = LeaveOneOut(PLAIN, np.array([0, 1]), "miss", "cpu")(by_item_id)
     # Validation: user 0 ranks item 2 below 3, 4 -> 3; user 1 ranks item 3 first, as 4 is masked.
     assert validation["mrr"] == pytest.approx((1 / 3 + 1) / 2)
     # Test: user 0 ranks item 3 below 4 -> 2; user 1 ranks item 0 below 1, 2 (3 and 4 masked) -> 3.
     assert test["mrr"] == pytest.approx((1 / 2 + 1 / 3) / 2)
+    assert hits == Hits(users=2, user=[0, 1], position=[2.0, 3.0])
 
 
 # User 0 tests on a training item, user 1 on its validation item; user 2 repeats nothing.
@@ -93,8 +95,10 @@ REPEATS = Split(
     [("miss", (0 + 0 + 1 / 2) / 3), ("drop_user", 1 / 2), ("unmask", (1 / 2 + 1 / 2 + 1 / 2) / 3)],
 )
 def test_repeated_targets(rule: str, mrr: float) -> None:
-    _, test = LeaveOneOut(REPEATS, np.array([0, 1, 2]), rule, "cpu")(by_item_id)
+    _, test, hits = LeaveOneOut(REPEATS, np.array([0, 1, 2]), rule, "cpu")(by_item_id)
     assert test["mrr"] == pytest.approx(mrr)
+    assert hits.users == (1 if rule == "drop_user" else 3)
+    assert hits.user == ([0, 1, 2] if rule == "unmask" else [2])
 
 
 @pytest.mark.usefixtures("either_way")
@@ -117,7 +121,10 @@ def test_equals_a_slow_ranking_on_random_scores(sequential: bool) -> None:
         above = sum(scores[u, i] > scores[u, split.test[u]] for i in rest)
         level = sum(scores[u, i] == scores[u, split.test[u]] for i in rest)
         expected.append(float(above) + (1 + float(level)) / 2)
-    _, test = LeaveOneOut(split, np.arange(users), "miss", "cpu")(
+    _, test, hits = LeaveOneOut(split, np.arange(users), "miss", "cpu")(
         lambda who, past: scores[who], sequential
     )
     assert test == pytest.approx(ranking_metrics(np.array(expected)))
+    assert dict(zip(hits.user, hits.position, strict=True)) == {
+        user: position for user, position in enumerate(expected) if position <= 20
+    }
