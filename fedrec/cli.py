@@ -8,31 +8,35 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pydantic
 
 from fedrec import __version__
-from fedrec.config import Block, CellConfig, Dataset, Section, Study, known_keys
-from fedrec.config_errors import ConfigError, explain
+from fedrec.config_errors import ConfigError, Place, explain
 from fedrec.data.delimited import Delimited
 from fedrec.data.errors import DataError
 from fedrec.data.interactions import Interactions, check_counts
 from fedrec.data.split import Split, leave_one_out
 from fedrec.files import write_text
+from fedrec.outline import Block, Scorecard, Section, Switch
 from fedrec.records import (
     Record,
     RecordError,
     add_to_pack,
     cell_path,
+    parse_cell,
     read_records,
     write_record,
 )
 
+if TYPE_CHECKING:  # importing it takes PyTorch
+    from fedrec.config import Dataset
+
 T = TypeVar("T", bound=Section)
+FIGURES = ("training_curves", "attack_grid", "adaptive_clustering", "uploads")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -99,6 +103,8 @@ def split(args: argparse.Namespace) -> None:
 
 def cell(args: argparse.Namespace) -> None:
     """Print the settings of one cell, every field written out: what `train` takes."""
+    from fedrec.config import Study
+
     study = Study.load(*args.config)
     cells = {cell_path(c): c for block in study.blocks().values() for c in study.cells(block)}
     if args.name not in cells:
@@ -108,6 +114,7 @@ def cell(args: argparse.Namespace) -> None:
 
 def train(args: argparse.Namespace) -> None:
     """Simulate one cell, round after round, and write its record."""
+    from fedrec.config import CellConfig
     from fedrec.process import prepare
     from fedrec.run import choose_device, run_cell
 
@@ -117,50 +124,101 @@ def train(args: argparse.Namespace) -> None:
 
 
 def summary(args: argparse.Namespace) -> None:
-    """Aggregate the records of one table or figure over seeds."""
+    """Aggregate the records of one table over seeds."""
     from fedrec.analysis.summary import summarise
 
-    frame = summarise(_records_of(args), args.report)
+    cells = [parse_cell(path) for path in args.cells]
+    frame = summarise(_records_of(args), args.report, cells)
     write_text(args.output, frame.to_csv(index=False))
 
 
 def table(args: argparse.Namespace) -> None:
-    """Make a table of attacks from a summary, as CSV, Markdown and LaTeX."""
+    """Make a table of attacks from a summary, as CSV, Markdown, LaTeX and HTML."""
     import pandas as pd
 
-    from fedrec.analysis.tables import attack_table, formatted, write_table
+    from fedrec.analysis.notes import of_summary
+    from fedrec.analysis.tables import Table, attack_table, constants, formatted
 
-    paper = pd.read_csv(args.paper)
-    paper = paper[paper.table == args.output.stem]
-    values = attack_table(pd.read_csv(args.summary), paper)
-    write_table(values, formatted(values), _block(args).title, args.output)
+    block = _block(args)
+    values = attack_table(pd.read_csv(args.summary), pd.read_csv(args.paper), block.metrics)
+    title = f"{block.title.rstrip('.')} ({constants(values)})."
+    notes = of_summary(values, args.note)
+    Table(title, values, formatted(values), notes).write(args.output)
 
 
 def dataset_table(args: argparse.Namespace) -> None:
-    """Make the table of datasets from their counts, as CSV, Markdown and LaTeX."""
+    """Make the table of datasets from their counts, as CSV, Markdown, LaTeX and HTML."""
     import pandas as pd
 
-    from fedrec.analysis import tables
+    from fedrec.analysis.tables import Table, dataset_table, formatted_datasets
 
-    block, paper = _block(args), pd.read_csv(args.paper)
-    paper = paper[paper.table == args.output.stem]
-    counts = {n: _json(p.read_text()) for n, p in zip(block.datasets, args.counts, strict=True)}
-    values = tables.dataset_table(counts, paper)
-    tables.write_table(values, tables.formatted_datasets(values), block.title, args.output)
+    counts = {path.parent.name: _json(path.read_text()) for path in args.counts}
+    values = dataset_table(counts, pd.read_csv(args.paper))
+    notes = [args.note] if args.note else []
+    Table(_block(args).title, values, formatted_datasets(values), notes).write(args.output)
+
+
+def deviations(args: argparse.Namespace) -> None:
+    """Make the table of switches between the paper's text and code, and of what each does."""
+    from fedrec.analysis.deviations import deviations, formatted_deviations, of_block
+    from fedrec.analysis.notes import of_records
+    from fedrec.analysis.tables import Table
+
+    block = _block(args)
+    records = of_block(read_records(args.records), block)
+    switches = [Switch.model_validate(entry) for entry in _json(args.switches.read_text())]
+    values = deviations(switches, records, block, args.report)
+    notes = of_records(records, args.note)
+    Table(block.title, values, formatted_deviations(values, block), notes).write(args.output)
+
+
+def claims(args: argparse.Namespace) -> None:
+    """Judge the paper's claims by records: a table, and a picture of all verdicts."""
+    from fedrec.analysis.claims import Claims, Evidence, scorecard, scorecard_table
+    from fedrec.analysis.figures.scorecard import draw
+    from fedrec.analysis.figures.style import save_figure
+    from fedrec.analysis.notes import of_records
+
+    known, records = Claims.load(args.claims), read_records(args.records)
+    counts = {path.parent.name: _json(path.read_text()) for path in args.counts}
+    card = scorecard(
+        known,
+        Evidence(records, counts, _valid(Scorecard, args.scorecard), known.regions, args.report),
+    )
+    made = scorecard_table(card, of_records(records, args.note))
+    made.write(args.output)
+    save_figure(draw(card, made.title, args.note), args.picture)
+
+
+def runs(args: argparse.Namespace) -> None:
+    """List every run: what it measured, what it took, and what code made it."""
+    from fedrec.analysis.runs import run_table
+
+    run_table(read_records(args.records), args.report, args.note).write(args.output)
 
 
 def figure(args: argparse.Namespace) -> None:
-    """Draw a figure from records, as PDF and PNG."""
-    from fedrec.analysis.figures import attack_grid, save_figure, training_curves
+    """Draw a figure from records, as PDF, SVG and PNG."""
+    from importlib import import_module
+
+    from fedrec.analysis.figures.style import save_figure
 
     block = _block(args)
-    drawings: dict[str, Callable[..., Any]] = {
-        "training_curves": training_curves,
-        "attack_grid": partial(attack_grid, attacks=block.attacks, defenses=block.defenses),
-    }
-    if block.kind not in drawings:
-        raise ConfigError(f"a figure has no kind {block.kind!r}, only {', '.join(drawings)}")
-    save_figure(drawings[block.kind](_records_of(args), block.title, args.report), args.output)
+    if block.kind not in FIGURES:
+        raise ConfigError(f"a figure has no kind {block.kind!r}, only {', '.join(FIGURES)}")
+    drawing = import_module(f"fedrec.analysis.figures.{block.kind}")
+    records = _records_of(args)
+    save_figure(drawing.draw(records, block, args.report, note=args.note), args.output)
+
+
+def configuration(args: argparse.Namespace) -> None:
+    """Show a configuration as a page."""
+    import yaml
+
+    from fedrec.analysis.tables import page
+
+    text = yaml.safe_dump(_json(args.config), sort_keys=False, allow_unicode=True)
+    write_text(args.output, page("Configuration", text, args.note))
 
 
 def publish(args: argparse.Namespace) -> None:
@@ -168,10 +226,14 @@ def publish(args: argparse.Namespace) -> None:
     add_to_pack(read_records(args.records), args.folder / "records.jsonl.gz")
     for path in args.counts or ():
         write_text(args.folder / "data" / path.parent.name / path.name, path.read_text())
+    if args.switches:
+        write_text(args.folder / "data" / args.switches.name, args.switches.read_text())
 
 
 def outputs(args: argparse.Namespace) -> None:
     """List the tables, figures and summaries that a study has made."""
+    from fedrec.config import Study
+
     results = Path(Study.load(*args.config).results)
     for folder in ("tables", "figures", "summary"):
         for path in sorted((results / folder).glob("*")):
@@ -180,11 +242,15 @@ def outputs(args: argparse.Namespace) -> None:
 
 def schema(args: argparse.Namespace) -> None:
     """Print the JSON schema of a config file."""
+    from fedrec.config import Study
+
     print(json.dumps(Study.model_json_schema(), indent=2))
 
 
 def check(args: argparse.Namespace) -> None:
     """Check config files and say how many cells they ask for."""
+    from fedrec.config import Study
+
     study = Study.load(*args.config)
     cells = {c for block in study.blocks().values() for c in study.cells(block)}
     print(f"{', '.join(map(str, args.config))}: {len(cells)} training jobs")
@@ -211,6 +277,7 @@ def bench(args: argparse.Namespace) -> None:
 
 def _bench_grid(args: argparse.Namespace, device: str) -> None:
     from fedrec.bench import SIZES, bench_grid
+    from fedrec.config import Study
 
     defenses, size = list(Study.load("config/paper.yaml").defenses), SIZES[args.size]
     print(f"{args.model}, {args.size} on {device}, {args.threads} threads;", end=" ")
@@ -266,30 +333,52 @@ def parser() -> argparse.ArgumentParser:
 
     sub = stage("summary", summary)
     _add_records(sub)
+    sub.add_argument("--cells", nargs="+", required=True, help="what to show, in this order")
     sub.add_argument("--output", type=Path, required=True, help="summary to write (.csv)")
 
     sub = stage("figure", figure)
+    _add_block(sub)
     _add_records(sub)
-    sub.add_argument(
-        "--output", type=Path, required=True, help="PDF to write; a PNG goes beside it"
-    )
+    sub.add_argument("--cells", nargs="+", required=True, help="what to show, in this order")
+    sub.add_argument("--output", type=Path, required=True, help="PDF; SVG and PNG go beside it")
 
-    for name, run, given in (
-        ("table", table, "summary"),
-        ("dataset-table", dataset_table, "counts"),
-    ):
+    for name, run in (("table", table), ("dataset-table", dataset_table)):
         sub = stage(name, run)
-        sub.add_argument("block", metavar="JSON", help="the table's entry in the config")
-        sub.add_argument(
-            f"--{given}", type=Path, required=True, nargs=None if given == "summary" else "+",
-            help="summary (.csv)" if given == "summary" else "counts of each dataset (.json)",
-        )  # fmt: skip
+        _add_block(sub)
+        if name == "table":
+            sub.add_argument("--summary", type=Path, required=True, help="summary (.csv)")
+        else:
+            _add_counts(sub)
         sub.add_argument("--paper", type=Path, required=True, help="the paper's values (.csv)")
-        sub.add_argument("--output", type=Path, required=True, help="CSV to write")
+        _add_table(sub)
+
+    sub = stage("deviations", deviations)
+    _add_block(sub)
+    _add_records(sub)
+    sub.add_argument("--switches", type=Path, required=True, help="switches.json")
+    _add_table(sub)
+
+    sub = stage("claims", claims)
+    sub.add_argument("--claims", type=Path, required=True, help="claims and their tests (.yaml)")
+    sub.add_argument("--scorecard", default="{}", help="the scorecard's entry in the config")
+    _add_records(sub)
+    _add_counts(sub)
+    _add_table(sub)
+    sub.add_argument("--picture", type=Path, required=True, help="PDF; SVG and PNG go beside it")
+
+    sub = stage("runs", runs)
+    _add_records(sub)
+    _add_table(sub)
+
+    sub = stage("configuration", configuration)
+    sub.add_argument("config", metavar="JSON", help="the configuration")
+    sub.add_argument("--note", default="", help="stands below it")
+    sub.add_argument("--output", type=Path, required=True, help="page to write (.html)")
 
     sub = stage("publish", publish)
     sub.add_argument("records", type=Path, nargs="+", help="records of single runs")
     sub.add_argument("--counts", type=Path, nargs="+", help="counts.json of each dataset")
+    sub.add_argument("--switches", type=Path, help="switches.json")
     sub.add_argument("--folder", type=Path, required=True, help="folder to keep them in")
 
     for name, run in (("check", check), ("outputs", outputs)):
@@ -322,10 +411,26 @@ def _add_machine(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
 
 
-def _add_records(sub: argparse.ArgumentParser) -> None:
+def _add_block(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("block", metavar="JSON", help="the table's or figure's entry in the config")
+    sub.add_argument("--note", default="", help="stands on the table or figure")
+
+
+def _add_records(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--records", type=Path, nargs="+", required=True, help=".json or .jsonl.gz")
     sub.add_argument("--report", choices=["best_val", "last"], default="best_val")
+
+
+def _add_counts(sub: argparse.ArgumentParser) -> None:
+    text = "counts.json of each dataset, in a folder of its name"
+    sub.add_argument("--counts", type=Path, nargs="*", default=[], help=text)
+
+
+def _add_table(sub: argparse.ArgumentParser) -> None:
+    text = "CSV; Markdown, LaTeX and HTML go beside it"
+    sub.add_argument("--output", type=Path, required=True, help=text)
+    if not any(action.dest == "note" for action in sub._actions):
+        sub.add_argument("--note", default="", help="stands below the table")
 
 
 def _json(text: str) -> Any:
@@ -336,27 +441,35 @@ def _json(text: str) -> Any:
         raise ConfigError(f"not JSON: {error}; quote it, as in '{{...}}'") from None
 
 
-def _dataset(text: str) -> Dataset:
-    return _valid(Dataset, text)
+def _dataset(text: str) -> "Dataset":
+    from fedrec.config import Dataset, known_keys
+
+    return _valid(Dataset, text, known_keys)
 
 
 def _block(args: argparse.Namespace) -> Block:
     return _valid(Block, args.block)
 
 
-def _valid(section: type[T], text: str) -> T:
+def _valid(section: type[T], text: str, known: Callable[[Place], Iterable[str]] | None = None) -> T:
     """A section of the config, given as JSON on the command line."""
     _json(text)
     try:
         return section.model_validate_json(text)
     except pydantic.ValidationError as error:
-        raise ConfigError(explain(error, [], known_keys)) from None
+        raise ConfigError(
+            explain(error, [], known or (lambda place: section.model_fields))
+        ) from None
 
 
 def _records_of(args: argparse.Namespace) -> list[Record]:
-    """The records that belong to a table or figure, in the order in which it lists its cells."""
-    block = _block(args)
-    shown = [record for record in read_records(args.records) if block.shows(record.cell)]
-    if not shown:
-        raise RecordError(f"none of the records given belongs to {block.title!r}: run its cells")
-    return sorted(shown, key=lambda record: block.order(record.cell))
+    """The records of the cells that are to be shown, in their order.
+
+    Raises:
+        RecordError: there is none.
+    """
+    order = {path: i for i, path in enumerate(args.cells)}
+    records = [r for r in read_records(args.records) if cell_path(r.cell) in order]
+    if not records:
+        raise RecordError(f"{args.records[0]} and others: no record of the cells to show")
+    return sorted(records, key=lambda record: order[cell_path(record.cell)])

@@ -4,12 +4,10 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias, Union
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias, Union, get_args
 
 import pydantic
-import yaml
 from pydantic import BaseModel, Field, create_model, model_validator
 
 from fedrec import attacks, defenses, models
@@ -33,6 +31,7 @@ from fedrec.defenses.base import Defense
 from fedrec.methods import find_methods
 from fedrec.metrics.ranking import RepeatRule
 from fedrec.models.base import Model
+from fedrec.outline import Block, Outline, Section, Switch, Variant
 from fedrec.records import Cell
 from fedrec.settings import STRICT, Preset, Presets, preset_values, settings
 
@@ -85,12 +84,6 @@ class Protocol:
     )
 
 
-class Section(BaseModel):
-    """A part of the configuration: frozen, no unknown key, no silent conversion."""
-
-    model_config = STRICT
-
-
 class Dataset(Section):
     """Where interactions come from: a download and its format, or a generator."""
 
@@ -129,39 +122,6 @@ class Dataset(Section):
         if len(set(names)) < len(names):
             raise ValueError("two files have the same name at the end of their URLs")
         return self
-
-
-class Block(Section):
-    """What one table or figure shows: every combination of the names it lists."""
-
-    title: str
-    kind: Literal["datasets", "attacks", "training_curves", "attack_grid"]
-    datasets: tuple[str, ...] = Field(min_length=1)
-    models: tuple[str, ...] = Field(default=())
-    attacks: tuple[str, ...] = Field(default=())
-    defenses: tuple[str, ...] = Field(default=("FedAvg",))
-    ratios: tuple[float, ...] = Field(default=(0.01,), description="Shares of malicious users, m%.")
-
-    def shows(self, cell: Cell) -> bool:
-        """Whether a cell, of whatever seed, is among those listed."""
-        return (
-            cell.dataset in self.datasets
-            and cell.model in self.models
-            and cell.attack in self.attacks
-            and cell.defense in self.defenses
-            and cell.ratio in (0, *self.ratios)
-        )
-
-    def order(self, cell: Cell) -> tuple[float | int, ...]:
-        """A key that sorts cells as this block lists them."""
-        return (
-            self.datasets.index(cell.dataset),
-            self.models.index(cell.model),
-            self.defenses.index(cell.defense),
-            self.attacks.index(cell.attack),
-            cell.ratio,
-            cell.seed,
-        )
 
 
 def _fields(method: type) -> dict[str, Any]:
@@ -244,22 +204,17 @@ class CellConfig:
         return hashlib.sha256(self.to_json().encode()).hexdigest()
 
 
-class Study(Section):
+class Study(Outline):
     """A whole study: its methods by name, and the tables and figures that decide its cells."""
 
+    model_config = STRICT
+
     preset: Preset = Field(default="reproduction", description="Values of the fidelity switches.")
-    results: str = Field(default="results", description="Folder of everything the study makes.")
-    seeds: tuple[int, ...] = Field(default=(0, 1, 2, 3, 4), min_length=1)
-    report: Literal["best_val", "last"] = Field(
-        default="best_val", description="Round whose test metrics count."
-    )
     protocol: ProtocolEntry = Field(default_factory=ProtocolEntry)
     datasets: dict[str, Dataset]
     models: dict[str, ModelEntry]
     attacks: dict[str, AttackEntry]
     defenses: dict[str, tuple[DefenseEntry, ...]]
-    tables: dict[str, Block] = Field(default_factory=dict)
-    figures: dict[str, Block] = Field(default_factory=dict)
 
     @staticmethod
     def load(*paths: Path | str) -> "Study":
@@ -286,20 +241,40 @@ class Study(Section):
             raise ConfigError(report(problems, paths))
         return study
 
-    def blocks(self) -> Mapping[str, Block]:
-        """Every table and figure by name."""
-        return {**self.tables, **self.figures}
-
     def cells(self, block: Block) -> list[Cell]:
-        """The training jobs that a table or figure needs. No attack means no malicious clients."""
-        names = product(
-            block.datasets, block.models, block.attacks, block.defenses, block.ratios, self.seeds
-        )
-        cells = [
-            Cell(dataset=d, model=m, attack=a, defense=f, ratio=self._ratio(a, r), seed=s)
-            for d, m, a, f, r, s in names
+        """The training jobs that a table or figure needs; for deviations, of every switch too."""
+        if block.kind != "deviations":
+            return super().cells(block)
+        cells = [cell for trio in block.trios(self.seeds) for cell in trio]
+        kinds = {
+            part.kind
+            for group, names in (
+                ("models", block.models), ("attacks", block.attacks), ("defenses", block.defenses),
+            )
+            for name in names
+            for part in self._entry(group, name)
+        }  # fmt: skip
+        changed = [
+            switch.applied(cell, value)
+            for switch in self.switches()
+            if switch.kind in {*kinds, "protocol"}
+            for value in switch.others
+            for cell in cells
         ]
-        return list(dict.fromkeys(cells))
+        return self.distinct([*cells, *changed])
+
+    def switches(self) -> list[Switch]:
+        """Every point on which text and code differ, of the protocol and the methods in use."""
+        used = {
+            (head[0], entry.kind): KINDS[str(head[0])][entry.kind]
+            for head, entry in self._entries()
+        }
+        methods = {("protocol", "protocol"): Protocol, **used}
+        return [
+            switch
+            for (group, kind), method in methods.items()
+            for switch in _switches(str(group), kind, method, self.preset)
+        ]
 
     def cell_config(self, cell: Cell) -> CellConfig:
         """The settings of one job: presets, the entry, its fitting `where` cases, the variant."""
@@ -312,9 +287,6 @@ class Study(Section):
                 "defense": self._parts("defenses", cell.defense, cell),
             }
         )
-
-    def _ratio(self, attack: str, ratio: float) -> float:
-        return 0.0 if self._entry("attacks", attack)[0].kind == "no_attack" else ratio
 
     def _entry(self, group: str, name: str) -> tuple[Any, ...]:
         """The parts of the entry that a name, with or without a variant, stands for."""
@@ -420,22 +392,20 @@ class Study(Section):
         return Protocol(**values)
 
 
-@dataclasses.dataclass(frozen=True)
-class Variant:
-    """An entry under another value of some of its fields: `ClusterAttack@clusters=1,decay=0.9`.
-
-    A field that the entry's method does not have is one of the protocol: `MF@negatives=resampled`.
-    """
-
-    base: str
-    changes: Mapping[str, Any]
-
-    @staticmethod
-    def parse(name: str) -> "Variant":
-        """A name as tables and cells give it; without `@`, the entry as it is."""
-        base, _, given = name.partition("@")
-        pairs = (change.partition("=") for change in given.split(",") if change)
-        return Variant(base, {field: yaml.safe_load(value) for field, _, value in pairs})
+def _switches(group: str, kind: str, method: type, preset: Preset) -> Iterator[Switch]:
+    """The fields of a method that presets set differently."""
+    values = {p: preset_values(method, p) for p in get_args(Preset)}
+    for field in dict.fromkeys(name for given in values.values() for name in given):
+        info: pydantic.fields.FieldInfo = vars(method)["__pydantic_fields__"][field]
+        paper, released, ours = (
+            values[p].get(field, info.default) for p in ("paper", "released", preset)
+        )
+        yield Switch.model_validate(
+            {
+                "group": group, "kind": kind, "field": field, "meaning": info.description or "",
+                "paper": paper, "released": released, "ours": ours,
+            }
+        )  # fmt: skip
 
 
 def _build(group: str, values: Mapping[str, Any]) -> Any:

@@ -15,6 +15,7 @@ from fedrec.files import write_bytes, write_text
 Report = Literal["best_val", "last"]
 REPORTS: tuple[Report, ...] = get_args(Report)
 SELECTION_METRIC = "hr@5"
+BASELINE, PLAIN = "NoAttack", "FedAvg"  # losses are reckoned from these, as in the paper
 
 
 class RecordError(Exception):
@@ -141,6 +142,28 @@ def cell_path(cell: Cell) -> str:
     """Where a cell's record lies under the folder of runs."""
     c = cell
     return f"{c.dataset}/{c.model}/{c.attack}/{c.defense}/m{c.ratio:g}/seed{c.seed}.json"
+
+
+def parse_cell(path: str) -> Cell:
+    """The cell of a path that `cell_path` gives.
+
+    Raises:
+        RecordError: it is no such path.
+    """
+    try:
+        dataset, model, attack, defense, ratio, seed = path.split("/")
+        return Cell(
+            dataset=dataset,
+            model=model,
+            attack=attack,
+            defense=defense,
+            ratio=float(ratio.removeprefix("m")),
+            seed=int(seed.removeprefix("seed").removesuffix(".json")),
+        )
+    except ValueError:
+        raise RecordError(
+            f"{path!r} is no cell, such as ml-1m/MF/Fang/Krum/m0.01/seed0.json"
+        ) from None
 
 
 def write_record(record: Record, path: Path) -> None:

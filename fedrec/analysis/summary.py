@@ -1,68 +1,138 @@
-"""Seeds aggregated: means, intervals, and degradation paired by seed."""
+"""Seeds aggregated: means, intervals, and losses paired by seed and by user."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
-from fedrec.records import Record, Report
+from fedrec.analysis.statistics import (
+    half_width,
+    holm,
+    paired,
+    paired_p,
+    relative_loss,
+    two_sided,
+    user_bootstrap,
+)
+from fedrec.records import BASELINE, PLAIN, Cell, Record, Report, cell_path
 
 METRICS = ("hr@5", "ndcg@5", "hr@10", "ndcg@10", "hr@20", "ndcg@20", "mrr")
-BASELINE = "NoAttack"
 ARM = ["dataset", "model", "attack", "defense", "ratio"]
 
+Arms = Mapping[Cell, Sequence[Record]]  # by cell, its seed left out (-1)
 
-def summarise(records: Sequence[Record], report: Report) -> pd.DataFrame:
-    """One row for each arm and metric, over its seeds.
+
+def by_arm(records: Iterable[Record]) -> dict[Cell, list[Record]]:
+    """Records of the same cell but for the seed, together."""
+    arms: dict[Cell, list[Record]] = {}
+    for record in records:
+        arms.setdefault(seedless(record.cell), []).append(record)
+    return arms
+
+
+def seedless(cell: Cell) -> Cell:
+    """A cell that stands for all seeds."""
+    return cell.model_copy(update={"seed": -1})
+
+
+def summarise(
+    records: Sequence[Record], report: Report, wanted: Sequence[Cell] = ()
+) -> pd.DataFrame:
+    """One row for each arm and metric, over its seeds; arms of `wanted` without record are empty.
 
     `mean` ± `ci95` is a 95 % Student-t interval. `degradation` (%, positive is worse) compares
-    with the same seeds of the unattacked arm: relative loss of the mean, with the interval
-    `degradation_ci95` and the p-value of the paired t-test. They are missing for the unattacked
-    arm itself, and the intervals with a single seed.
+    with the same seeds without attack and defence: relative loss of the mean, with the interval
+    `degradation_ci95` and the p-value of the paired t-test; `users_low` and `users_high` bound the
+    loss (%) for resampled users, with the p-value `users_p`, which `users_p_holm` corrects for all
+    rows of its metric. They are missing for that arm itself, and the intervals over
+    seeds with a single one. `missing` counts seeds wanted in vain; `records` names the others.
     """
+    arms: dict[Cell, list[Record]] = {seedless(cell): [] for cell in wanted}
+    arms |= by_arm(records)
+    counts = pd.Series([seedless(cell) for cell in wanted]).value_counts()
     rows = [
-        {**record.cell.model_dump(), "metric": metric, "value": record.reported(metric, report)}
-        for record in records
+        {**arm.model_dump(exclude={"seed"}), "metric": metric}
+        | _row(arms, arm, metric, report)
+        | {"missing": max(int(counts.get(arm, 0)) - len(found), 0), **_traces(found)}
+        for arm, found in arms.items()
         for metric in METRICS
     ]
-    values = pd.DataFrame(rows)
-    base = values[values.attack == BASELINE].drop(columns=["attack", "ratio"])
-    keys = ["dataset", "model", "defense", "seed", "metric"]
-    paired = values.merge(base, on=keys, how="left", suffixes=("", "_base"))
-    groups = paired.groupby([*ARM, "metric"], sort=False)
-    return pd.DataFrame([dict(zip([*ARM, "metric"], k, strict=True)) | _row(g) for k, g in groups])
+    frame = pd.DataFrame(rows).assign(mixed="; ".join(mixtures(records)))
+    frame["users_p_holm"] = frame.groupby("metric").users_p.transform(lambda p: holm(p.to_numpy()))
+    return frame
 
 
-def _row(seeds: pd.DataFrame) -> dict[str, float]:
+def _row(arms: Arms, arm: Cell, metric: str, report: Report) -> dict[str, float]:
     """The statistics of one arm and metric."""
+    values = np.array([record.reported(metric, report) for record in arms[arm]])
     own = {
-        "mean": seeds.value.mean(),
-        "ci95": half_width(seeds.value.to_numpy()),
-        "seeds": len(seeds),
+        "mean": values.mean() if len(values) else np.nan,
+        "std": values.std(ddof=1) if len(values) > 1 else np.nan,
+        "ci95": half_width(values),
+        "seeds": len(values),
     }
-    both = seeds.dropna(subset="value_base")
-    if both.empty or both.attack.iloc[0] == BASELINE:
-        return own | {"degradation": np.nan, "degradation_ci95": np.nan, "p_value": np.nan}
-    base = both.value_base.mean()
-    lost = both.value_base - both.value
-    ratio = lost.mean() / base
-    return own | {
-        "degradation": 100 * ratio,
-        # Of a ratio of means (delta method): a seed's loss beyond the ratio's share of its base.
-        "degradation_ci95": half_width((100 * (lost - ratio * both.value_base) / base).to_numpy()),
-        "p_value": _paired_p(both),
+    plain = arm.model_copy(update={"attack": BASELINE, "defense": PLAIN, "ratio": 0.0})
+    pairs = [] if arm == plain else paired(arms[arm], arms.get(plain, ()))
+    return own | _against(pairs, metric, report)
+
+
+def _against(
+    pairs: Sequence[tuple[Record, Record]], metric: str, report: Report
+) -> dict[str, float]:
+    """How an arm compares with the one that losses are reckoned from."""
+    names = ("degradation", "degradation_ci95", "p_value", "users_low", "users_high", "users_p")
+    found = dict.fromkeys(names, np.nan)
+    if not pairs:
+        return found
+    ours, base = (
+        np.array([record.reported(metric, report) for record in side])
+        for side in zip(*pairs, strict=True)
+    )
+    found["degradation"], found["degradation_ci95"] = relative_loss(ours, base)
+    found["p_value"] = paired_p(ours, base)
+    drawn = user_bootstrap(pairs, metric, report)
+    if drawn is not None:
+        low, high = np.percentile(100 * drawn / base.mean(), [2.5, 97.5])
+        found |= {"users_low": low, "users_high": high, "users_p": two_sided(drawn)}
+    return found
+
+
+def _traces(records: Sequence[Record]) -> dict[str, str]:
+    """Where the numbers of a row come from."""
+    return {
+        "records": " ".join(cell_path(record.cell) for record in records),
+        "versions": " ".join(sorted({version(record) for record in records})),
     }
 
 
-def half_width(values: np.ndarray) -> float:
-    """Half of the 95 % Student-t interval of a mean; missing for fewer than two values."""
-    if len(values) < 2:
-        return float("nan")
-    return float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
+def version(record: Record) -> str:
+    """The code that made a record."""
+    made = record.provenance
+    return f"{made.fedrec}+{made.git}" if made.git else made.fedrec
 
 
-def _paired_p(both: pd.DataFrame) -> float:
-    if len(both) < 2 or np.ptp(both.value - both.value_base) == 0:
-        return float("nan")
-    return float(stats.ttest_rel(both.value, both.value_base).pvalue)
+def mixtures(records: Sequence[Record]) -> list[str]:
+    """What stands under one name but was set otherwise, in words; nothing for a clean set."""
+    found = []
+    for part, names in PARTS.items():
+        settings: dict[tuple[str, ...], set[str]] = {}
+        for record in records:
+            key = tuple(str(getattr(record.cell, name)) for name in names)
+            if part == "protocol":  # is the study's, but for variants
+                key = tuple(name.partition("@")[2] for name in key)
+            settings.setdefault(key, set()).add(repr(record.config.get(part)))
+        found += [
+            f"{part} of {', '.join(filter(None, key)) or 'the study'} ({len(values)} settings)"
+            for key, values in settings.items()
+            if len(values) > 1
+        ]
+    return found
+
+
+# What each part of a cell's settings may depend on.
+PARTS = {
+    "protocol": ("model", "attack", "defense"),
+    "model": ("model", "dataset"),
+    "attack": ("attack", "dataset", "model"),
+    "defense": ("defense", "dataset", "model"),
+}

@@ -1,20 +1,49 @@
-"""Tables: the paper's values beside ours, as CSV, Markdown and LaTeX."""
+"""Tables: the paper's values beside ours, as CSV, Markdown, LaTeX and HTML."""
 
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from fedrec.analysis.summary import ARM, BASELINE
+from fedrec.analysis.summary import ARM
 from fedrec.files import write_text
+from fedrec.records import BASELINE, PLAIN
 
-SHOWN = ("hr@5", "ndcg@5")
 MISSING = "–"
+CLOSE = 0.1  # of the paper's value
+ARM_TITLES = {
+    "dataset": "Dataset",
+    "model": "Model",
+    "defense": "Defense",
+    "attack": "Attack",
+    "ratio": "Malicious",
+}
+LATEX = str.maketrans(
+    {c: f"\\{c}" for c in "&%#_$"} | {"±": r"$\pm$", "–": "--", "≤": r"$\leq$", "α": r"$\alpha$"}
+)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table in full precision, as it is shown, and what has to be said of it."""
+
+    title: str
+    values: pd.DataFrame
+    shown: pd.DataFrame
+    notes: Sequence[str] = field(default=())
+
+    def write(self, csv: Path) -> None:
+        """Full precision to `csv`; what is shown to Markdown, LaTeX (booktabs), HTML beside it."""
+        write_text(csv, self.values.to_csv(index=False))
+        for suffix, text in ((".md", _markdown), (".tex", _latex), (".html", _html)):
+            write_text(csv.with_suffix(suffix), text(self))
 
 
 def attack_table(
-    summary: pd.DataFrame, paper: pd.DataFrame, metrics: tuple[str, ...] = SHOWN
+    summary: pd.DataFrame, paper: pd.DataFrame, metrics: Sequence[str]
 ) -> pd.DataFrame:
     """The paper's value and ours for each arm and metric: one row each, full precision.
 
@@ -22,40 +51,41 @@ def attack_table(
     its own values, in per cent. Arms that the paper does not have stay without its columns.
     """
     theirs = paper.rename(columns={"value": "paper"})[[*ARM, "metric", "paper"]]
-    base = theirs[theirs.attack == BASELINE].rename(columns={"paper": "base"})
-    keys = ["dataset", "model", "defense", "metric"]
+    theirs = theirs.drop_duplicates([*ARM, "metric"])  # tables of the paper share some
+    plain = (theirs.attack == BASELINE) & (theirs.defense == PLAIN)
+    base = theirs[plain].rename(columns={"paper": "base"})
+    keys = ["dataset", "model", "metric"]
     theirs = theirs.merge(base[[*keys, "base"]], on=keys, how="left")
     theirs["paper_degradation"] = 100 * (theirs.base - theirs.paper) / theirs.base
-    theirs.loc[theirs.attack == BASELINE, "paper_degradation"] = float("nan")
+    theirs.loc[plain.to_numpy(), "paper_degradation"] = float("nan")
     shown = summary[summary.metric.isin(metrics)]
-    return shown.merge(theirs.drop(columns="base"), on=[*ARM, "metric"], how="left")
+    found = shown.merge(theirs.drop(columns="base"), on=[*ARM, "metric"], how="left")
+    return found.assign(agreement=[_agreement(row) for row in rows_of(found)])
+
+
+def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a table, by column."""
+    rows: Any = table.to_dict("records")
+    return list(rows)
 
 
 def formatted(table: pd.DataFrame) -> pd.DataFrame:
-    """An attack table in the shape of the paper's: a row an arm, columns by metric."""
-    shown = table[["dataset", "model", "defense", "attack", "ratio"]].copy()
-    shown["ratio"] = [f"{100 * ratio:g} %" if ratio else MISSING for ratio in table.ratio]
-    shown.columns = pd.Index(["Dataset", "Model", "Defense", "Attack", "Malicious"])
-    values = pd.DataFrame(
-        {
-            "paper": [_value(v) for v in table.paper],
-            "ours": [_value(m, c) for m, c in zip(table["mean"], table.ci95, strict=True)],
-            "paper: lost": [_percent(v) for v in table.paper_degradation],
-            "ours: lost": [
-                _percent(d, c)
-                for d, c in zip(table.degradation, table.degradation_ci95, strict=True)
-            ],
-        }
-    )
-    if table.paper.isna().all():
-        values = values.drop(columns=["paper", "paper: lost"])
-    blocks = []
-    for metric in table.metric.unique():
-        rows = (table.metric == metric).to_numpy()
-        block = values[rows].add_prefix(f"{metric.upper()} ").reset_index(drop=True)
-        blocks.append(block)
-    arms = shown[(table.metric == table.metric.iloc[0]).to_numpy()].reset_index(drop=True)
+    """An attack table to be read: a row an arm, columns by metric, without what never varies."""
+    arms = _arms(table.drop_duplicates(ARM))
+    blocks = [
+        _metric_columns(table[table.metric == metric]).add_prefix(f"{metric.upper()} ")
+        for metric in table.metric.unique()
+    ]
     return pd.concat([arms, *blocks], axis=1)
+
+
+def constants(table: pd.DataFrame) -> str:
+    """What all arms of a table share, in words."""
+    return ", ".join(
+        f"{_share(table.ratio.max())} malicious" if name == "ratio" else str(table[name].iloc[0])
+        for name in ARM_TITLES
+        if len(set(table[name]) - {0}) == 1
+    )
 
 
 def dataset_table(counts: Mapping[str, Mapping[str, int]], paper: pd.DataFrame) -> pd.DataFrame:
@@ -87,11 +117,71 @@ def formatted_datasets(table: pd.DataFrame) -> pd.DataFrame:
     return shown
 
 
-def write_table(values: pd.DataFrame, shown: pd.DataFrame, title: str, csv: Path) -> None:
-    """Full precision to `csv`; what is shown to Markdown and LaTeX (booktabs) beside it."""
-    write_text(csv, values.to_csv(index=False))
-    write_text(csv.with_suffix(".md"), f"# {title}\n\n{_markdown(shown)}")
-    write_text(csv.with_suffix(".tex"), _latex(shown, title))
+def value(mean: float, half_width: float = float("nan")) -> str:
+    """A metric, with half of its interval if there is one."""
+    if pd.isna(mean):
+        return MISSING
+    return f"{mean:.5f}" + ("" if pd.isna(half_width) else f" ± {half_width:.5f}")
+
+
+def percent(number: float, half_width: float = float("nan")) -> str:
+    """A share in per cent, likewise."""
+    if pd.isna(number):
+        return MISSING
+    return f"{number:.2f} %" + ("" if pd.isna(half_width) else f" ± {half_width:.2f}")
+
+
+def _arms(table: pd.DataFrame) -> pd.DataFrame:
+    """The names that tell rows apart, and of how many seeds there are records."""
+    shown = pd.DataFrame(
+        {
+            title: [_share(r) for r in table.ratio] if name == "ratio" else table[name].tolist()
+            for name, title in ARM_TITLES.items()
+            if len(set(table[name]) - {0}) > 1 or name == "attack"
+        }
+    )
+    shown["Seeds"] = [
+        f"{row['seeds']} of {row['seeds'] + row['missing']}"
+        if row["missing"]
+        else str(row["seeds"])
+        for row in rows_of(table)
+    ]
+    return shown
+
+
+def _share(ratio: float) -> str:
+    return f"{100 * ratio:g} %" if ratio else MISSING
+
+
+def _metric_columns(rows: pd.DataFrame) -> pd.DataFrame:
+    """What is shown of one metric."""
+    found = rows_of(rows)
+    columns = {
+        "paper": [value(row["paper"]) for row in found],
+        "ours": [value(row["mean"], row["ci95"]) for row in found],
+        "agrees": [row["agreement"] for row in found],
+        "paper: lost": [percent(row["paper_degradation"]) for row in found],
+        "ours: lost": [percent(row["degradation"], row["degradation_ci95"]) for row in found],
+    }
+    if rows.paper.isna().all():
+        columns = {name: column for name, column in columns.items() if "ours" in name}
+    return pd.DataFrame(columns)
+
+
+def page(title: str, text: str, note: str = "") -> str:
+    """A text as it stands, as an HTML page."""
+    notes = f"<p>{escape(note)}</p>\n" if note else ""
+    return PAGE.format(title=escape(title), table=f"<pre>{escape(text)}</pre>", notes=notes)
+
+
+def _agreement(row: Mapping[str, Any]) -> str:
+    """Whether the paper's value lies in our interval, or else ours within a tenth of it."""
+    paper, ours, half = row["paper"], row["mean"], row["ci95"]
+    if pd.isna(paper) or pd.isna(ours):
+        return MISSING
+    if abs(paper - ours) <= half:
+        return "interval"
+    return "±10 %" if abs(ours - paper) <= CLOSE * paper else "no"
 
 
 def _agrees(row: pd.Series) -> str:
@@ -101,27 +191,50 @@ def _agrees(row: pd.Series) -> str:
     return "yes" if all(row[key] == row[f"paper_{key}"] for key in keys) else "no"
 
 
-def _value(mean: float, half_width: float = float("nan")) -> str:
-    if pd.isna(mean):
-        return MISSING
-    return f"{mean:.5f}" + ("" if pd.isna(half_width) else f" ± {half_width:.5f}")
-
-
-def _percent(value: float, half_width: float = float("nan")) -> str:
-    if pd.isna(value):
-        return MISSING
-    return f"{value:.2f} %" + ("" if pd.isna(half_width) else f" ± {half_width:.2f}")
-
-
-def _markdown(shown: pd.DataFrame) -> str:
+def _markdown(table: Table) -> str:
+    shown = table.shown
     rows = [list(shown.columns), ["---"] * len(shown.columns), *shown.to_numpy().tolist()]
-    return "".join(f"| {' | '.join(map(str, row))} |\n" for row in rows)
+    body = "".join(f"| {' | '.join(str(c).replace('|', '/') for c in row)} |\n" for row in rows)
+    return f"# {table.title}\n\n{body}" + "".join(f"\n{note}\n" for note in table.notes)
 
 
-def _latex(shown: pd.DataFrame, title: str) -> str:
-    style = (
-        shown.style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis=1)
+def _latex(table: Table) -> str:
+    shown = table.shown.map(lambda cell: str(cell).translate(LATEX))
+    shown.columns = pd.Index([name.translate(LATEX) for name in shown.columns])
+    text = shown.style.hide(axis="index").to_latex(
+        hrules=True,
+        caption=table.title.translate(LATEX),
+        position="tbp",
+        position_float="centering",
     )
-    caption = re.sub(r"([&%#_$])", r"\\\1", title)
-    text = style.to_latex(hrules=True, caption=caption, position="tbp", position_float="centering")
-    return text.replace("±", r"$\pm$").replace("–", "--")
+    notes = "".join(f"\\par\\smallskip {note.translate(LATEX)}\n" for note in table.notes)
+    small = text.replace(
+        "\\begin{tabular}", "\\footnotesize\\setlength{\\tabcolsep}{3pt}\n\\begin{tabular}"
+    )
+    return small.replace("\\end{table}", notes + "\\end{table}")
+
+
+def _html(table: Table) -> str:
+    notes = "".join(f"<p>{escape(note)}</p>\n" for note in table.notes)
+    return PAGE.format(
+        title=escape(table.title), table=table.shown.to_html(index=False, border=0), notes=notes
+    )
+
+
+PAGE = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>{title}</title>
+<style>
+body {{ font: 14px/1.5 sans-serif; margin: 2em; color: #222; background: #fff; }}
+table {{ border-collapse: collapse; border-top: 2px solid; border-bottom: 2px solid; }}
+th, td {{ padding: .3em .8em; text-align: left; vertical-align: top; }}
+thead th {{ border-bottom: 1px solid; }}
+tbody tr:hover {{ background: #f2f2f2; }}
+p {{ max-width: 60em; color: #444; }}
+</style>
+<h1>{title}</h1>
+{table}
+{notes}</html>
+"""

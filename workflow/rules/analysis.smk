@@ -1,5 +1,5 @@
 # In:  records: {RESULTS}/runs, or the kept file in {RESULTS}/published.
-# Out: summary/, tables/ and figures/ beside them.
+# Out: summary/, tables/ and figures/ beside them; in {RESULTS}/so-far of what there is.
 
 
 # Has no output, because a kept file must never be made again from runs that are long gone.
@@ -9,8 +9,9 @@ rule publish:
         counts=expand(
             "{results}/data/{dataset}/counts.json",
             results=RESULTS,
-            dataset=STUDY.datasets,
+            dataset=used_datasets(),
         ),
+        switches=f"{RESULTS}/data/switches.json",
     log:
         f"{RESULTS}/logs/publish.log",
     benchmark:
@@ -21,8 +22,24 @@ rule publish:
     params:
         folder=PUBLISHED,
     shell:
-        "fedrec publish {input.records:q} --counts {input.counts:q} --folder {params.folder:q}"
-        " 2> {log:q}"
+        "fedrec publish {input.records:q} --counts {input.counts:q} --switches {input.switches:q}"
+        " --folder {params.folder:q} 2> {log:q}"
+
+
+rule switches:
+    output:
+        f"{RESULTS}/data/switches.json",
+    log:
+        f"{RESULTS}/logs/switches.log",
+    benchmark:
+        f"{RESULTS}/logs/switches.tsv"
+    localrule: True
+    conda:
+        "../../envs/fedrec.yaml"
+    params:
+        switches=lambda w: json.dumps([s.model_dump() for s in STUDY.switches()]),
+    shell:
+        "printf '%s\\n' {params.switches:q} > {output:q} 2> {log:q}"
 
 
 rule summary:
@@ -37,11 +54,11 @@ rule summary:
     conda:
         "../../envs/fedrec.yaml"
     params:
-        block=block_json,
+        cells=lambda w: cells(w.block),
         report=STUDY.report,
         version=__version__,
     shell:
-        "fedrec summary {params.block:q} --records {input:q} --report {params.report}"
+        "fedrec summary --records {input:q} --cells {params.cells:q} --report {params.report}"
         " --output {output:q} 2> {log:q}"
 
 
@@ -52,6 +69,12 @@ rule attack_table:
     output:
         csv="{home}/tables/{block}.csv",
         shown=multiext("{home}/tables/{block}", ".md", ".tex"),
+        html=report(
+            "{home}/tables/{block}.html",
+            caption="../report/table.rst",
+            category="Tables",
+            labels=title,
+        ),
     log:
         "{home}/logs/tables/{block}.log",
     benchmark:
@@ -62,22 +85,26 @@ rule attack_table:
         "../../envs/fedrec.yaml"
     params:
         block=block_json,
+        note=NOTE,
         version=__version__,
     shell:
         "fedrec table {params.block:q} --summary {input.summary:q} --paper {input.paper:q}"
-        " --output {output.csv:q} 2> {log:q}"
+        " {params.note:q} --output {output.csv:q} 2> {log:q}"
 
 
 rule dataset_table:
     input:
-        counts=lambda w: [
-            f"{w.home}/data/{dataset}/counts.json"
-            for dataset in STUDY.tables[w.block].datasets
-        ],
+        counts=counts,
         paper="config/paper-values.csv",
     output:
         csv="{home}/tables/{block}.csv",
         shown=multiext("{home}/tables/{block}", ".md", ".tex"),
+        html=report(
+            "{home}/tables/{block}.html",
+            caption="../report/datasets.rst",
+            category="Tables",
+            labels=title,
+        ),
     log:
         "{home}/logs/tables/{block}.log",
     benchmark:
@@ -88,9 +115,42 @@ rule dataset_table:
         "../../envs/fedrec.yaml"
     params:
         block=block_json,
+        note=NOTE,
         version=__version__,
     shell:
         "fedrec dataset-table {params.block:q} --counts {input.counts:q} --paper {input.paper:q}"
+        " {params.note:q} --output {output.csv:q} 2> {log:q}"
+
+
+rule deviation_table:
+    input:
+        records=records,
+        switches=switches,
+    output:
+        csv="{home}/tables/{block}.csv",
+        shown=multiext("{home}/tables/{block}", ".md", ".tex"),
+        html=report(
+            "{home}/tables/{block}.html",
+            caption="../report/deviations.rst",
+            category="Tables",
+            labels=title,
+        ),
+    log:
+        "{home}/logs/tables/{block}.log",
+    benchmark:
+        "{home}/logs/tables/{block}.tsv"
+    wildcard_constraints:
+        block=blocks("deviations"),
+    conda:
+        "../../envs/fedrec.yaml"
+    params:
+        block=block_json,
+        note=NOTE,
+        report=STUDY.report,
+        version=__version__,
+    shell:
+        "fedrec deviations {params.block:q} --records {input.records:q}"
+        " --switches {input.switches:q} --report {params.report} {params.note:q}"
         " --output {output.csv:q} 2> {log:q}"
 
 
@@ -100,16 +160,116 @@ rule figure:
     output:
         pdf="{home}/figures/{block}.pdf",
         png="{home}/figures/{block}.png",
+        svg=report(
+            "{home}/figures/{block}.svg",
+            caption="../report/figure.rst",
+            category="Figures",
+            labels=title,
+        ),
     log:
         "{home}/logs/figures/{block}.log",
     benchmark:
         "{home}/logs/figures/{block}.tsv"
+    wildcard_constraints:
+        block="|".join(map(re.escape, STUDY.figures)) or "none",
     conda:
         "../../envs/fedrec.yaml"
     params:
         block=block_json,
+        cells=lambda w: cells(w.block),
+        note=NOTE,
         report=STUDY.report,
         version=__version__,
     shell:
-        "fedrec figure {params.block:q} --records {input:q} --report {params.report}"
-        " --output {output.pdf:q} 2> {log:q}"
+        "fedrec figure {params.block:q} --records {input:q} --cells {params.cells:q}"
+        " --report {params.report} {params.note:q} --output {output.pdf:q} 2> {log:q}"
+
+
+rule claims:
+    input:
+        records=all_records,
+        counts=counts,
+        claims=CARD.file,
+    output:
+        csv="{home}/tables/claims.csv",
+        shown=multiext("{home}/tables/claims", ".md", ".tex"),
+        html=report(
+            "{home}/tables/claims.html",
+            caption="../report/claims.rst",
+            category="Claims",
+            labels={"name": "Scorecard"},
+        ),
+        pdf="{home}/figures/claims.pdf",
+        png="{home}/figures/claims.png",
+        svg=report(
+            "{home}/figures/claims.svg",
+            caption="../report/claims.rst",
+            category="Claims",
+            labels={"name": "Verdicts"},
+        ),
+    log:
+        "{home}/logs/claims.log",
+    benchmark:
+        "{home}/logs/claims.tsv"
+    conda:
+        "../../envs/fedrec.yaml"
+    params:
+        card=CARD.model_dump_json(),
+        note=NOTE,
+        report=STUDY.report,
+        version=__version__,
+    shell:
+        "fedrec claims --claims {input.claims:q} --scorecard {params.card:q}"
+        " --records {input.records:q} --counts {input.counts:q} --report {params.report}"
+        " {params.note:q} --output {output.csv:q} --picture {output.pdf:q} 2> {log:q}"
+
+
+rule runs:
+    input:
+        all_records,
+    output:
+        csv="{home}/tables/runs.csv",
+        shown=multiext("{home}/tables/runs", ".md", ".tex"),
+        html=report(
+            "{home}/tables/runs.html",
+            caption="../report/runs.rst",
+            category="Runs",
+            labels={"name": "Runs"},
+        ),
+    log:
+        "{home}/logs/runs.log",
+    benchmark:
+        "{home}/logs/runs.tsv"
+    conda:
+        "../../envs/fedrec.yaml"
+    params:
+        note=NOTE,
+        report=STUDY.report,
+        version=__version__,
+    shell:
+        "fedrec runs --records {input:q} --report {params.report} {params.note:q}"
+        " --output {output.csv:q} 2> {log:q}"
+
+
+rule configuration:
+    output:
+        report(
+            "{home}/tables/configuration.html",
+            caption="../report/configuration.rst",
+            category="Runs",
+            labels={"name": "Configuration"},
+        ),
+    log:
+        "{home}/logs/configuration.log",
+    benchmark:
+        "{home}/logs/configuration.tsv"
+    localrule: True
+    conda:
+        "../../envs/fedrec.yaml"
+    params:
+        config=lambda w: json.dumps(config),
+        note=NOTE,
+        version=__version__,
+    shell:
+        "fedrec configuration {params.config:q} {params.note:q} --output {output:q}"
+        " 2> {log:q}"

@@ -6,47 +6,53 @@ import re
 import sys
 
 from fedrec import __version__
-from fedrec.config import ConfigError, Study
+from fedrec.config_errors import ConfigError
+from fedrec.outline import Outline, Scorecard
 from fedrec.records import cell_path
 from snakemake.exceptions import WorkflowError
 
 try:
+    from fedrec.config import Study
+
     STUDY = Study.parse(config, workflow.configfiles)
+except ModuleNotFoundError as error:
+    if error.name != "torch":
+        raise
+    STUDY = Outline.read(
+        config, workflow.configfiles
+    )  # will do for `published-figures`
 except ConfigError as error:
     raise WorkflowError(f"the configuration cannot be used:\n{error}")
 
 RESULTS = STUDY.results
 PUBLISHED = f"{RESULTS}/published"
+SO_FAR = f"{RESULTS}/so-far"
 DOWNLOADS = "resources/downloads"
 CELLS = {
     cell_path(cell): cell
     for block in STUDY.blocks().values()
     for cell in STUDY.cells(block)
 }
+NOTE = ["--note", STUDY.note] if STUDY.note else []
+CARD = STUDY.claims or Scorecard()
+TABLES = [*STUDY.tables, "runs", *(["claims"] if STUDY.claims else [])]
+FIGURES = [*STUDY.figures, *(["claims"] if STUDY.claims else [])]
+SHOWN = ["csv", "md", "tex", "html"]
+DRAWN = ["pdf", "svg", "png"]
 
 
 wildcard_constraints:
-    home="|".join(map(re.escape, (RESULTS, PUBLISHED))),
+    home="|".join(map(re.escape, (RESULTS, PUBLISHED, SO_FAR))),
     dataset="[^/]+",
     block="[^/]+",
     cell="|".join(map(re.escape, CELLS)) or "none",
 
 
-def products(home):
-    """Every table and figure of the study."""
-    tables = expand(
-        "{home}/tables/{block}.{ext}",
-        home=home,
-        block=STUDY.tables,
-        ext=["csv", "md", "tex"],
-    )
-    figures = expand(
-        "{home}/figures/{block}.{ext}",
-        home=home,
-        block=STUDY.figures,
-        ext=["pdf", "png"],
-    )
-    return tables + figures
+def products(home, tables=TABLES, figures=FIGURES):
+    """Every table and figure of the study, or some."""
+    return expand(
+        "{home}/tables/{block}.{ext}", home=home, block=tables, ext=SHOWN
+    ) + expand("{home}/figures/{block}.{ext}", home=home, block=figures, ext=DRAWN)
 
 
 def blocks(*kinds):
@@ -55,12 +61,68 @@ def blocks(*kinds):
     return "|".join(map(re.escape, found)) or "none"
 
 
-def records(wildcards):
-    """The records that a table or figure shows: fresh ones, or the published file."""
-    if wildcards.home == PUBLISHED:
+def cells(block):
+    """The cells of a table or figure, as paths."""
+    return [cell_path(cell) for cell in STUDY.cells(STUDY.blocks()[block])]
+
+
+def records_at(home, wanted):
+    """The records of some cells: fresh ones, those made so far, or the published file."""
+    if home == PUBLISHED:
         return [f"{PUBLISHED}/records.jsonl.gz"]
-    cells = STUDY.cells(STUDY.blocks()[wildcards.block])
-    return [f"{RESULTS}/runs/{cell_path(cell)}" for cell in cells]
+    paths = [f"{RESULTS}/runs/{cell}" for cell in wanted]
+    return [path for path in paths if os.path.exists(path)] if home == SO_FAR else paths
+
+
+def records(wildcards):
+    """The records that a table or figure shows."""
+    return records_at(wildcards.home, cells(wildcards.block))
+
+
+def all_records(wildcards):
+    """The records of the whole study."""
+    return records_at(wildcards.home, CELLS)
+
+
+def counts(wildcards):
+    """The sizes of a table's datasets, or of all."""
+    named = (
+        STUDY.tables[wildcards.block].datasets if "block" in wildcards.keys() else {}
+    )
+    home = PUBLISHED if wildcards.home == PUBLISHED else RESULTS
+    found = [
+        f"{home}/data/{dataset}/counts.json" for dataset in named or used_datasets()
+    ]
+    return found if home == RESULTS and not wildcards.home == SO_FAR else present(found)
+
+
+def used_datasets():
+    """The datasets that stand in a table or figure."""
+    return sorted({d for block in STUDY.blocks().values() for d in block.datasets})
+
+
+def present(paths):
+    """Those of the files that are there."""
+    return [path for path in paths if os.path.exists(path)]
+
+
+def so_far():
+    """The tables and figures of which there is a record."""
+    there = {cell for cell in CELLS if os.path.exists(f"{RESULTS}/runs/{cell}")}
+    some = {name for name in STUDY.blocks() if there & set(cells(name))}
+    if not there:
+        return []
+    return products(
+        SO_FAR,
+        [name for name in TABLES if name in some or name in ("runs", "claims")],
+        [name for name in FIGURES if name in some or name == "claims"],
+    )
+
+
+def switches(wildcards):
+    """Where the points are listed on which text and code differ."""
+    home = PUBLISHED if wildcards.home == PUBLISHED else RESULTS
+    return f"{home}/data/switches.json"
 
 
 def block_json(wildcards):
@@ -81,3 +143,9 @@ def downloads(files):
         return [f"{DOWNLOADS}/{wildcards.dataset}/{source.name}" for source in sources]
 
     return paths
+
+
+def title(wildcards):
+    """What the report calls a table or figure."""
+    name = getattr(wildcards, "block", "claims")
+    return {"name": name.replace("-", " ").capitalize()}

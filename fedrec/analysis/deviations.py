@@ -1,0 +1,117 @@
+"""Where the paper's text and its released code differ, and what each choice does to the results."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from fedrec.analysis.statistics import loss
+from fedrec.analysis.summary import by_arm, seedless
+from fedrec.analysis.tables import MISSING, rows_of
+from fedrec.outline import Block, Switch
+from fedrec.records import BASELINE, PLAIN, Cell, Record, Report, cell_path
+
+METRIC = "hr@5"
+EFFECTS = ("attack_loss", "defended_loss")
+
+
+def deviations(
+    switches: Sequence[Switch], records: Sequence[Record], block: Block, report: Report
+) -> pd.DataFrame:
+    """One row for each switch and value: what the attack costs (%), undefended and defended.
+
+    Losses of HR@5 against the run without attack and defence under the same value, with 95 %
+    intervals. The first row is the study as configured. Missing where there are no records.
+    """
+    arms = by_arm(records)
+    trio = [seedless(cell) for cell in block.trios([0])[0]]
+    rows = [_row(None, "", trio, arms, report)]
+    for switch in switches:
+        rows += [
+            _row(switch, value, [switch.applied(cell, value) for cell in trio], arms, report)
+            for value in switch.others
+        ]
+    return pd.DataFrame(rows)
+
+
+def of_block(records: Sequence[Record], block: Block) -> list[Record]:
+    """The records that may bear on the table, variants included."""
+    names = {
+        "dataset": block.datasets,
+        "model": block.models,
+        "attack": (BASELINE, *block.attacks),
+        "defense": (PLAIN, *block.defenses),
+    }
+    return [
+        record
+        for record in records
+        if all(getattr(record.cell, n).partition("@")[0] in known for n, known in names.items())
+        and record.cell.ratio in (0, *block.ratios)
+        and (block.seeds is None or record.cell.seed in block.seeds)
+    ]
+
+
+def formatted_deviations(table: pd.DataFrame, block: Block) -> pd.DataFrame:
+    """The same to be read."""
+    attack, defense = block.attacks[0], block.defenses[-1]
+    losses = {"attack_loss": f"{attack}: lost", "defended_loss": f"{attack}, {defense}: lost"}
+    shown = pd.DataFrame(
+        {
+            "Switch": table.switch,
+            "Meaning": table.meaning,
+            "Text": table.paper,
+            "Code": table.released,
+            "Here": table.ours,
+            "If instead": table["if"],
+        }
+    )
+    for effect, title in losses.items():
+        shown[title] = [_interval(row, effect) for row in rows_of(table)]
+    return shown
+
+
+def _row(
+    switch: Switch | None,
+    value: Any,
+    trio: Sequence[Cell],
+    arms: Mapping[Cell, Sequence[Record]],
+    report: Report,
+) -> dict[str, Any]:
+    """What is known of the study with one switch set to `value`; without one, as it is."""
+    names = {"switch": "as configured", "meaning": "", "paper": "", "released": "", "ours": ""}
+    if switch:
+        names = {
+            "switch": f"{switch.kind}.{switch.field}",
+            "meaning": switch.meaning,
+            **{name: _text(getattr(switch, name)) for name in ("paper", "released", "ours")},
+        }
+    plain, *attacked = (arms.get(cell, ()) for cell in trio)
+    found: dict[str, Any] = {}
+    for effect, arm, cell in zip(EFFECTS, attacked, trio[1:], strict=True):
+        concerned = switch is None or "@" in f"{cell.model}{cell.attack}{cell.defense}"
+        found |= _effect(effect, arm, plain, report) | {f"{effect}_changes": concerned}
+        found[f"{effect}_records"] = " ".join(cell_path(record.cell) for record in arm)
+    return names | {"if": _text(value)} | found
+
+
+def _effect(
+    name: str, arm: Sequence[Record], plain: Sequence[Record], report: Report
+) -> dict[str, float]:
+    try:
+        found = loss(arm, plain, METRIC, report)
+    except ValueError:
+        return dict.fromkeys((name, f"{name}_low", f"{name}_high"), float("nan"))
+    return {name: found.percent, f"{name}_low": found.low, f"{name}_high": found.high}
+
+
+def _interval(row: Mapping[Any, Any], effect: str) -> str:
+    value, low, high = (row[f"{effect}{end}"] for end in ("", "_low", "_high"))
+    if not row[f"{effect}_changes"]:
+        return "as configured"
+    if pd.isna(value):
+        return MISSING
+    return f"{value:.1f} %" + ("" if pd.isna(low) else f" [{low:.1f}, {high:.1f}]")
+
+
+def _text(value: Any) -> str:
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)

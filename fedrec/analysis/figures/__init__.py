@@ -1,0 +1,1 @@
+"""One file a figure. Each is a function of records; nothing is simulated here."""

@@ -1,0 +1,80 @@
+"""ClusterAttack with and without adaptive clustering (paper, Figure 3)."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from fedrec.analysis.figures.style import COLOURS, REFERENCE, new_figure, share, styled
+from fedrec.analysis.statistics import half_width
+from fedrec.outline import Block
+from fedrec.records import BASELINE, Record, Report
+
+SERIES = {True: ("adaptive", COLOURS[0], "o", -0.06), False: ("K fixed", COLOURS[3], "s", 0.06)}
+
+
+def draw(
+    records: Sequence[Record], block: Block, report: Report, note: str = "", metric: str = "hr@5"
+) -> Figure:
+    """Test performance against the initial number of clusters K, adapted and held.
+
+    Means over seeds with 95 % Student-t intervals; the dashed line is the performance without
+    attack, where it is among the records. A panel for each model, dataset and share.
+    """
+    frame = pd.DataFrame(_points(records, metric, report))
+    panels: list[Any] = list(frame.groupby(["dataset", "model", "ratio"], sort=False))
+    with styled():
+        figure = new_figure(max(3.6 * len(panels), 4.5), 3.0, block.title, note)
+        axes = figure.subplots(1, len(panels), squeeze=False)[0]
+        for place, ((dataset, model, ratio), panel) in zip(axes, panels, strict=True):
+            _draw_series(place, panel)
+            for value in _unattacked(records, dataset, model, metric, report):
+                place.axhline(value, label="no attack", **REFERENCE)
+            place.set_title(f"{model}, {dataset}{share(ratio)}")
+            place.set_xlabel("initial number of clusters K")
+        axes[0].set_ylabel(f"test {metric.upper()}")
+        handles, labels = axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+    return figure
+
+
+def _points(records: Sequence[Record], metric: str, report: Report) -> Iterator[dict[str, object]]:
+    """One row for each record of an attack that has clusters."""
+    for record in records:
+        attack = record.config["attack"]
+        if "clusters" in attack:
+            yield record.cell.model_dump(include={"dataset", "model", "ratio"}) | {
+                "clusters": attack["clusters"],
+                "adaptive": attack["adaptive"],
+                "value": record.reported(metric, report),
+            }
+
+
+def _draw_series(axes: Axes, panel: pd.DataFrame) -> None:
+    """A line for either kind, over the values of K in their order."""
+    ticks = sorted(set(panel.clusters))
+    for adaptive, (label, colour, marker, aside) in SERIES.items():
+        seeds = panel[panel.adaptive == adaptive].groupby("clusters").value
+        mean, half = seeds.mean(), seeds.agg(lambda values: half_width(values.to_numpy()))
+        x = np.array([ticks.index(k) for k in mean.index]) + aside
+        axes.errorbar(
+            x, mean, half, label=label, color=colour, marker=marker, ms=4, lw=1, capsize=2,
+            linestyle="-" if adaptive else "--",
+        )  # fmt: skip
+    axes.set_xticks(range(len(ticks)), [str(k) for k in ticks])
+    axes.set_ylim(bottom=0)
+    sns.despine(ax=axes)
+
+
+def _unattacked(
+    records: Sequence[Record], dataset: str, model: str, metric: str, report: Report
+) -> Iterator[float]:
+    """The mean without attack; nothing if there is no record."""
+    cells = [r for r in records if (r.cell.dataset, r.cell.model) == (dataset, model)]
+    values = [r.reported(metric, report) for r in cells if r.cell.attack == BASELINE]
+    if values:
+        yield float(np.mean(values))

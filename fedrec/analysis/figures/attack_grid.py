@@ -1,0 +1,124 @@
+"""Attacks under defences, as bars (paper, Figure 2)."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import cycle
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from fedrec.analysis.figures.style import HALO, REFERENCE, new_figure, share, styled
+from fedrec.analysis.statistics import half_width
+from fedrec.analysis.tables import MISSING
+from fedrec.outline import Block
+from fedrec.records import BASELINE, PLAIN, Record, Report
+
+ARM = ["attack", "defense", "ratio"]
+# From light to dark, so that bars differ in grey too. Seven colours over six hatches: 42 attacks
+# before two look the same.
+FILLS = ("#ffffff", "#f6d55c", "#56b4e9", "#e08fc8", "#2aa876", "#d55e00", "#0b4a7d")
+HATCHES = ("", "////", "....", r"\\\\", "xxxx", "----")
+COLUMNS = 4  # of the legend
+GROUP = 0.84  # width of a group of bars; its neighbour is 1 away
+
+Styles = Mapping[Any, Mapping[str, Any]]  # by attack
+
+
+def draw(
+    records: Sequence[Record], block: Block, report: Report, note: str = "", metric: str = "hr@5"
+) -> Figure:
+    """Test performance as bars: a group for each defence, a bar in it for each attack (Figure 2).
+
+    Bars are means over seeds with their 95 % Student-t intervals; a dash stands where there is no
+    record. The dashed line is the performance without attack and defence. A panel for each model,
+    dataset and share of malicious clients.
+    """
+    panels = list(_shares(_means(records, metric, report)))
+    looks = _looks(block.attacks)
+    with styled():
+        figure = new_figure(7, 1 + 1.9 * len(panels), block.title, note)
+        column = figure.subplots(len(panels), squeeze=False, sharex=True)[:, 0]
+        for axes, (name, panel) in zip(column, panels, strict=True):
+            means = panel.set_index(["defense", "attack"])
+            _draw_groups(axes, means, looks, block.defenses)
+            axes.set_title(name)
+            axes.set_ylabel(f"test {metric.upper()}")
+        figure.legend(
+            handles=_grid_legend(looks, with_line=any(axes.lines for axes in column)),
+            loc="outside lower center", ncols=COLUMNS, frameon=False,
+        )  # fmt: skip
+    return figure
+
+
+def _means(records: Sequence[Record], metric: str, report: Report) -> pd.DataFrame:
+    """Mean and half-width over seeds, one row for each arm of each dataset and model."""
+    frame = pd.DataFrame(
+        record.cell.model_dump() | {"value": record.reported(metric, report)} for record in records
+    )
+    seeds = frame.groupby(["dataset", "model", *ARM], sort=False).value
+    half = seeds.agg(lambda values: half_width(values.to_numpy()))
+    return seeds.mean().to_frame("mean").assign(half=half).reset_index()
+
+
+def _shares(frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """The panels of a grid by title: attacks of one strength, beside no attack."""
+    for (dataset, model), panel in frame.groupby(["dataset", "model"], sort=False):
+        for ratio in sorted(set(panel.ratio) - {0}) or [0]:
+            yield f"{model}, {dataset}{share(ratio)}", panel[panel.ratio.isin([0, ratio])]
+
+
+def _looks(attacks: Sequence[str]) -> Styles:
+    """A fill and a hatch for each attack."""
+    return {
+        attack: {"facecolor": fill, "hatch": hatch, "edgecolor": "black", "lw": 0.5}
+        for attack, fill, hatch in zip(attacks, cycle(FILLS), cycle(HATCHES), strict=False)
+    }
+
+
+def _draw_groups(axes: Axes, means: pd.DataFrame, looks: Styles, defenses: Sequence[str]) -> None:
+    """The bars of one panel, from its rows by defence and attack."""
+    width = GROUP / len(looks)
+    for i, (attack, look) in enumerate(looks.items()):
+        arms = means.reindex([(defense, attack) for defense in defenses])
+        x = np.arange(len(defenses)) - GROUP / 2 + (i + 0.5) * width
+        _draw_bars(axes, x, arms, width, look)
+    if (PLAIN, BASELINE) in means.index:
+        axes.axhline(means["mean"][(PLAIN, BASELINE)], **REFERENCE)
+    axes.set_xticks(range(len(defenses)), [_defense_label(defense) for defense in defenses])
+    axes.tick_params(axis="x", length=0)
+    axes.set_xlim(-0.5, len(defenses) - 0.5)
+    axes.set_ylim(bottom=0)
+    sns.despine(ax=axes)
+
+
+def _draw_bars(
+    axes: Axes, x: np.ndarray, arms: pd.DataFrame, width: float, look: Mapping[str, Any]
+) -> None:
+    """One attack's bars at `x`, with intervals where there are several seeds."""
+    mean, half = arms["mean"].to_numpy(), arms.half.to_numpy()
+    there, several = ~np.isnan(mean), ~np.isnan(half)
+    axes.bar(x[there], mean[there], width, **look)
+    axes.errorbar(
+        x[several], mean[several], half[several],
+        fmt="none", ecolor="black", elinewidth=0.8, path_effects=HALO,
+    )  # fmt: skip
+    for gap in x[~there]:
+        axes.text(gap, 0, MISSING, ha="center", va="baseline", fontsize=8, color="0.3")
+
+
+def _defense_label(name: str) -> str:
+    """As the paper calls it; parts below each other."""
+    return "No defense" if name == PLAIN else name.replace("+", "\n+")
+
+
+def _grid_legend(looks: Styles, *, with_line: bool) -> list[Patch | Line2D]:
+    """The bars in their order and the line, arranged so that rows are read first."""
+    entries: list[Patch | Line2D] = [Patch(**look, label=attack) for attack, look in looks.items()]
+    if with_line:
+        entries.append(Line2D([], [], **REFERENCE, label=f"{BASELINE}, no defense"))
+    return [entry for i in range(COLUMNS) for entry in entries[i::COLUMNS]]

@@ -1,0 +1,45 @@
+"""Every run: what it measured and what it took."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from fedrec.analysis.notes import of_records
+from fedrec.analysis.summary import version
+from fedrec.analysis.tables import Table
+from fedrec.records import Record, Report, cell_path
+
+
+def run_table(records: Sequence[Record], report: Report, note: str) -> Table:
+    """One row for each record."""
+    values = pd.DataFrame([_row(record, report) for record in records])
+    shown = pd.DataFrame(
+        {
+            "Run": values.record,
+            "HR@5": [f"{v:.5f}" for v in values["hr@5"]],
+            "NDCG@5": [f"{v:.5f}" for v in values["ndcg@5"]],
+            "At round": values["round"],
+            "Minutes": [f"{v / 60:.1f}" for v in values.seconds],
+            "ms a round": [f"{1000 * v:.1f}" for v in values.seconds_per_round],
+            "Peak MiB": [f"{v:.0f}" for v in values.peak_memory_mb],
+            "Device": values.device,
+            "Version": values.version,
+        }
+    )
+    hours = values.seconds.sum() / 3600
+    notes = [f"{len(values)} runs, {hours:.1f} hours in all.", *of_records(records, note)]
+    return Table("Runs", values, shown, notes)
+
+
+def _row(record: Record, report: Report) -> dict[str, object]:
+    return {
+        "record": cell_path(record.cell),
+        "hr@5": record.reported("hr@5", report),
+        "ndcg@5": record.reported("ndcg@5", report),
+        "round": record.trajectory.round[record.reported_index(report)],
+        **record.cost.model_dump(),
+        "device": record.provenance.device,
+        "version": version(record),
+        "config_hash": record.config_hash,
+        "dataset_checksum": record.dataset_checksum,
+    }
