@@ -21,8 +21,17 @@ ARM_TITLES = {
     "attack": "Attack",
     "ratio": "Malicious",
 }
+MATHS = {
+    "±": r"\pm", "≤": r"\leq", "≥": r"\geq", "α": r"\alpha", "β": r"\beta", "η": r"\eta",
+    "λ": r"\lambda", "μ": r"\mu", "σ": r"\sigma", "τ": r"\tau", "Θ": r"\Theta", "‖": r"\|",
+    "²": "^2", "⌈": r"\lceil ", "⌉": r"\rceil ", "·": r"\cdot ", "½": r"\frac{1}{2}",
+    "−": "-", "\u0302": r"\hat{}",
+}  # fmt: skip
 LATEX = str.maketrans(
-    {c: f"\\{c}" for c in "&%#_$"} | {"±": r"$\pm$", "–": "--", "≤": r"$\leq$", "α": r"$\alpha$"}
+    {c: f"\\{c}" for c in "&%#_${}"}
+    | {c: f"${maths}$" for c, maths in MATHS.items()}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    | {"–": "--", "…": r"\dots{}"}
 )
 
 

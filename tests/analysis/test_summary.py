@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from fedrec.analysis.summary import half_width, summarise
+from fedrec.analysis.summary import mixtures, summarise
+from fedrec.records import Cell, Hits
 from tests.builders import make_record, mean_and_half_width
 
 T2 = 4.302653  # Student's t, 97.5 %, 2 degrees of freedom
@@ -48,18 +49,66 @@ def test_only_shared_seeds_are_compared() -> None:
     assert frame.loc[("ClusterAttack", "hr@5")].degradation == pytest.approx(50)
 
 
-def test_other_datasets_and_defenses_are_other_baselines() -> None:
+def test_losses_are_against_the_undefended_run_of_the_same_dataset() -> None:
+    """As the paper's are: the dashed line of Figure 2."""
     records = [make_record("NoAttack", 0, [0.1], dataset="gowalla")]
     records += [make_record("NoAttack", 0, [0.1], defense="Krum"), make_record("ClusterAttack")]
     frame = summarise(records, "best_val").set_index("attack")
     assert frame.loc["ClusterAttack"].degradation.isna().all()
+    records += [make_record("NoAttack", 0, [0.2])]
+    frame = summarise(records, "best_val").set_index(["attack", "defense", "metric"])
+    assert frame.loc[("NoAttack", "Krum", "hr@5")].degradation == pytest.approx(50)
+
+
+def test_wanted_arms_without_records_are_empty_rows() -> None:
+    cells = [cell(attack, seed) for attack in ("NoAttack", "Fang") for seed in (0, 1)]
+    frame = summarise([make_record("Fang", 1, [0.1])], "best_val", cells).set_index("attack")
+    hr = frame[frame.metric == "hr@5"]
+    assert hr.missing.to_dict() == {"NoAttack": 2, "Fang": 1}
+    assert np.isnan(hr.loc["NoAttack", "mean"]) and hr.loc["Fang", "mean"] == 0.1
+
+
+def cell(attack: str, seed: int) -> Cell:
+    return make_record(attack, seed).cell
+
+
+def test_rows_name_their_records_and_the_code_that_made_them(summary) -> None:
+    row = summary.loc["ClusterAttack"]
+    name = "ml-1m/MF/ClusterAttack/FedAvg/m0.01"
+    assert row.records == " ".join(f"{name}/seed{seed}.json" for seed in range(3))
+    assert row.versions == "0"
+
+
+def test_users_are_paired_and_corrected_for_the_rows_of_a_metric() -> None:
+    def hit(record, *users):
+        who = Hits(users=100, user=list(users), position=[1.0] * len(users))
+        return record.model_copy(update={"hits": {"best_val": who, "last": who}})
+
+    records = [hit(make_record("NoAttack", 0, [0.3]), *range(30))]
+    records += [hit(make_record(name, 0, [0.1]), *range(10)) for name in ("Fang", "LIE")]
+    frame = summarise(records, "best_val")
+    row = frame[(frame.metric == "hr@5") & (frame.attack == "Fang")].iloc[0]
+    assert row.users_low < row.degradation < row.users_high
+    assert row.users_p == pytest.approx(1 / 2000)  # no resample is without loss
+    assert row.users_p_holm == pytest.approx(2 / 2000)
+
+
+def test_other_settings_under_one_name_are_told() -> None:
+    same = [make_record("Fang", seed) for seed in (0, 1)]
+    assert mixtures(same) == []
+    other = same[1].model_copy(update={"config": {"attack": {"kind": "fang", "low": 9}}})
+    assert mixtures([same[0], other]) == ["attack of Fang, ml-1m, MF (2 settings)"]
+
+
+def test_a_variant_may_have_another_protocol() -> None:
+    plain, varied = make_record(), make_record(defense="FedAvg@rounds=50")
+    varied = varied.model_copy(update={"config": {"protocol": {"rounds": 50}}})
+    assert mixtures([plain, varied]) == []
+    again = plain.model_copy(update={"config": {"protocol": {"rounds": 50}}})
+    assert mixtures([plain, again]) == ["protocol of the study (2 settings)"]
 
 
 def test_the_reported_round_is_the_configs() -> None:
     records = [make_record("NoAttack", 0, hr=[0.3, 0.2], validation=[0.9, 0.1])]
     best, last = (summarise(records, report)["mean"].iloc[0] for report in ("best_val", "last"))
     assert (best, last) == (0.3, 0.2)
-
-
-def test_a_single_seed_has_no_interval() -> None:
-    assert np.isnan(half_width(np.array([0.1])))

@@ -1,5 +1,7 @@
-"""Tables: the paper's values stand beside ours, in all three formats."""
+"""Tables: the paper's values stand beside ours, in every format."""
 
+import shutil
+import subprocess
 from pathlib import Path
 
 import pandas as pd
@@ -7,16 +9,18 @@ import pytest
 
 from fedrec.analysis.summary import summarise
 from fedrec.analysis.tables import (
+    Table,
     attack_table,
+    constants,
     dataset_table,
     formatted,
     formatted_datasets,
-    write_table,
+    page,
 )
 from tests.builders import make_record
 
 PAPER = pd.read_csv(Path(__file__).parents[2] / "config" / "paper-values.csv")
-TABLE_1 = PAPER[PAPER.table == "table-1"]
+METRICS = ("hr@5", "ndcg@5")
 
 
 def table(dataset: str = "ml-1m") -> pd.DataFrame:
@@ -24,7 +28,7 @@ def table(dataset: str = "ml-1m") -> pd.DataFrame:
     records = [
         make_record(attack, seed, [hr], dataset=dataset) for attack, hr in arms for seed in (0, 1)
     ]
-    return attack_table(summarise(records, "best_val"), TABLE_1)
+    return attack_table(summarise(records, "best_val"), PAPER, METRICS)
 
 
 def test_the_papers_degradation_follows_from_its_values() -> None:
@@ -39,7 +43,8 @@ def test_the_shown_table_has_a_row_an_arm() -> None:
     shown = formatted(table()).set_index("Attack")
     assert list(shown.index) == ["NoAttack", "ClusterAttack"]
     row = shown.loc["ClusterAttack"]
-    assert row["Malicious"] == "1 %"
+    assert "Malicious" not in row and constants(table()) == "ml-1m, MF, FedAvg, 1 % malicious"
+    assert row["Seeds"] == "2"
     assert row["HR@5 paper"] == "0.02451" and row["HR@5 paper: lost"] == "30.94 %"
     assert row["HR@5 ours"] == "0.02700 ± 0.00000" and row["HR@5 ours: lost"] == "25.00 % ± 0.00"
     assert shown.loc["NoAttack", "HR@5 ours: lost"] == "–"
@@ -70,14 +75,60 @@ def test_other_counts_are_told(name: str, verdict: str) -> None:
     assert formatted_datasets(dataset_table(counts, PAPER))["As in the paper"].tolist() == [verdict]
 
 
-def test_three_files_are_written(tmp_path: Path) -> None:
+def test_four_files_are_written(tmp_path: Path) -> None:
     values = table()
-    write_table(values, formatted(values), "Attacks & defences", tmp_path / "table-1.csv")
+    made = Table("Attacks & defences", values, formatted(values), ["Beware of 5 % & more."])
+    made.write(tmp_path / "table-1.csv")
     again = pd.read_csv(tmp_path / "table-1.csv")
     assert again["mean"].tolist() == values["mean"].tolist()
     markdown = (tmp_path / "table-1.md").read_text().splitlines()
-    assert markdown[0] == "# Attacks & defences" and len(markdown) == 6
-    assert len({line.count("|") for line in markdown[2:]}) == 1
+    assert markdown[0] == "# Attacks & defences" and markdown[-1] == "Beware of 5 % & more."
+    assert len({line.count("|") for line in markdown[2:6]}) == 1
     latex = (tmp_path / "table-1.tex").read_text()
     assert r"30.94 \%" in latex and r"\toprule" in latex and r"Attacks \& defences" in latex
-    assert r"$\pm$" in latex
+    assert r"$\pm$" in latex and r"5 \% \& more" in latex
+    page = (tmp_path / "table-1.html").read_text()
+    assert "<title>Attacks &amp; defences</title>" in page and page.count("<tr") == 3
+
+
+@pytest.mark.parametrize(
+    ("hr", "agreement"),
+    # 0.02451 in the paper: within the interval of these two, within a tenth of it, or neither
+    [((0.023, 0.027), "interval"), ((0.0252, 0.0252), "±10 %"), ((0.03, 0.03), "no")],
+)
+def test_agreement_with_the_paper(hr: tuple[float, float], agreement: str) -> None:
+    records = [make_record("ClusterAttack", seed, [value]) for seed, value in enumerate(hr)]
+    found = attack_table(summarise(records, "best_val"), PAPER, ("hr@5",))
+    assert found.agreement.tolist() == [agreement]
+
+
+def test_missing_seeds_are_shown() -> None:
+    wanted = [make_record("Fang", seed).cell for seed in range(5)]
+    summary = summarise([make_record("Fang", 0)], "best_val", wanted)
+    (row,) = formatted(attack_table(summary, PAPER, METRICS)).to_dict("records")
+    assert row["Seeds"] == "1 of 5"
+
+
+def test_a_page_shows_markup_as_text() -> None:
+    assert "<b>" not in page("<b>", "<b>", "<b>")
+
+
+ENGINE = shutil.which("pdflatex")
+DOCUMENT = r"""\documentclass{article}
+\usepackage{booktabs}
+\begin{document}
+\input{%s}
+\end{document}
+"""
+
+
+@pytest.mark.skipif(ENGINE is None, reason="pdflatex is not installed")
+def test_tables_compile(tmp_path: Path) -> None:
+    values = table()
+    hard = "100 % of α & β_1 #1 $x$ ≤ 3 – ± {a} ~ ^ \\ L̂ λ‖Θ‖² ⌈n·m%⌉ η ½"
+    made = Table(hard, values, formatted(values).assign(Attack=hard), [hard])
+    made.write(tmp_path / "table-1.csv")
+    (tmp_path / "all.tex").write_text(DOCUMENT % "table-1.tex")
+    command = [str(ENGINE), "-halt-on-error", "-interaction=nonstopmode", "all.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-2000:]

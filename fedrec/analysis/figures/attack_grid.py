@@ -41,7 +41,7 @@ def draw(
     panels = list(_shares(_means(records, metric, report)))
     looks = _looks(block.attacks)
     with styled():
-        figure = new_figure(7, 1 + 1.9 * len(panels), block.title, note)
+        figure = new_figure(7.0, 1 + 1.9 * len(panels), block.title, note)
         column = figure.subplots(len(panels), squeeze=False, sharex=True)[:, 0]
         for axes, (name, panel) in zip(column, panels, strict=True):
             means = panel.set_index(["defense", "attack"])
@@ -68,7 +68,7 @@ def _means(records: Sequence[Record], metric: str, report: Report) -> pd.DataFra
 def _shares(frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     """The panels of a grid by title: attacks of one strength, beside no attack."""
     for (dataset, model), panel in frame.groupby(["dataset", "model"], sort=False):
-        for ratio in sorted(set(panel.ratio) - {0}) or [0]:
+        for ratio in sorted(set(panel.ratio) - {0}) or [0.0]:
             yield f"{model}, {dataset}{share(ratio)}", panel[panel.ratio.isin([0, ratio])]
 
 

@@ -26,7 +26,7 @@ def draw(card: pd.DataFrame, title: str, note: str = "") -> Figure:
     texts = ["\n".join(wrap(f"{r['says']} ({r['place']})", WIDTH)) for r in rows_of(card)]
     heights = [0.6 + 0.55 * (1 + text.count("\n")) for text in texts]
     with styled():
-        figure = new_figure(7, 1.0 + 0.21 * sum(heights), title, note)
+        figure = new_figure(7.0, 1.0 + 0.21 * sum(heights), title, note)
         axes = figure.subplots()
         y = 0.0
         for verdict, text, height in zip(card.verdict, texts, heights, strict=True):

@@ -44,11 +44,10 @@ def styled() -> Iterator[None]:
 
 
 def new_figure(width: float, height: float, title: str, note: str = "") -> Figure:
-    """An empty figure of some inches, with its title above and its note below."""
+    """An empty figure of some inches under its title and its note."""
     figure = Figure(figsize=(width, height), layout="constrained")
-    figure.suptitle("\n".join(wrap(title, width=int(13.5 * width))), fontsize=9.5)
-    if note:
-        figure.supxlabel(note, fontsize=7, color="0.35")
+    lines = [line for text in (title, note) for line in wrap(text, width=int(13.5 * width))]
+    figure.suptitle("\n".join(lines), fontsize=9.5)
     return figure
 
 

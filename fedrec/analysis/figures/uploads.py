@@ -46,7 +46,7 @@ def draw(records: Sequence[Record], block: Block, report: Report, note: str = ""
         for row, defense in enumerate(defenses, start=1):
             axes[row, 0].set_ylabel(f"{Variant.parse(defense).base}\ndensity")
             _share_limits(axes[row])
-        figure.supxlabel(f"uniformity\n{note}".strip(), fontsize=8)
+        axes[-1, len(windows) // 2].set_xlabel("uniformity")
         handles = [
             Line2D([], [], color=colour, marker=marker, linestyle=dash, label=label)
             for label, colour, marker, dash in SIDES.values()
@@ -69,7 +69,10 @@ def _uploads(record: Record) -> pd.DataFrame:
     columns = pd.DataFrame(record.uploads.model_dump())
     start = (columns["round"] - 1) // window * window
     ends = np.minimum(start + window, columns["round"].max())
-    columns["window"] = [f"rounds {a + 1}–{b}" for a, b in zip(start, ends, strict=True)]
+    columns["window"] = [
+        f"rounds {a + 1}–{b}" if a + 1 < b else f"round {b}"
+        for a, b in zip(start, ends, strict=True)
+    ]
     return columns.assign(defense=record.cell.defense, seed=record.cell.seed)
 
 
@@ -90,7 +93,7 @@ def _densities(axes: Axes, uploads: pd.DataFrame) -> None:
         values = uploads.uniformity[uploads.malicious == malicious].to_numpy(float)
         axes.plot(values, np.zeros_like(values), "|", color=colour, ms=4, alpha=0.5)
         if len(values) > 2 and np.ptp(values) > 0:
-            margin = 0.2 * np.ptp(values)
+            margin = 0.5 * np.ptp(values)
             x = np.linspace(values.min() - margin, values.max() + margin, GRID)
             axes.plot(x, gaussian_kde(values)(x), color=colour, linestyle=dash, lw=1.2)
     axes.set_yticks([])

@@ -1,6 +1,4 @@
-"""Figures show what the records say."""
-
-from pathlib import Path
+"""Bars show what the records say."""
 
 import numpy as np
 import pytest
@@ -8,57 +6,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from fedrec.analysis.figures import attack_grid, save_figure, training_curves
+from fedrec.analysis.figures.attack_grid import draw
+from fedrec.outline import Block
 from fedrec.records import Record
 from tests.builders import make_record, mean_and_half_width
-
-RECORDS = [
-    *(make_record("NoAttack", seed, [0.1 + seed / 10, 0.3]) for seed in range(3)),
-    *(make_record("ClusterAttack", seed, [0.1, 0.2], clusters=[2, 8]) for seed in range(3)),
-]
-
-
-def test_lines_are_means_over_seeds() -> None:
-    axes = training_curves(RECORDS, "Training", "best_val").axes[0]
-    lines = {line.get_label(): line for line in axes.get_lines()}
-    plain = lines["NoAttack"]
-    assert np.allclose(plain.get_ydata(), [0.2, 0.3]) and list(plain.get_xdata()) == [200, 400]
-    assert np.allclose(lines["ClusterAttack (1 % malicious)"].get_ydata(), [0.1, 0.2])
-
-
-def test_adaptive_clusters_have_a_row_of_their_own() -> None:
-    below = training_curves(RECORDS, "Training", "best_val").axes[1]
-    assert below.get_ylabel() == "clusters K"
-    assert {tuple(line.get_ydata()) for line in below.get_lines()} == {(2, 8)}
-    assert len(training_curves(RECORDS[:3], "Training", "best_val").axes) == 1
-
-
-def test_each_dataset_has_a_panel() -> None:
-    records = [make_record(dataset=name) for name in ("ml-1m", "gowalla")]
-    titles = [axes.get_title() for axes in training_curves(records, "T", "last").axes]
-    assert titles == ["MF, ml-1m", "MF, gowalla"]
-
-
-def test_the_legend_names_arms_of_every_panel() -> None:
-    records = [make_record("NoAttack"), make_record("ClusterAttack", dataset="gowalla")]
-    (legend,) = training_curves(records, "T", "last").legends
-    names = [text.get_text() for text in legend.get_texts()]
-    assert names == ["NoAttack", "ClusterAttack (1 % malicious)"]
-
-
-def test_no_two_arms_look_the_same() -> None:
-    records = [make_record(f"Attack{i}") for i in range(12)]
-    (legend,) = training_curves(records, "T", "last").legends
-    looks = {(line.get_color(), line.get_linestyle()) for line in legend.get_lines()}
-    assert len(looks) == 12
-
-
-def test_equal_records_give_equal_files(tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        save_figure(training_curves(RECORDS, "T", "best_val"), tmp_path / f"{name}.pdf")
-    for kind in ("pdf", "png"):
-        assert (tmp_path / f"a.{kind}").read_bytes() == (tmp_path / f"b.{kind}").read_bytes()
-
 
 ATTACKS, DEFENSES = ("NoAttack", "Fang", "ClusterAttack"), ("FedAvg", "Krum", "Krum+UNION")
 T2 = 4.302653  # Student's t, 97.5 %, 2 degrees of freedom
@@ -79,8 +30,11 @@ def cells(seeds: int = 3, dataset: str = "ml-1m") -> list[Record]:
     ]
 
 
-def grid(records: list[Record]) -> Figure:
-    return attack_grid(records, "Grid", "best_val", ATTACKS, DEFENSES)
+def grid(records: list[Record], title="Grid", attacks=ATTACKS, defenses=DEFENSES) -> Figure:
+    block = Block(
+        title=title, kind="attack_grid", datasets=("ml-1m",), attacks=attacks, defenses=defenses
+    )
+    return draw(records, block, "best_val")
 
 
 def intervals(axes: Axes) -> list[tuple[float, float]]:
@@ -157,7 +111,7 @@ def test_the_grid_has_a_panel_for_each_dataset_and_ratio() -> None:
 @pytest.mark.parametrize("count", [3, 12])
 def test_no_two_attacks_look_the_same_and_the_legend_names_them(count: int) -> None:
     attacks = ["NoAttack", *(f"Attack{i}" for i in range(count - 1))]
-    figure = attack_grid([make_record()], "T", "last", attacks, ["FedAvg"])
+    figure = grid([make_record()], "T", tuple(attacks), ("FedAvg",))
     bars = [handle for handle in figure.legends[0].legend_handles if isinstance(handle, Patch)]
     assert len({(bar.get_facecolor(), bar.get_hatch()) for bar in bars}) == count
     assert set(legend_of(figure)) == {*attacks, "NoAttack, no defense"}
@@ -167,7 +121,7 @@ def test_a_long_title_stays_within_the_figure() -> None:
     title = (
         "Model performance under different attack methods with different defense mechanisms " * 2
     )
-    figure = attack_grid([make_record()], title, "last", ATTACKS, DEFENSES)
+    figure = grid([make_record()], title)
     figure.draw_without_rendering()
     (box,) = [text.get_window_extent() for text in figure.texts]
     assert box.x0 > 0 and box.x1 < figure.bbox.x1
