@@ -333,13 +333,13 @@ def parser() -> argparse.ArgumentParser:
 
     sub = stage("summary", summary)
     _add_records(sub)
-    sub.add_argument("--cells", nargs="+", required=True, help="what to show, in this order")
+    _add_cells(sub)
     sub.add_argument("--output", type=Path, required=True, help="summary to write (.csv)")
 
     sub = stage("figure", figure)
     _add_block(sub)
     _add_records(sub)
-    sub.add_argument("--cells", nargs="+", required=True, help="what to show, in this order")
+    _add_cells(sub)
     sub.add_argument("--output", type=Path, required=True, help="PDF; SVG and PNG go beside it")
 
     for name, run in (("table", table), ("dataset-table", dataset_table)):
@@ -421,6 +421,11 @@ def _add_records(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--report", choices=["best_val", "last"], default="best_val")
 
 
+def _add_cells(sub: argparse.ArgumentParser) -> None:
+    text = "what to show, in this order, such as ml-1m/MF/Fang/Krum/m0.01/seed0.json (default: all)"
+    sub.add_argument("--cells", nargs="+", default=[], help=text)
+
+
 def _add_counts(sub: argparse.ArgumentParser) -> None:
     text = "counts.json of each dataset, in a folder of its name"
     sub.add_argument("--counts", type=Path, nargs="*", default=[], help=text)
@@ -469,7 +474,10 @@ def _records_of(args: argparse.Namespace) -> list[Record]:
         RecordError: there is none.
     """
     order = {path: i for i, path in enumerate(args.cells)}
-    records = [r for r in read_records(args.records) if cell_path(r.cell) in order]
+    records = read_records(args.records)
+    if not order:
+        return records
+    records = [record for record in records if cell_path(record.cell) in order]
     if not records:
         raise RecordError(f"{args.records[0]} and others: no record of the cells to show")
     return sorted(records, key=lambda record: order[cell_path(record.cell)])

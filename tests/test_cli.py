@@ -75,7 +75,7 @@ def test_a_dataset_of_several_files(
 
 
 def a_cell(capsys: pytest.CaptureFixture[str]) -> dict:
-    name = "synthetic/MF/ClusterAttack/FedAvg/m0.02/seed0.json"
+    name = "synthetic/MF/ClusterAttack/FedAvg/m0.01/seed0.json"
     assert main(["cell", name, "--config", DEMO]) == 0
     cell = json.loads(capsys.readouterr().out)
     cell["protocol"] |= {"rounds": 5, "evaluate_every": 2, "pool": 0.2}
@@ -126,7 +126,7 @@ def test_a_mistake_ends_in_one_clear_message(
 
 def test_check_counts_the_jobs(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "--config", DEMO]) == 0
-    assert capsys.readouterr().out == f"{DEMO}: 12 training jobs\n"
+    assert capsys.readouterr().out == f"{DEMO}: 155 training jobs\n"
 
 
 def test_publishing_keeps_what_was_published_before(tmp_path: Path) -> None:
@@ -166,3 +166,48 @@ def test_a_table_is_no_figure(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     block = json.dumps(BLOCK | {"kind": "attacks"})
     assert main(["figure", block, "--records", "x", "--output", str(tmp_path / "f.pdf")]) == 1
     assert "training_curves, attack_grid" in capsys.readouterr().err
+
+
+def test_tables_of_runs_and_of_claims(tmp_path: Path) -> None:
+    record, counts = tmp_path / "record.json", tmp_path / "ml-1m" / "counts.json"
+    write_record(make_record(), record)
+    counts.parent.mkdir()
+    counts.write_text('{"users": 6040, "items": 3706, "interactions": 1000209}')
+    csv, pdf = tmp_path / "claims.csv", tmp_path / "claims.pdf"
+    command = ["claims", "--claims", str(ROOT / "config" / "claims.yaml"), "--records", str(record)]
+    made = ["--output", str(csv), "--picture", str(pdf), "--note", "A note."]
+    assert main([*command, "--counts", str(counts), *made]) == 0
+    first, *_ = csv.read_text().splitlines()[1:]
+    assert first.startswith("counts-ml-1m,Table 2,") and ",reproduced," in first
+    assert "A note." in csv.with_suffix(".md").read_text() and pdf.exists()
+    assert main(["runs", "--records", str(record), "--output", str(tmp_path / "runs.csv")]) == 0
+    assert "ml-1m/MF/NoAttack/FedAvg/m0/seed0.json" in (tmp_path / "runs.md").read_text()
+
+
+def test_a_table_shows_what_was_wanted_in_vain(tmp_path: Path) -> None:
+    record, summary = tmp_path / "record.json", tmp_path / "summary.csv"
+    write_record(make_record("Fang"), record)
+    name = "ml-1m/MF/Fang/FedAvg/m0.01/seed{}.json"
+    command = ["summary", "--records", str(record), "--output", str(summary)]
+    assert main([*command, "--cells", name.format(0), name.format(1)]) == 0
+    block = json.dumps(BLOCK | {"kind": "attacks"})
+    paper = ["--paper", str(ROOT / "config" / "paper-values.csv")]
+    table = tmp_path / "table.csv"
+    assert main(["table", block, "--summary", str(summary), *paper, "--output", str(table)]) == 0
+    shown = table.with_suffix(".md").read_text()
+    assert "| Fang | 1 of 2 | 0.03038 | 0.20000 |" in shown
+    assert "Missing: 1 of 2 records." in shown
+
+
+def test_a_wrong_cell_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record = tmp_path / "record.json"
+    write_record(make_record(), record)
+    command = ["summary", "--records", str(record), "--output", str(tmp_path / "s.csv")]
+    assert main([*command, "--cells", "ml-1m/MF"]) == 1
+    assert "'ml-1m/MF' is no cell, such as ml-1m/MF/Fang" in capsys.readouterr().err
+
+
+def test_a_configuration_is_a_page(tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    assert main(["configuration", '{"seeds": [0], "a": "<b>"}', "--output", str(page)]) == 0
+    assert "seeds:" in page.read_text() and "<b>" not in page.read_text()

@@ -10,6 +10,7 @@ from fedrec.config import CellConfig, Study
 from fedrec.config_errors import ConfigError
 from fedrec.models.mf import MF
 from fedrec.models.sas_rec import SASRec
+from fedrec.records import Cell
 
 ROOT = Path(__file__).parents[1]
 PAPER = ROOT / "config" / "paper.yaml"
@@ -25,18 +26,27 @@ def edited(folder: Path, old: str, new: str) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("name", "attacks", "arms_by_model"),
-    [("paper", 7, {"MF": 7 * 8 + 7, "SASRec": 7 + 7}), ("demo", 2, {"MF": 2 * 2})],
+    ("name", "arms_by_model"),
+    [
+        # Figure 2, three Gowallas' Table 1 less ML-1M's, Tables 3 to 5, Figures 3 and 4.
+        ("paper", {"MF": 7 * 8 + 14 + 2 + 4 + 12 + 9 + 2, "SASRec": 21}),
+        ("demo", {"SASRec": 7}),
+    ],
 )
-def test_the_projects_configs_are_valid(
-    name: str, attacks: int, arms_by_model: dict[str, int]
-) -> None:
+def test_the_projects_configs_are_valid(name: str, arms_by_model: dict[str, int]) -> None:
     study = Study.load(ROOT / "config" / f"{name}.yaml")
-    cells = {cell for block in study.blocks().values() for cell in study.cells(block)}
-    arms = {(cell.attack, cell.ratio > 0) for cell in cells}
-    assert arms >= {("NoAttack", False), ("ClusterAttack", True)} and len(arms) == attacks
+    blocks = [block for block in study.blocks().values() if block.kind != "deviations"]
+    cells = {cell for block in blocks for cell in study.cells(block)}
+    assert all(cell.ratio == 0 for cell in cells if cell.attack == "NoAttack")
     for model, count in arms_by_model.items():
         assert sum(cell.model == model for cell in cells) == count * len(study.seeds)
+
+
+def test_the_demo_has_every_table_and_figure_of_the_paper() -> None:
+    demo, paper = (Study.load(ROOT / "config" / f"{n}.yaml") for n in ("demo", "paper"))
+    assert demo.blocks().keys() == paper.blocks().keys()
+    assert all(demo.blocks()[n].kind == block.kind for n, block in paper.blocks().items())
+    assert demo.note.startswith("Demonstration") and not paper.note
 
 
 def test_the_papers_values_are_set() -> None:
@@ -139,3 +149,70 @@ def test_a_changed_constant_changes_its_own_cells_alone(tmp_path: Path) -> None:
         if before.cell_config(cell).digest != after.cell_config(cell).digest
     }
     assert changed == {"ClusterAttack"}
+
+
+def cell(study: Study, **names: str) -> Cell:
+    values = {"dataset": "ml-1m", "model": "MF", "attack": "ClusterAttack", "defense": "FedAvg"}
+    return Cell(**{**values, **names}, ratio=0.01, seed=0)
+
+
+def test_a_variant_changes_fields_of_its_entry_after_all_else() -> None:
+    study = Study.load(PAPER)
+    config = study.cell_config(
+        cell(study, dataset="gowalla", attack="ClusterAttack@clusters=3,adaptive=false")
+    )
+    assert config.attack == ClusterAttack(clusters=3, adaptive=False)
+    plain = study.cell_config(cell(study, dataset="gowalla"))
+    assert plain.attack == ClusterAttack(clusters=8)
+    assert config.model == plain.model and config.protocol == plain.protocol
+
+
+def test_a_variant_may_concern_one_part_of_a_defence_or_the_protocol() -> None:
+    study = Study.load(PAPER)
+    plain = study.cell_config(cell(study, defense="NormBound+UNION")).values
+    config = study.cell_config(cell(study, defense="NormBound+UNION@sample=9,rounds=50")).values
+    assert config["defense"][0] == plain["defense"][0] | {"sample": 9}
+    assert config["defense"][1:] == plain["defense"][1:]
+    assert config["protocol"] == plain["protocol"] | {"rounds": 50}
+
+
+def test_a_field_of_the_method_comes_before_one_of_the_protocol() -> None:
+    study = Study.load(PAPER)
+    config = study.cell_config(cell(study, defense="UNION@negatives=3")).values
+    assert config["defense"][0]["negatives"] == 3
+    assert config["protocol"]["negatives"] == "fixed"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ("ClusterAttack@clustres=1", "has no field 'clustres'; did you mean `clusters`"),
+        ("ClusterAttak@clusters=1", "'ClusterAttak' is not among `attacks`; did you mean"),
+        ("ClusterAttack@clusters=many", "attacks.ClusterAttack: clusters: Input should be"),
+        ("ClusterAttack@clusters=99", "attacks.ClusterAttack: clusters must lie in"),
+    ],
+)
+def test_a_wrong_variant_is_an_error(tmp_path: Path, wrong: str, message: str) -> None:
+    path = edited(tmp_path, "      - ClusterAttack@clusters=4\n", f"      - {wrong}\n")
+    with pytest.raises(ConfigError) as caught:
+        Study.load(path)
+    assert message in str(caught.value) and "study.yaml:" in str(caught.value)
+
+
+def test_every_switch_is_listed_with_what_is_used() -> None:
+    switches = {(s.kind, s.field): s for s in Study.load(PAPER).switches()}
+    assert switches["union", "distance"].ours == "unsquared"
+    assert switches["union", "distance"].others == ["squared"]
+    assert switches["protocol", "filters"].others == ["all"]
+    released = Study.load(PAPER, ROOT / "config" / "released.yaml").switches()
+    assert all(s.ours == s.released for s in released)
+
+
+def test_deviations_take_the_cells_of_every_switch() -> None:
+    study = Study.load(PAPER)
+    cells = study.cells(study.tables["deviations"])
+    names = {(c.model, c.attack, c.defense) for c in cells}
+    assert ("MF@l2_half=true", "NoAttack", "FedAvg") in names
+    assert ("MF", "ClusterAttack@trigger=reached", "MultiKrum+UNION") in names
+    assert ("MF", "ClusterAttack", "MultiKrum+UNION@filters=all") in names
+    assert not any("@" in d for m, a, d in names if a == "NoAttack") and len(cells) == 21

@@ -17,6 +17,7 @@ COMPOSED = CELL.replace("FedAvg", "NormBound+UNION")  # its name has to be quote
 
 STUDY = """
 results: results/tiny
+note: Tiny.
 seeds: [0, 1]
 protocol: { rounds: 6, clients_per_round: 20, evaluate_every: 3, pool: 0.2 }
 datasets:
@@ -29,17 +30,15 @@ attacks:
 defenses:
   FedAvg: [{ kind: mean }]
   NormBound+UNION: [{ kind: union, sample: 20 }, { kind: norm_bound }, { kind: mean }]
-tables:
-  table-1: &cells
-    title: Attacks
-    kind: attacks
+claims: { datasets: { ml-1m: synthetic } }
+figures:
+  training-curves: &cells
+    title: Curves
+    kind: training_curves
     datasets: [synthetic]
     models: [MF]
     attacks: [NoAttack, ClusterAttack]
     ratios: [0.1]
-  table-2: { title: Datasets, kind: datasets, datasets: [synthetic] }
-figures:
-  training-curves: { <<: *cells, kind: training_curves }
   figure-2:
     title: Grid
     kind: attack_grid
@@ -47,6 +46,20 @@ figures:
     models: [MF]
     attacks: [ClusterAttack]
     defenses: [FedAvg, NormBound+UNION]
+    ratios: [0.1]
+tables:
+  table-1: { <<: *cells, title: Attacks, kind: attacks }
+  table-2: { title: Datasets, kind: datasets, datasets: [synthetic] }
+"""
+
+DEVIATIONS = """
+  deviations:
+    title: Deviations
+    kind: deviations
+    datasets: [synthetic]
+    models: [MF]
+    attacks: [ClusterAttack]
+    defenses: [NormBound+UNION]
     ratios: [0.1]
 """
 
@@ -125,14 +138,19 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 def test_everything_is_made(project: Project) -> None:
     results = project.folder / "results" / "tiny"
-    made = {str(path.relative_to(results)) for path in results.glob("*/*.*")}
-    tables = {f"tables/table-{n}.{ext}" for n in (1, 2) for ext in ("csv", "md", "tex")}
+    made = {str(path.relative_to(results)) for path in results.glob("[!l]*/*.*")}  # but logs
+    tables = {
+        f"tables/{name}.{ext}"
+        for name in ("table-1", "table-2", "claims", "runs")
+        for ext in ("csv", "md", "tex", "html")
+    }
     figures = {
         f"figures/{name}.{ext}"
-        for name in ("training-curves", "figure-2")
-        for ext in ("pdf", "png")
+        for name in ("training-curves", "figure-2", "claims")
+        for ext in ("pdf", "svg", "png")
     }
-    assert made == {"summary/table-1.csv"} | tables | figures
+    assert made == {"summary/table-1.csv", "tables/configuration.html"} | tables | figures
+    assert all("Tiny." in page.read_text() for page in (results / "tables").glob("*.html"))
     assert len(list((results / "runs").rglob("*.json"))) == 6
     assert (results / "runs" / COMPOSED).exists()
     for log in (results / "logs").rglob("*.log"):
@@ -175,12 +193,54 @@ def test_published_records_give_the_same_tables_without_training(project: Projec
     shutil.move(results / "data-gone", results / "data")
 
 
+def test_published_records_need_no_pytorch(project: Project) -> None:
+    """Nor does the workflow: as where it was never installed."""
+    project.snakemake("publish")
+    absent = project.folder / "torch.py"
+    absent.write_text('raise ModuleNotFoundError("No module named \'torch\'", name="torch")\n')
+    published = project.folder / "results" / "tiny" / "published"
+    for folder in ("tables", "figures"):
+        shutil.rmtree(published / folder, ignore_errors=True)
+    project.snakemake("published-figures")
+    absent.unlink()
+    assert (published / "figures" / "claims.svg").exists()
+    assert "Tiny." in (published / "tables" / "table-1.md").read_text()
+
+
+def test_what_there_is_so_far_is_shown(project: Project) -> None:
+    """A study that needs more cells than there are records."""
+    more = STUDY.replace("ratios: [0.1]", "ratios: [0.1, 0.2]", 1)
+    project.study.write_text(more + DEVIATIONS)
+    log = project.snakemake("so-far")
+    project.study.write_text(STUDY)
+    tables = project.folder / "results" / "tiny" / "so-far" / "tables"
+    assert "rule train" not in log
+    assert "| ClusterAttack | 20 % | 0 of 2 | – |" in (tables / "table-1.md").read_text()
+    assert "as configured" in (tables / "deviations.md").read_text()
+
+
+def test_the_report_shows_every_product(project: Project) -> None:
+    project.snakemake("--report", "report.html")
+    page = (project.folder / "report.html").read_text()
+    for name in (
+        "Table 1",
+        "Table 2",
+        "Figure 2",
+        "Scorecard",
+        "Verdicts",
+        "Runs",
+        "Configuration",
+    ):
+        assert name in page
+    assert "Tiny." in page
+
+
 def test_a_wrong_config_stops_before_any_job(project: Project) -> None:
     project.study.write_text(STUDY.replace("clusters: 2", "clustres: 2"))
     log = project.snakemake(check=False)
     project.study.write_text(STUDY)
     assert (
-        "tiny.yaml:11: attacks.ClusterAttack.clustres: unknown key; did you mean `clusters`?" in log
+        "tiny.yaml:12: attacks.ClusterAttack.clustres: unknown key; did you mean `clusters`?" in log
     )
     assert "jobid" not in log
 

@@ -1,0 +1,43 @@
+"""What each choice between text and code does, read off records."""
+
+import pytest
+
+from fedrec.analysis.deviations import deviations, formatted_deviations, of_block
+from fedrec.outline import Block, Switch
+from tests.builders import make_record
+
+BLOCK = Block(
+    title="T", kind="deviations", datasets=("ml-1m",), models=("MF",), attacks=("Fang",),
+    defenses=("Krum+UNION",), seeds=(0,),
+)  # fmt: skip
+CLIP = Switch(
+    group="attacks", kind="fang", field="rule", meaning="Clip or not.",
+    paper="clip", released="rescale", ours="clip",
+)  # fmt: skip
+RECORDS = [
+    make_record("NoAttack", 0, [0.4]),
+    make_record("Fang", 0, [0.3]),
+    make_record("Fang", 0, [0.36], defense="Krum+UNION"),
+    make_record("Fang@rule=rescale", 0, [0.2]),
+    make_record("Fang", 7, [0.1]),  # of another seed
+]
+
+
+def test_losses_as_configured_and_with_each_switch_the_other_way() -> None:
+    table = deviations([CLIP], of_block(RECORDS, BLOCK), BLOCK, "last")
+    plain, switched = table.to_dict("records")
+    assert plain["attack_loss"] == pytest.approx(25)
+    assert plain["defended_loss"] == pytest.approx(10)
+    assert (switched["switch"], switched["if"]) == ("fang.rule", "rescale")
+    assert switched["attack_loss"] == pytest.approx(50)
+    assert switched["attack_loss_records"] == "ml-1m/MF/Fang@rule=rescale/FedAvg/m0.01/seed0.json"
+    shown = formatted_deviations(table, BLOCK)
+    assert shown["Fang: lost"].tolist() == ["25.0 %", "50.0 %"]
+    assert shown["Fang, Krum+UNION: lost"].tolist() == ["10.0 %", "–"]  # not run
+
+
+def test_a_switch_of_the_defence_leaves_the_undefended_run_alone() -> None:
+    filters = CLIP.model_copy(update={"group": "defenses", "kind": "union"})
+    table = deviations([filters], of_block(RECORDS, BLOCK), BLOCK, "last")
+    shown = formatted_deviations(table, BLOCK)
+    assert shown["Fang: lost"].tolist() == ["25.0 %", "as configured"]

@@ -1,0 +1,108 @@
+"""The part of a study that needs no methods: names, cells, switches."""
+
+from pathlib import Path
+
+import pytest
+
+from fedrec.config import Study
+from fedrec.config_errors import ConfigError, read_yaml
+from fedrec.outline import Block, Outline, Switch, Variant
+from fedrec.records import Cell
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "base", "changes"),
+    [
+        ("Fang", "Fang", {}),
+        ("A+B@n=1", "A+B", {"n": 1}),
+        ("A@n=1,on=false,x=0.5,rule=n-f", "A", {"n": 1, "on": False, "x": 0.5, "rule": "n-f"}),
+    ],
+)
+def test_a_variants_name_is_read_and_written(name: str, base: str, changes: dict) -> None:
+    variant = Variant.parse(name)
+    assert (variant.base, variant.changes, variant.name) == (base, changes, name)
+
+
+@pytest.mark.parametrize("name", ["paper", "demo"])
+def test_the_outline_of_a_study_has_its_cells(name: str) -> None:
+    path = ROOT / "config" / f"{name}.yaml"
+    study, outline = Study.load(path), Outline.read(read_yaml(path))
+    for block in study.blocks().values():
+        if block.kind != "deviations":  # takes the methods
+            assert outline.cells(block) == study.cells(block)
+    assert outline.seeds == study.seeds and outline.results == study.results
+
+
+def test_a_wrong_outline_is_an_error() -> None:
+    with pytest.raises(ConfigError, match="seeds"):
+        Outline.read({"datasets": {}, "attacks": {}, "defenses": {}, "seeds": "all"})
+
+
+OUTLINE = Outline.read(
+    {
+        "datasets": {},
+        "attacks": {"NoAttack": {"kind": "no_attack"}, "Fang": {"kind": "fang"}},
+        "defenses": {"FedAvg": [], "Krum": []},
+        "seeds": [0, 1],
+    }
+)
+
+
+def block(**values: object) -> Block:
+    named = {"title": "T", "kind": "attacks", "datasets": ("d",), "models": ("m",)}
+    return Block.model_validate({**named, "attacks": ("Fang",), **values})
+
+
+def names(cells: list[Cell]) -> list[tuple[str, str, float, int]]:
+    return [(c.attack, c.defense, c.ratio, c.seed) for c in cells]
+
+
+def test_tables_reckon_losses_from_the_run_without_attack_and_defence() -> None:
+    assert names(OUTLINE.cells(block(defenses=("Krum",)))) == [
+        ("NoAttack", "FedAvg", 0, 0),
+        ("NoAttack", "FedAvg", 0, 1),
+        ("Fang", "Krum", 0.01, 0),
+        ("Fang", "Krum", 0.01, 1),
+    ]
+    assert len(OUTLINE.cells(block(kind="attack_grid", defenses=("Krum",)))) == 2
+
+
+def test_a_block_may_have_seeds_of_its_own() -> None:
+    assert {c.seed for c in OUTLINE.cells(block(seeds=(5,)))} == {5}
+
+
+def test_without_attack_there_is_one_ratio() -> None:
+    found = names(OUTLINE.cells(block(attacks=("NoAttack",), ratios=(0.01, 0.05), seeds=(0,))))
+    assert found == [("NoAttack", "FedAvg", 0, 0)]
+
+
+CELL = Cell(dataset="d", model="m", attack="Fang", defense="Krum", ratio=0.01, seed=0)
+PLAIN = CELL.model_copy(update={"attack": "NoAttack", "defense": "FedAvg", "ratio": 0.0})
+
+
+@pytest.mark.parametrize(
+    ("group", "changed", "plain"),
+    [
+        ("models", "m@on=true/Fang/Krum", "m@on=true/NoAttack/FedAvg"),
+        ("attacks", "m/Fang@on=true/Krum", "m/NoAttack/FedAvg"),
+        ("defenses", "m/Fang/Krum@on=true", "m/NoAttack/FedAvg"),
+        ("protocol", "m/Fang/Krum@on=true", "m/NoAttack/FedAvg"),
+    ],
+)
+def test_a_switch_is_set_where_it_belongs(group: str, changed: str, plain: str) -> None:
+    switch = Switch.model_validate(
+        {"group": group, "kind": "k", "field": "on", "meaning": "", "paper": False,
+         "released": True, "ours": False}
+    )  # fmt: skip
+    assert switch.others == [True]
+    for cell, expected in ((CELL, changed), (PLAIN, plain)):
+        found = switch.applied(cell, True)
+        assert f"{found.model}/{found.attack}/{found.defense}" == expected
+
+
+def test_a_switch_that_is_set_as_nobody_has_it_has_two_others() -> None:
+    switch = Switch(group="models", kind="k", field="n", meaning="", paper=1, released=2, ours=3)
+    assert switch.others == [1, 2]
+    assert switch.model_copy(update={"released": 1}).others == [1]
