@@ -315,7 +315,8 @@ def scorecard(claims: Claims, evidence: Evidence) -> pd.DataFrame:
                 "id": claim.id,
                 "place": claim.place,
                 "says": claim.says,
-                "verdict": judge(claim, findings),
+                "verdict": (verdict := judge(claim, findings)),
+                "why": _why(verdict, findings),
                 "test": _criterion(claim, claims.regions),
                 "findings": "; ".join(map(str, findings)),
             }
@@ -331,7 +332,9 @@ def scorecard_table(card: pd.DataFrame, notes: Sequence[str] = ()) -> Table:
         {
             "Claim": card.says,
             "Place": card.place,
-            "Verdict": card.verdict,
+            "Verdict": [
+                f"{v} ({w})" if w else v for v, w in zip(card.verdict, card.why, strict=True)
+            ],
             "Holds if": card.test,
             "Found [95 % interval]": card.findings.map(_shortened),
         }
@@ -347,14 +350,27 @@ def _shortened(findings: str) -> str:
     return "; ".join(parts[:LISTED]) + more
 
 
+def _why(verdict: Verdict, findings: Sequence[Finding]) -> str:
+    """What keeps a claim from being decided."""
+    if verdict == "not run":
+        gaps = sum(finding.verdict == "not run" for finding in findings)
+        return f"{gaps} of {len(findings)} numbers lack records"
+    if verdict == "inconclusive":
+        blind = any(finding.low is None for finding in findings)
+        return "a number has no interval" if blind else "an interval crosses the border"
+    return ""
+
+
 def _criterion(claim: Claim, regions: Mapping[str, Region]) -> str:
     """What a claim's findings have to be, in words."""
     within = getattr(claim.test, "within", None)
     if within is None:
         return {"spread": "below 0", "counts": "as stated"}[claim.test.kind]
     low, high = regions[within]
-    quantifier = "all" if claim.needs == "all" else "any"
-    return f"{quantifier} in [{low:g}, {high:g}] ({within})"
+    between = f"between {low:g} and {high:g}"
+    bound = f"at least {low:g}" if high == np.inf else f"at most {high:g}"
+    region = between if np.isfinite([low, high]).all() else bound
+    return f"{claim.needs}: {region} ({within})"
 
 
 def _differing(arm: Cell, reference: Cell) -> str:

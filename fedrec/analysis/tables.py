@@ -239,6 +239,7 @@ PAGE = """<!doctype html>
 body {{ font: 14px/1.5 sans-serif; margin: 2em; color: #222; background: #fff; }}
 table {{ border-collapse: collapse; border-top: 2px solid; border-bottom: 2px solid; }}
 th, td {{ padding: .3em .8em; text-align: left; vertical-align: top; }}
+th:first-child, td:first-child {{ min-width: 12em; }}
 thead th {{ border-bottom: 1px solid; }}
 tbody tr:hover {{ background: #f2f2f2; }}
 p {{ max-width: 60em; color: #444; }}

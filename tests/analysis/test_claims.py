@@ -192,7 +192,9 @@ def test_the_scorecard_has_a_row_a_claim_and_counts_verdicts() -> None:
     claims = Claims.load(ROOT / "config" / "claims.yaml")
     card = scorecard(claims, Evidence([], {}, Scorecard(), claims.regions, "best_val"))
     assert len(card) == len(claims.claims) >= 25 and set(card.verdict) == {"not run"}
+    assert card.why.iloc[0] == "3 of 3 numbers lack records"
     table = scorecard_table(card, ["A note."])
+    assert table.shown.Verdict.iloc[0] == "not run (3 of 3 numbers lack records)"
     assert table.notes == (f"{len(card)} claims: {len(card)} not run.", "A note.")
 
 
