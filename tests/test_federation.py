@@ -17,9 +17,9 @@ from fedrec.defenses.mean import Mean
 from fedrec.federation import Population, play_round, sample_clients, set_up, simulate
 from fedrec.models.mf import MF
 from fedrec.records import Cell
+from fedrec.reference.losses import mf_loss
 from fedrec.rng import Streams
 from tests.builders import tiny_split
-from tests.oracles.recommender import mf_loss
 
 SPLIT = tiny_split()
 RATIO = 0.1

@@ -152,7 +152,7 @@ class SASRec:
                 leaf.requires_grad_()
             past, positive, negative, own = leaves
             ids = batch.clients[clients].tolist()
-            kept = self._kept(ids, counts.tolist(), streams, loss.device)
+            kept = self.kept(ids, counts.tolist(), streams, loss.device)
             state = self._states(past, self._named(own), counts, kept)
             bpr = -logsigmoid((state * (positive - negative)).sum(2))
             mean = (bpr * used).sum(1) / counts.clamp(min=1)
@@ -265,7 +265,7 @@ class SASRec:
     def _drop(self, x: Tensor, name: str, kept: Mapping[str, Tensor]) -> Tensor:
         return x * kept[name] / (1 - self.dropout) if name in kept else x
 
-    def _kept(
+    def kept(
         self, clients: list[int], counts: list[int], streams: Streams, device: torch.device
     ) -> Mapping[str, Float[Tensor, "clients ..."]]:
         """What dropout keeps, 1 or 0, by name; each client's bits are its own stream's."""

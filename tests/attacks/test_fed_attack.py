@@ -9,11 +9,11 @@ from fedrec.attacks.fed_attack import FedAttack, hardest_pairs
 from fedrec.clients import Devices, FixedPairs
 from fedrec.models.base import Shared, dropout_masks
 from fedrec.models.mf import MF
+from fedrec.reference.losses import mf_loss
 from fedrec.rng import Streams
 from tests.attacks.views import attacker_view
 from tests.oracles.attacks import worst_pair
 from tests.oracles.dense import dense_items
-from tests.oracles.recommender import mf_loss
 
 STREAMS = Streams(0).at(1)
 ITEMS = torch.tensor([[3.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [1.5, 1.5]])

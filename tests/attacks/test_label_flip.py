@@ -9,10 +9,10 @@ from fedrec.attacks.label_flip import LabelFlip
 from fedrec.clients import Devices, FixedPairs
 from fedrec.models.base import Shared, dropout_masks
 from fedrec.models.mf import MF
+from fedrec.reference.losses import mf_loss
 from fedrec.rng import Streams
 from tests.attacks.views import attacker_view
 from tests.oracles.dense import dense_items
-from tests.oracles.recommender import mf_loss
 
 STREAMS = Streams(0).at(1)
 

@@ -12,9 +12,9 @@ from fedrec.clients import FixedPairs
 from fedrec.data.split import Split
 from fedrec.models.base import Batch, Sequences, Shared, dropout_masks
 from fedrec.models.mf import MF, bpr_gradients
+from fedrec.reference.losses import mf_loss
 from fedrec.rng import Streams
 from tests.oracles.dense import dense_items
-from tests.oracles.recommender import mf_loss
 
 STREAMS = Streams(0).at(3)
 N_ITEMS = 12

@@ -1,0 +1,109 @@
+"""Defences on the dense stack of whole uploads (n, items, d), one upload after another."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import singledispatch
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from fedrec.defenses.base import Filter, Reduce, ServerView, Transform
+from fedrec.defenses.krum import Krum
+from fedrec.defenses.mean import Mean
+from fedrec.defenses.norm_bound import NormBound
+from fedrec.defenses.union import Union
+from fedrec.updates import Gradient
+
+
+@dataclass(frozen=True)
+class Uploads:
+    """What the clients of one round upload, every coordinate written out."""
+
+    items: Float[Tensor, "n items d"]
+    dense: Float[Tensor, "n params"]
+    weight: Float[Tensor, " n"]  # sample counts
+
+    def __len__(self) -> int:
+        """The number of clients n."""
+        return len(self.weight)
+
+    def flat(self) -> Float[Tensor, "n coordinates"]:
+        """Each upload as one long vector."""
+        return torch.cat([self.items.flatten(1), self.dense], dim=1)
+
+    def of(self, client: int) -> Gradient:
+        """One client's."""
+        return Gradient(self.items[client], self.dense[client])
+
+
+@dataclass(frozen=True)
+class ServerSide:
+    """What the server knows, and the item table that it would have after a step of Adam."""
+
+    view: ServerView
+    after: Callable[[Gradient], Float[Tensor, "items d"]]
+
+
+@singledispatch
+def judge(part: Filter, uploads: Uploads, server: ServerSide) -> Bool[Tensor, " n"]:
+    """Which of all uploads a filter keeps."""
+    raise NotImplementedError(f"no plain version of {type(part).__name__}")
+
+
+@judge.register
+def _krum(part: Krum, uploads: Uploads, server: ServerSide) -> Bool[Tensor, " n"]:
+    vectors, f = uploads.flat(), server.view.expected_malicious
+    if part.neighbours != "n-f-2" or not part.squared:
+        raise NotImplementedError("no plain version of this Krum")
+    nearest = max(len(uploads) - f - 2, 1)
+    scores = []
+    for mine in vectors:
+        distance = torch.stack([(mine - other).square().sum() for other in vectors])
+        scores.append(distance.sort().values[1 : nearest + 1].sum())  # the nearest is itself
+    count = len(uploads) - f if part.keep == "n-f" else part.keep
+    best = torch.stack(scores).argsort(stable=True)[:count]
+    return torch.zeros(len(uploads), dtype=torch.bool).index_fill_(0, best, True)
+
+
+@judge.register
+def _union(part: Union, uploads: Uploads, server: ServerSide) -> Bool[Tensor, " n"]:
+    if (part.preview, part.items, part.distance) != ("adam", "shared", "unsquared"):
+        raise NotImplementedError("no plain version of this UNION")
+    n_items, streams = uploads.items.shape[1], server.view.streams
+    generator = streams.generator("uniformity-items")
+    drawn = generator.choice(n_items, min(part.sample, n_items), replace=False, shuffle=False)
+    found = [
+        torch.pdist(server.after(uploads.of(client))[torch.from_numpy(drawn)]).mean()
+        for client in range(len(uploads))
+    ]
+    return torch.from_numpy(part.in_majority(torch.stack(found).double().numpy(), server.view))
+
+
+@singledispatch
+def transform(part: Transform, uploads: Uploads) -> Uploads:
+    """Uploads changed one by one."""
+    raise NotImplementedError(f"no plain version of {type(part).__name__}")
+
+
+@transform.register
+def _norm_bound(part: NormBound, uploads: Uploads) -> Uploads:
+    scale = torch.tensor([part.bound / max(float(g.norm()), part.bound) for g in uploads.flat()])
+    return replace(
+        uploads, items=uploads.items * scale[:, None, None], dense=uploads.dense * scale[:, None]
+    )
+
+
+@singledispatch
+def reduce(part: Reduce, uploads: Uploads, kept: Bool[Tensor, " n"]) -> Gradient:
+    """One gradient of the uploads kept."""
+    raise NotImplementedError(f"no plain version of {type(part).__name__}")
+
+
+@reduce.register
+def _mean(part: Mean, uploads: Uploads, kept: Bool[Tensor, " n"]) -> Gradient:
+    share = uploads.weight * kept / (uploads.weight * kept).sum()
+    items = torch.zeros_like(uploads.items[0])
+    for client, weight in enumerate(share):
+        items += weight * uploads.items[client]
+    return Gradient(items, share @ uploads.dense)

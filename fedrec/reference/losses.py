@@ -1,0 +1,143 @@
+"""A client's loss as the paper writes it (Eq. 1 and 4), for autograd to differentiate."""
+
+from collections.abc import Mapping
+from math import prod, sqrt
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int, UInt64
+from torch import Tensor
+from torch.nn.functional import cross_entropy, layer_norm, logsigmoid, relu
+
+from fedrec.models.sas_rec import NORM_EPS, SASRec
+
+Named = Mapping[str, Tensor]
+
+
+def mf_loss(
+    user: Float[Tensor, " d"],
+    items: Float[Tensor, "items d"],
+    positive: Int[Tensor, " pairs"],
+    negative: Int[Tensor, " pairs"],
+    masks: Float[Tensor, "pairs 3 d"],
+    dropout: float,
+    penalty: float,
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """The whole loss and its BPR part; `masks` is 0 or 1, `penalty` the factor of ‖Θ‖²."""
+    keep = masks / (1 - dropout)
+    u, p, n = user * keep[:, 0], items[positive] * keep[:, 1], items[negative] * keep[:, 2]
+    bpr = -logsigmoid((u * p).sum(1) - (u * n).sum(1)).mean()
+    return bpr + penalty * (items.square().sum() + user.square().sum()), bpr
+
+
+def candidates(
+    history: Int[np.ndarray, " anchors"],
+    n_items: int,
+    negatives: int,
+    words: UInt64[np.ndarray, " words"],
+) -> Int[np.ndarray, "anchors c"]:
+    """Each item of a history, another one as its positive, and items from outside.
+
+    A draw below n takes 32 bits b of the client's random words, and is ⌊b · n / 2³²⌋.
+    """
+    size = len(history)
+    bits = words.view(np.uint32)[: size * (negatives + 1)].reshape(size, -1).astype(np.uint64)
+    outside = np.setdiff1d(np.arange(n_items), history)
+    others = outside if len(outside) else np.arange(n_items)
+    step = 1 + _below(size - 1, bits[:, :1])
+    positive = history[(np.arange(size)[:, None] + step) % size]
+    return np.hstack([history[:, None], positive, others[_below(len(others), bits[:, 1:])]])
+
+
+def _below(n: int, bits: UInt64[np.ndarray, "a b"]) -> Int[np.ndarray, "a b"]:
+    return (bits * np.uint64(n) >> np.uint64(32)).astype(np.int64)
+
+
+def info_nce(
+    items: Float[Tensor, "items d"],
+    drawn: Int[Tensor, "anchors c"],
+    masks: Bool[Tensor, "anchors c d"],
+    dropout: float,
+    mean: bool,
+) -> Float[Tensor, ""]:
+    """Eq. 4 over the anchors; along the second axis lie anchor, positive and negatives."""
+    embedding = items[drawn] * masks / (1 - dropout)
+    scores = (embedding[:, 1:] * embedding[:, :1]).sum(2)
+    first = torch.zeros(len(scores), dtype=torch.long)
+    return cross_entropy(scores, first, reduction="mean" if mean else "sum")
+
+
+def sas_rec_loss(
+    model: SASRec,
+    items: Float[Tensor, "items d"],
+    dense: Float[Tensor, " params"],
+    history: Int[Tensor, " pairs"],
+    positive: Int[Tensor, " pairs"],
+    negative: Int[Tensor, " pairs"],
+    kept: Named,
+) -> Float[Tensor, ""]:
+    """The mean BPR loss over the latest positions; 0 for a history of one item."""
+    count = min(len(history) - 1, model.length)
+    if count == 0:
+        return 0 * dense.sum()
+    state = sas_rec_states(model, items, dense, history[-count - 1 : -1], kept)
+    margin = items[positive[-count:]] - items[negative[-count:]]
+    return -logsigmoid((state * margin).sum(1)).mean()
+
+
+def sas_rec_states(
+    model: SASRec,
+    items: Float[Tensor, "items d"],
+    dense: Float[Tensor, " params"],
+    read: Int[Tensor, " time"],
+    kept: Named,
+) -> Float[Tensor, "time d"]:
+    """The state after each item read; `kept` holds dropout's masks by name."""
+    own = _named(model, dense)
+    x = items[read] * sqrt(model.dim) + own["positions"][-len(read) :]
+    x = _drop(model, x, "input", kept)
+    for block in map(str, range(model.blocks)):
+        x = _attend(model, x, block, own, kept)
+        x = _norm(x, f"{block}.feed", own)
+        inner = _drop(model, relu(_linear(x, f"{block}.in", own)), f"{block}.in", kept)
+        x = _drop(model, _linear(inner, f"{block}.out", own), f"{block}.out", kept) + x
+    return _norm(x, "last", own)
+
+
+def _attend(model: SASRec, x: Tensor, block: str, own: Named, kept: Named) -> Tensor:
+    """Causal attention of the normalised states to the states, head by head, and a residual."""
+    queries = _norm(x, f"{block}.attention", own)
+    parts = zip(
+        *(
+            _linear(y, f"{block}.{layer}", own).chunk(model.heads, dim=1)
+            for y, layer in ((queries, "query"), (x, "key"), (x, "value"))
+        ),
+        strict=True,
+    )
+    later = torch.ones(len(x), len(x), dtype=torch.bool).triu(1)
+    name, mixed = f"{block}.attention", []
+    for head, (q, k, v) in enumerate(parts):
+        weights = (q @ k.T / sqrt(q.shape[1])).masked_fill(later, -torch.inf).softmax(1)
+        mask = {name: kept[name][head]} if name in kept else {}
+        mixed.append(_drop(model, weights, name, mask) @ v)
+    return torch.cat(mixed, dim=1) + queries
+
+
+def _named(model: SASRec, dense: Float[Tensor, " params"]) -> Named:
+    parts = dense.split([prod(shape) for shape in model.shapes.values()])
+    return {
+        name: part.view(shape)
+        for (name, shape), part in zip(model.shapes.items(), parts, strict=True)
+    }
+
+
+def _drop(model: SASRec, x: Tensor, name: str, kept: Named) -> Tensor:
+    return x * kept[name] / (1 - model.dropout) if name in kept else x
+
+
+def _linear(x: Tensor, name: str, own: Named) -> Tensor:
+    return x @ own[name] + own[f"{name}.bias"]
+
+
+def _norm(x: Tensor, name: str, own: Named) -> Tensor:
+    return layer_norm(x, x.shape[-1:], eps=NORM_EPS) * own[f"{name}.scale"] + own[f"{name}.shift"]

@@ -1,0 +1,176 @@
+"""Rounds played client after client, with autograd over the whole item table."""
+
+import copy
+from collections.abc import Sequence
+from functools import singledispatch
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from fedrec.attacks.base import AttackerView
+from fedrec.clients import Devices
+from fedrec.contrastive import PAIRS, contrastive_masks
+from fedrec.defenses.base import ServerView
+from fedrec.defenses.union import Union
+from fedrec.federation import Federation, sample_clients
+from fedrec.models.base import Batch, Model, Shared, dropout_masks, dropped_below
+from fedrec.models.mf import MF
+from fedrec.models.sas_rec import SASRec
+from fedrec.reference.defenses import ServerSide, Uploads, judge, reduce, transform
+from fedrec.reference.losses import candidates, info_nce, mf_loss, sas_rec_loss
+from fedrec.rng import Streams
+from fedrec.updates import Gradient
+
+
+class Parameters(NamedTuple):
+    """What one client trains: leaves of autograd."""
+
+    items: Float[Tensor, "items d"]
+    dense: Float[Tensor, " params"]
+    user: Float[Tensor, " k"]
+
+
+class Reference:
+    """A federation as it was set up, played on by plain means and the same random draws.
+
+    Every client differentiates its loss, of which L2 over all items is a part, for the whole item
+    table; the server holds all gradients side by side, and PyTorch's Adam steps all parameters.
+    Only the attack's forging is the package's own.
+    """
+
+    def __init__(self, fed: Federation) -> None:
+        self._fed, self._model = fed, fed.devices.model
+        shared, local = fed.server.shared, fed.devices.local
+        self.items, self.dense = shared.items.clone(), shared.dense.clone()
+        self.local = local.detach().clone()
+        rate = self._model.learning_rate
+        self._adam = torch.optim.Adam([self.items, self.dense], lr=rate)
+        self._local_adam = torch.optim.Adam([self.local], lr=rate)
+        self._attack_state = fed.attack_state
+
+    def play_round(self, number: int) -> None:
+        """Broadcast, train client after client, forge, upload, defend, step."""
+        fed, streams = self._fed, self._fed.streams.at(number)
+        chosen = sample_clients(len(fed.position), fed.clients_per_round, streams)
+        cohort = torch.from_numpy(chosen).to(fed.position.device)
+        uploads, self.local.grad = [], torch.zeros_like(self.local)
+        for client in cohort.tolist():
+            gradient, weight = self._train(client, streams)
+            uploads.append((gradient.items, gradient.dense, weight))
+            self.local.grad[client] = gradient.user
+        malicious = fed.position[cohort] >= 0
+        if malicious.any():
+            for place, forged in zip(
+                malicious.nonzero()[:, 0].tolist(),
+                self._forge(cohort[malicious], streams),
+                strict=True,
+            ):
+                uploads[place] = (forged.items, forged.dense, uploads[place][2])
+        items, dense, weights = zip(*uploads, strict=True)
+        received = Uploads(torch.stack(items), torch.stack(dense), torch.tensor(weights))
+        total = self._defend(received, streams)
+        self.items.grad, self.dense.grad = total.items, total.dense
+        self._adam.step()
+        self._local_adam.step()
+
+    def _train(self, client: int, streams: Streams) -> tuple[Parameters, float]:
+        """One client's gradient of its whole loss, and its sample count."""
+        batch = self._fed.devices.pairs.batch(torch.tensor([client]), streams)
+        own = Parameters(self.items, self.dense, self.local[client])
+        leaves = Parameters(*(x.detach().clone().requires_grad_() for x in own))
+        loss, weight = client_loss(self._model, leaves, batch, streams)
+        malicious = self._fed.position[client] >= 0
+        for task in self._fed.defense.tasks if not malicious else ():
+            loss = loss + task_loss(task, self._model, leaves.items, batch, streams)
+        loss.backward()
+        return Parameters(
+            *(torch.zeros_like(x) if x.grad is None else x.grad for x in leaves)
+        ), weight
+
+    def _forge(self, selected: Int[Tensor, " m"], streams: Streams) -> Sequence[Gradient]:
+        """What the malicious clients upload, written out."""
+        fed, shared = self._fed, Shared(self.items, self.dense)
+        pairs = fed.malicious_pairs
+        devices = Devices(self._model, pairs, self.local[pairs.users])
+        positions = fed.position[selected]
+        benign = devices.gradients(shared, positions, streams).updates
+        view = AttackerView(shared, devices, positions, benign)
+        forgery = fed.attack.forge(view, self._attack_state, streams)
+        self._attack_state = forgery.state
+        return [forgery.updates.weighted_sum(row) for row in torch.eye(len(view))]
+
+    def _defend(self, received: Uploads, streams: Streams) -> Gradient:
+        fed, defense = self._fed, self._fed.defense
+        shared = Shared(self.items, self.dense)
+        view = ServerView(shared, fed.server.preview, fed.expected_malicious, streams)
+        kept = torch.ones(len(received), dtype=torch.bool)
+        for part in defense.filters:
+            kept &= judge(part, received, ServerSide(view, self._after))
+        for step in defense.transforms:
+            received = transform(step, received)
+        return reduce(defense.reduction, received, kept)
+
+    def _after(self, gradient: Gradient) -> Float[Tensor, "items d"]:
+        """The item table that a twin of the server would have after a step down one upload."""
+        parameters, adam = copy.deepcopy(([self.items, self.dense], self._adam))
+        parameters[0].grad, parameters[1].grad = gradient.items, gradient.dense
+        adam.step()
+        return parameters[0]
+
+
+@singledispatch
+def client_loss(
+    model: Model, own: Parameters, batch: Batch, streams: Streams
+) -> tuple[Tensor, float]:
+    """Eq. 1 of one client, and its sample count."""
+    raise NotImplementedError(f"no plain version of {type(model).__name__}")
+
+
+@client_loss.register
+def _mf(model: MF, own: Parameters, batch: Batch, streams: Streams) -> tuple[Tensor, float]:
+    masks = dropout_masks(streams, batch, (3, model.dim), model.dropout)
+    pairs = (batch.positive, batch.negative)
+    loss, _ = mf_loss(own.user, own.items, *pairs, masks, model.dropout, model.ridge / 2)
+    return loss, float(len(batch.positive))
+
+
+@client_loss.register
+def _sas_rec(
+    model: SASRec, own: Parameters, batch: Batch, streams: Streams
+) -> tuple[Tensor, float]:
+    count = min(len(batch.history) - 1, model.length)
+    kept = model.kept(batch.clients.tolist(), [count], streams, own.items.device) if count else {}
+    masks = {name: mask[0] for name, mask in kept.items()}
+    pairs = (batch.history, batch.positive, batch.negative)
+    loss = sas_rec_loss(model, own.items, own.dense, *pairs, masks)
+    squares = own.items.square().sum() + own.dense.square().sum()
+    return loss + model.ridge / 2 * squares, float(count)
+
+
+@singledispatch
+def task_loss(
+    task: object,
+    model: Model,
+    items: Float[Tensor, "items d"],
+    batch: Batch,
+    streams: Streams,
+) -> Tensor:
+    """What a defence adds to the loss of one honest client."""
+    raise NotImplementedError(f"no plain version of {type(task).__name__}")
+
+
+@task_loss.register
+def _contrastive(
+    task: Union, model: Model, items: Tensor, batch: Batch, streams: Streams
+) -> Tensor:
+    history, client = batch.history.numpy(), int(batch.clients)
+    if len(history) < 2 or task.weight == 0:
+        return torch.zeros(())
+    words = streams.words(PAIRS, client, len(history) * (task.negatives + 1))
+    drawn = candidates(history, len(items), task.negatives, words)
+    shape = (*drawn.shape, items.shape[1])
+    masks = contrastive_masks(streams, client, shape, dropped_below(model.dropout))
+    loss = info_nce(items, torch.from_numpy(drawn), masks, model.dropout, task.reduction == "mean")
+    return task.weight * loss

@@ -1,0 +1,78 @@
+"""The fast federation against the plain one: dense gradients, client after client, autograd."""
+
+from math import prod
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.testing import assert_close
+
+from fedrec.attacks.cluster_attack import ClusterAttack
+from fedrec.attacks.no_attack import NoAttack
+from fedrec.config import CellConfig, Protocol
+from fedrec.defenses.base import Defense
+from fedrec.defenses.fl_wbc import FLWBC
+from fedrec.defenses.krum import Krum
+from fedrec.defenses.mean import Mean
+from fedrec.defenses.norm_bound import NormBound
+from fedrec.defenses.union import Union
+from fedrec.federation import play_round, set_up
+from fedrec.models.mf import MF
+from fedrec.models.sas_rec import SASRec
+from fedrec.records import Cell
+from fedrec.reference.simulation import Reference
+from tests.builders import tiny_split
+
+SPLIT = tiny_split()
+ROUNDS = 4
+UNION = Union(sample=20, negatives=5)
+SEQUENTIAL = SASRec(dim=8, hidden=6, heads=2, length=6)
+CELLS = {
+    "fedavg": (MF(dim=8, l2=1e-3), NoAttack(), [Mean()]),
+    "cluster attack": (MF(dim=8), ClusterAttack(), [Mean()]),
+    "multi-krum and union": (MF(dim=8), ClusterAttack(), [UNION, Krum(keep="n-f"), Mean()]),
+    "norm bound and union": (MF(dim=8), ClusterAttack(), [UNION, NormBound(), Mean()]),
+    "sasrec": (SEQUENTIAL, NoAttack(), [Mean()]),
+    "sasrec, all at once": (SEQUENTIAL, ClusterAttack(), [UNION, NormBound(bound=1.5), Mean()]),
+}
+
+
+def cell(model: Any, attack: Any, parts: list[Any]) -> CellConfig:
+    """20 of 60 clients a round, a tenth of them malicious."""
+    ratio = 0.0 if isinstance(attack, NoAttack) else 0.1
+    named = Cell(dataset="d", model="m", attack="a", defense="d", ratio=ratio, seed=0)
+    protocol = Protocol(rounds=ROUNDS, clients_per_round=20, pool=0.2)
+    return CellConfig(named, protocol, model, attack, Defense.compose(parts), {})
+
+
+def told_apart(model: Any, params: int) -> Tensor:
+    """All dense parameters but the keys' biases, which softmax takes no notice of.
+
+    Their gradients are rounding errors, and Adam makes steps of them.
+    """
+    shapes = getattr(model, "shapes", {})
+    parts = [torch.full((prod(s),), not name.endswith("key.bias")) for name, s in shapes.items()]
+    return torch.cat(parts) if parts else torch.ones(params, dtype=torch.bool)
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_the_federation_does_what_the_plain_one_does(name: str) -> None:
+    fed, _ = set_up(cell(*CELLS[name]), SPLIT, "cpu")
+    plain = Reference(set_up(cell(*CELLS[name]), SPLIT, "cpu")[0])
+    start = plain.items.clone()
+    for number in range(1, ROUNDS + 1):
+        play_round(fed, number)
+        plain.play_round(number)
+    # Steps are of 1e-3 and more a round.
+    assert_close(fed.server.shared.items, plain.items, atol=2e-5, rtol=1e-4)
+    told = told_apart(fed.devices.model, len(plain.dense))
+    assert_close(fed.server.shared.dense[told], plain.dense[told], atol=2e-5, rtol=1e-4)
+    assert_close(fed.devices.local.detach(), plain.local, atol=2e-5, rtol=1e-4)
+    assert (plain.items - start).abs().mean() > 1e-3
+
+
+def test_what_has_no_plain_version_says_so() -> None:
+    fed, _ = set_up(cell(MF(dim=8), NoAttack(), [FLWBC(), Mean()]), SPLIT, "cpu")
+    with pytest.raises(NotImplementedError, match="no plain version of FLWBC"):
+        Reference(fed).play_round(1)
