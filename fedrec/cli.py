@@ -9,6 +9,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -32,10 +33,12 @@ from fedrec.records import (
     write_record,
 )
 
-if TYPE_CHECKING:  # importing it takes PyTorch
+if TYPE_CHECKING:  # importing these takes PyTorch
+    from fedrec.bench.cells import Case
     from fedrec.config import Dataset
 
 T = TypeVar("T", bound=Section)
+DEVICES = ("auto", "cpu", "cuda")
 FIGURES = ("training_curves", "attack_grid", "adaptive_clustering", "uploads")
 
 
@@ -257,41 +260,54 @@ def check(args: argparse.Namespace) -> None:
 
 
 def bench(args: argparse.Namespace) -> None:
-    """Time a round and its parts, on made-up data of a dataset's size."""
-    from fedrec.bench import SIZES, bench, bench_cell, bench_split
-    from fedrec.process import prepare
-    from fedrec.run import choose_device
+    """Time rounds and their parts against the machine's limits, on data made up at a size."""
+    from fedrec.bench.machine import measure_machine
+    from fedrec.bench.measure import Effort, measure
+    from fedrec.bench.report import Benchmark, comparison, describe, lines, table_lines
 
-    device, size = choose_device(args.device), SIZES[args.size]
-    if args.grid:
-        return _bench_grid(args, device)
-    prepare(args.threads)
-    config = bench_cell(args.attack, args.defense, args.model)
-    timing = bench(config, bench_split(size), device, args.rounds)
-    cell = f"{args.model}, {args.size}, {args.attack}, {args.defense}"
-    print(f"{cell} on {device}, {args.threads} threads")
-    for part, milliseconds in timing.milliseconds.items():
-        print(f"{part:30s}{milliseconds:9.2f} ms")
-    print(f"{'peak memory':30s}{timing.peak_memory_mb:9.0f} MiB")
+    if args.compare:
+        return _print(comparison(*map(Benchmark.read, args.compare)))
+    cases, effort = _bench_cases(args), Effort(rounds=args.rounds, reference=args.reference)
+    machines = [measure_machine(device, args.threads) for device in _devices(args)]
+    _print(map(describe, machines))
+    made = Benchmark(machines=machines, results=[])
+    results = map(made.add, measure(cases, effort))
+    _print(table_lines(results, made) if len(cases) > 1 else lines(next(results), machines[0]))
+    if args.output:
+        made.write(args.output)
+    if args.plot:
+        from fedrec.bench.scaling import draw
+
+        draw(made).savefig(args.plot)
 
 
-def _bench_grid(args: argparse.Namespace, device: str) -> None:
-    from fedrec.bench import SIZES, bench_grid
+def _bench_cases(args: argparse.Namespace) -> "list[Case]":
+    """Every combination of what is asked for."""
+    from fedrec.bench.cells import Case
+    from fedrec.bench.scaling import growth
     from fedrec.config import Study
 
-    defenses, size = list(Study.load("config/paper.yaml").defenses), SIZES[args.size]
-    print(f"{args.model}, {args.size} on {device}, {args.threads} threads;", end=" ")
-    print("x: times FedAvg without attack")
-    print(f"{'defense':18s}{'attack':16s}{'ms a round':>12s}{'x':>8s}{'peak MiB':>10s}")
-    plain = None
-    for cell in bench_grid(args.model, defenses, size, device, args.threads, args.rounds):
-        plain = plain or cell.milliseconds
-        ratio = cell.milliseconds / plain
-        print(
-            f"{cell.defense:18s}{cell.attack:16s}{cell.milliseconds:12.2f}{ratio:8.2f}"
-            f"{cell.peak_memory_mb:10.0f}",
-            flush=True,
-        )
+    defenses, attacks = args.defense, args.attack
+    if args.grid:
+        defenses = list(Study.load("config/paper.yaml").defenses)
+        attacks = ["NoAttack", "ClusterAttack"]
+    wanted = product(_devices(args), args.size, args.model, defenses, attacks)
+    cases = [
+        Case.of(model, attack, defense, size, device, args.threads)
+        for device, size, model, defense, attack in wanted
+    ]
+    return [grown for case in cases for grown in growth(case)] if args.plot else cases
+
+
+def _devices(args: argparse.Namespace) -> list[str]:
+    from fedrec.run import choose_device
+
+    return [choose_device(device) for device in args.device]
+
+
+def _print(lines: Iterable[str]) -> None:
+    for line in lines:
+        print(line, flush=True)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -387,12 +403,21 @@ def parser() -> argparse.ArgumentParser:
 
     sub = stage("bench", bench)
     sub.add_argument("--grid", action="store_true", help="every defence with and without attack")
-    sub.add_argument("--model", default="MF", help="name in config/paper.yaml (default: MF)")
-    sub.add_argument("--attack", default="NoAttack", help="name in config/paper.yaml")
-    sub.add_argument("--defense", default="FedAvg", help="name in config/paper.yaml")
-    sub.add_argument("--size", choices=["ml-1m", "gowalla"], default="ml-1m")
+    for name, default in (("model", "MF"), ("attack", "NoAttack"), ("defense", "FedAvg")):
+        text = f"names in config/paper.yaml (default: {default})"
+        sub.add_argument(f"--{name}", nargs="+", default=[default], help=text)
+    sizes = ["ml-1m", "gowalla", "million"]
+    sub.add_argument("--size", nargs="+", choices=sizes, default=["ml-1m"])
     sub.add_argument("--rounds", type=int, default=200, help="rounds to time (default: 200)")
-    _add_machine(sub)
+    text = "rounds of the plain client-by-client version to time as well (default: none)"
+    sub.add_argument("--reference", type=int, default=0, metavar="ROUNDS", help=text)
+    sub.add_argument("--output", type=Path, help="results to write (.json)")
+    text = "also time each case with 2, 4 and 8 times the items, users and clients, and draw that"
+    sub.add_argument("--plot", type=Path, metavar="PNG", help=text)
+    text = "show two files of results side by side, and time nothing"
+    sub.add_argument("--compare", type=Path, nargs=2, metavar=("BEFORE", "AFTER"), help=text)
+    sub.add_argument("--device", nargs="+", choices=DEVICES, default=["auto"])
+    sub.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
     return top
 
 
@@ -407,7 +432,7 @@ def _add_config(sub: argparse.ArgumentParser) -> None:
 
 
 def _add_machine(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    sub.add_argument("--device", choices=DEVICES, default="auto")
     sub.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
 
 

@@ -92,12 +92,13 @@ def play_round(fed: Federation, number: int, observer: Observer | None = None) -
     """Broadcast, train locally, forge, upload, defend, step."""
     streams = fed.streams.at(number)
     shared = fed.server.shared
-    cohort = torch.from_numpy(sample_clients(len(fed.position), fed.clients_per_round, streams)).to(
-        fed.position.device
-    )
-    malicious = fed.position[cohort] >= 0
-    with record_function("clients: local gradients"):
+    with record_function("server: sample clients"):
+        chosen = sample_clients(len(fed.position), fed.clients_per_round, streams)
+        cohort = torch.from_numpy(chosen).to(fed.position.device)
+        malicious = fed.position[cohort] >= 0
+    with record_function("clients: gather pairs"):
         batch = fed.devices.pairs.batch(cohort, streams)
+    with record_function("clients: local gradients"):
         plain = fed.devices.train(shared, cohort, batch, streams)
     with record_function("clients: the defence's task"):
         view = ClientView(shared, fed.devices, cohort, batch, plain, streams)

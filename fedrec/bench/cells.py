@@ -1,0 +1,105 @@
+"""What is timed: the paper's methods, on data made up at the size of the paper's datasets."""
+
+from dataclasses import replace
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from fedrec.config import CellConfig, Study
+from fedrec.data.interactions import Counts, from_columns
+from fedrec.data.split import Split, leave_one_out
+from fedrec.records import BASELINE, Cell, Part
+
+# The paper's sizes (Table 2), Gowalla without its repeated visits; and one far beyond them.
+SIZES = {
+    "ml-1m": Counts(users=6040, items=3706, interactions=1_000_209),
+    "gowalla": Counts(users=29_858, items=40_981, interactions=1_027_370),
+    "million": Counts(users=1_000_000, items=1_000_000, interactions=15_000_000),
+}
+ATTACKED = 0.01  # the share of malicious users, where there is an attack
+
+
+class Case(Part):
+    """One cell, its size, and what it runs on."""
+
+    model: str
+    attack: str
+    defense: str
+    size: str
+    users: int
+    items: int
+    interactions: int
+    clients: int = 50  # in a round
+    device: str = "cpu"
+    threads: int = 1
+
+    @staticmethod
+    def of(model: str, attack: str, defense: str, size: str, device: str, threads: int) -> "Case":
+        """A case of a size that has a name."""
+        return Case(
+            model=model,
+            attack=attack,
+            defense=defense,
+            size=size,
+            **vars(SIZES[size]),
+            device=device,
+            threads=threads,
+        )
+
+    def grown(self, what: str, factor: int) -> "Case":
+        """The same with some times as many items, users (and so interactions) or clients."""
+        grown = {"users": ("users", "interactions")}.get(what, (what,))
+        more = {name: getattr(self, name) * factor for name in grown}
+        return self.model_copy(update={"size": f"{self.size}, {what} x {factor}", **more})
+
+    @property
+    def name(self) -> str:
+        """Words for it."""
+        return f"{self.model}, {self.size}, {self.attack}, {self.defense}"
+
+    def config(self) -> CellConfig:
+        """The cell as the paper's study has it on ML-1M."""
+        config = bench_cell(self.attack, self.defense, self.model)
+        return replace(config, protocol=replace(config.protocol, clients_per_round=self.clients))
+
+    def counts(self) -> Counts:
+        """How many users, items and interactions its data has."""
+        return Counts(self.users, self.items, self.interactions)
+
+
+def bench_cell(attack: str, defense: str = "FedAvg", model: str = "MF") -> CellConfig:
+    """One of the paper's models on ML-1M under one attack by 1 % of users and one defence."""
+    ratio = 0.0 if attack == BASELINE else ATTACKED
+    return Study.load("config/paper.yaml").cell_config(
+        Cell(dataset="ml-1m", model=model, attack=attack, defense=defense, ratio=ratio, seed=0)
+    )
+
+
+def bench_split(size: Counts, seed: int = 0) -> Split:
+    """A split of a dataset's size, made up, so that the benchmark needs no download.
+
+    Lengths of histories and popularity of items are skewed; no user takes an item twice.
+    """
+    rng = np.random.default_rng(seed)
+    lengths = rng.lognormal(sigma=1.0, size=size.users)
+    lengths = (lengths * size.interactions / lengths.sum()).astype(int).clip(3, size.items // 2)
+    popularity = 1 / np.arange(1, size.items + 1)
+    share = popularity.cumsum() / popularity.sum()
+    items = [_without_replacement(rng, share, length) for length in lengths.tolist()]
+    user, item = np.repeat(np.arange(size.users), lengths), np.concatenate(items)
+    split = leave_one_out(from_columns(user, item, np.arange(len(user))))
+    return replace(split, n_items=size.items)  # those that nobody met included
+
+
+def _without_replacement(
+    rng: np.random.Generator, share: Float[np.ndarray, " items"], count: int
+) -> Int[np.ndarray, " count"]:
+    """Distinct items by popularity, whose running sum is `share`, one after another."""
+    drawn = share.searchsorted(rng.random(4 * count))
+    first = np.unique(drawn, return_index=True)[1]
+    if len(first) >= count:
+        return drawn[np.sort(first)[:count]]
+    # A user who wants most items meets too few by chance. The first of randomly delayed arrivals
+    # are the same kind of draw.
+    chance = np.log(np.diff(share, prepend=0))
+    return np.argsort(rng.gumbel(size=len(share)) + chance)[-count:]

@@ -1,0 +1,139 @@
+"""Timing: a round, its parts, an evaluation, the peak of memory, and the plain version's round."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from itertools import pairwise
+from multiprocessing import get_context
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from torch.profiler import ProfilerActivity, profile
+
+from fedrec.bench.cells import Case, bench_split
+from fedrec.bench.machine import seconds
+from fedrec.bench.traffic import Work, round_work, tally
+from fedrec.config import CellConfig
+from fedrec.data.split import Split
+from fedrec.federation import Federation, evaluate, play_round, set_up
+from fedrec.metrics.ranking import LeaveOneOut
+from fedrec.parallel import torch_threads
+from fedrec.process import prepare
+from fedrec.records import Part
+from fedrec.reference.simulation import Reference
+from fedrec.run import peak_memory_mb
+
+WARM_UP = 30  # rounds until all is compiled and memory has grown to what is needed
+BLOCKS = 6  # of rounds, each timed
+
+
+class Effort(Part):
+    """How long to measure."""
+
+    rounds: int = 200
+    warm_up: int = WARM_UP
+    reference: int = 0  # rounds of the plain version; 0 leaves it out
+    evaluation: bool = True
+
+
+class Result(Part):
+    """What a case costs."""
+
+    case: Case
+    milliseconds: float  # of a round
+    peak_memory_mb: float  # after the rounds, before all else
+    parts: dict[str, float]  # milliseconds; the profiler's, which slows small parts down
+    evaluation: float | None  # milliseconds
+    work: dict[str, tuple[float, float]]  # bytes and operations of parts; empty: not reckoned
+    reference: float | None  # milliseconds of the plain version's round
+
+
+def measure(cases: Iterable[Case], effort: Effort) -> Iterator[Result]:
+    """Each case in a fresh process, so that its peak of memory is its own."""
+    with TemporaryDirectory() as folder:
+        for case in cases:
+            with ProcessPoolExecutor(1, get_context("spawn")) as process:
+                yield process.submit(measure_case, case, effort, Path(folder)).result()
+
+
+def measure_case(case: Case, effort: Effort, folder: Path) -> Result:
+    """Time one case in this process. The round is timed without the profiler."""
+    prepare(case.threads)
+    config, split = case.config(), _split(case, folder)
+    fed, population = set_up(config, split, case.device)
+    _play(fed, 0, effort.warm_up)
+    milliseconds, peak = _round_milliseconds(fed, case.device, effort), peak_memory_mb()
+    parts = _parts(fed, effort)
+    evaluation = None
+    if effort.evaluation:
+        repeats = config.protocol.repeat_targets
+        rank = LeaveOneOut(split, population.evaluated, repeats, case.device)
+        evaluation = _median([partial(evaluate, fed, rank)] * 3, case.device)
+    return Result(
+        case=case,
+        milliseconds=milliseconds,
+        peak_memory_mb=peak,
+        parts=parts,
+        evaluation=evaluation,
+        work={name: (w.bytes, w.operations) for name, w in _work(config, fed).items()},
+        reference=_reference(config, split, case, effort) if effort.reference else None,
+    )
+
+
+def _split(case: Case, folder: Path) -> Split:
+    """The case's data, made once for all cases of its size."""
+    path = folder / f"{case.users}-{case.items}-{case.interactions}.npz"
+    if not path.exists():
+        bench_split(case.counts()).save(path)
+    return Split.load(path)
+
+
+def _round_milliseconds(fed: Federation, device: str, effort: Effort) -> float:
+    """The median over blocks of rounds, so that a pause of the machine does not count."""
+    ends = np.linspace(0, effort.rounds, min(BLOCKS, effort.rounds) + 1, dtype=int)
+    times = [
+        seconds(partial(_play, fed, first, end - first), device) * 1e3 / (end - first)
+        for first, end in pairwise((effort.warm_up + ends).tolist())
+    ]
+    return float(np.median(times))
+
+
+def _parts(fed: Federation, effort: Effort) -> dict[str, float]:
+    """The means over some rounds, by the names that `federation.play_round` gives."""
+    rounds = min(effort.rounds, 50)
+    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+        _play(fed, effort.warm_up + effort.rounds, rounds)
+    return {
+        event.key: event.cpu_time_total / 1e3 / rounds
+        for event in profiler.key_averages()
+        if ": " in event.key and "::" not in event.key  # named in the round, not in PyTorch
+    }
+
+
+def _work(config: CellConfig, fed: Federation) -> dict[str, Work]:
+    try:
+        return round_work(config, tally(fed, config))
+    except NotImplementedError:
+        return {}
+
+
+def _reference(config: CellConfig, split: Split, case: Case, effort: Effort) -> float | None:
+    """The plain version uses PyTorch's own threads; its first round warms it up."""
+    plain = Reference(set_up(config, split, case.device)[0])
+    rounds = [partial(plain.play_round, number) for number in range(1, effort.reference + 2)]
+    try:
+        with torch_threads():
+            rounds[0]()
+            return _median(rounds[1:], case.device)
+    except NotImplementedError:
+        return None
+
+
+def _median(work: Sequence[Callable[[], object]], device: str) -> float:
+    return float(np.median([seconds(one, device) * 1e3 for one in work]))
+
+
+def _play(fed: Federation, first: int, rounds: int) -> None:
+    for number in range(first, first + rounds):
+        play_round(fed, number)

@@ -1,0 +1,127 @@
+"""Results as a file, as lines of text, and beside those of another file."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Literal
+
+import pydantic
+
+from fedrec import __version__
+from fedrec.bench.machine import Machine
+from fedrec.bench.measure import Result
+from fedrec.config_errors import ConfigError
+from fedrec.files import write_text
+from fedrec.records import BASELINE, PLAIN, Part
+
+
+class Benchmark(Part):
+    """What one `fedrec bench` has measured."""
+
+    schema_version: Literal[1] = 1
+    fedrec: str = __version__
+    machines: list[Machine]
+    results: list[Result]
+
+    def write(self, path: Path) -> None:
+        """As JSON."""
+        write_text(path, self.model_dump_json(indent=1) + "\n")
+
+    def add(self, result: Result) -> Result:
+        """Take up one more result."""
+        self.results.append(result)
+        return result
+
+    @staticmethod
+    def read(path: Path) -> "Benchmark":
+        """What `write` wrote.
+
+        Raises:
+            ConfigError: it is something else.
+        """
+        try:
+            return Benchmark.model_validate_json(path.read_bytes())
+        except pydantic.ValidationError as error:
+            raise ConfigError(f"{path} is no benchmark of this version: {error}") from None
+
+    def plain_milliseconds(self, result: Result) -> float | None:
+        """A round of the same model and size without attack or defence, if it has been timed."""
+        alike = result.case.model_copy(update={"defense": PLAIN, "attack": BASELINE})
+        return next((r.milliseconds for r in self.results if r.case == alike), None)
+
+    def machine(self, result: Result) -> Machine:
+        """What a result was measured on."""
+        ran_on = (result.case.device, result.case.threads)
+        return next(m for m in self.machines if (m.device, m.threads) == ran_on)
+
+
+def describe(machine: Machine) -> str:
+    """What the machine can do."""
+    return (
+        f"{machine.device}, {machine.threads} threads: {machine.bandwidth / 1e9:.1f} GB/s, "
+        f"{machine.arithmetic / 1e9:.0f} GFLOP/s"
+    )
+
+
+def limits(result: Result, machine: Machine) -> dict[str, float]:
+    """The least milliseconds for the work of each part that has been reckoned."""
+    return {name: machine.milliseconds(*work) for name, work in result.work.items()}
+
+
+def lines(result: Result, machine: Machine) -> Iterator[str]:
+    """One case, part by part, with its limit and how far above it the time is."""
+    limit = limits(result, machine)
+    yield result.case.name
+    yield f"{'':30s}{'ms':>9s}{'limit':>9s}{'x limit':>9s}"
+    yield _line("round", result.milliseconds, sum(limit.values()))
+    for name, milliseconds in result.parts.items():
+        yield _line(f"  {name}", milliseconds, limit.get(name, 0.0))
+    if result.evaluation is not None:
+        yield _line("evaluation", result.evaluation, 0.0)
+    if result.reference is not None:
+        yield _line("plain version's round", result.reference, 0.0)
+        yield f"{'speed-up':30s}{result.reference / result.milliseconds:9.0f}"
+    yield f"{'peak memory, MiB':30s}{result.peak_memory_mb:9.0f}"
+
+
+def _line(name: str, milliseconds: float, limit: float) -> str:
+    against = f"{limit:9.2f}{milliseconds / limit:9.1f}" if limit else ""
+    return f"{name:30s}{milliseconds:9.2f}{against}"
+
+
+def table_lines(results: Iterable[Result], made: Benchmark) -> Iterator[str]:
+    """A line a case, as they come in: its time against the plain cell's, and its speed-up."""
+    yield (
+        f"{'case':60s}{'ms a round':>12s}{'x plain':>9s}{'x limit':>9s}"
+        f"{'speed-up':>10s}{'peak MiB':>10s}"
+    )
+    for result in results:
+        limit = sum(limits(result, made.machine(result)).values())
+        ratios = (
+            _ratio(result.milliseconds, made.plain_milliseconds(result), 9),
+            _ratio(result.milliseconds, limit, 9),
+            _ratio(result.reference, result.milliseconds, 10),
+        )
+        yield (
+            f"{result.case.name:60s}{result.milliseconds:12.2f}{''.join(ratios)}"
+            f"{result.peak_memory_mb:10.0f}"
+        )
+
+
+def _ratio(over: float | None, under: float | None, width: int) -> str:
+    return f"{over / under:{width}.2f}" if over and under else " " * width
+
+
+def comparison(before: Benchmark, after: Benchmark) -> Iterator[str]:
+    """Cases that both have measured: milliseconds a round, and how many times as fast."""
+    earlier = {result.case: result for result in before.results}
+    yield f"{'':50s}{'before':>10s}{'after':>10s}{'faster':>9s}{'MiB':>16s}"
+    for result in after.results:
+        other = earlier.get(result.case)
+        if other:
+            yield (
+                f"{result.case.name:50s}{other.milliseconds:10.2f}{result.milliseconds:10.2f}"
+                f"{other.milliseconds / result.milliseconds:9.2f}"
+                f"{other.peak_memory_mb:8.0f}{result.peak_memory_mb:8.0f}"
+            )
+    yield f"machine before: {'; '.join(map(describe, before.machines))}"
+    yield f"machine after:  {'; '.join(map(describe, after.machines))}"
