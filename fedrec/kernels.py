@@ -635,6 +635,23 @@ def add_rows(
                     out[k] += share * value[r, k]
 
 
+@compiled()
+def scale_rows(
+    bounds: Int[np.ndarray, " n_plus_1"],
+    value: Float[np.ndarray, "rows d"],
+    factors: Float[np.ndarray, " n"],
+    out: Float[np.ndarray, "rows d"],
+    first: int,
+    end: int,
+) -> None:
+    """out = factors[c] · value for the rows of the clients from `first` to `end`."""
+    for c in range(first, end):
+        share = factors[c]
+        for r in range(bounds[c], bounds[c + 1]):
+            for k in range(value.shape[1]):
+                out[r, k] = share * value[r, k]
+
+
 @compiled(fastmath=True)
 def excess_squares(
     bounds: Int[np.ndarray, " n_plus_1"],

@@ -112,7 +112,7 @@ class Updates:
         """factors[c] · g_c for every client; sample counts stay."""
         return replace(
             self,
-            value=self.value * factors[self.owner][:, None],
+            value=self._scaled_rows(factors),
             ridge=self.ridge * factors,
             dense=self.dense * factors[:, None],
             noise=tuple(
@@ -278,6 +278,16 @@ class Updates:
         )
         total = torch.from_numpy(np.sum(parts, axis=0))
         return total[:n, :n], total[:n, n]
+
+    def _scaled_rows(self, factors: Float[Tensor, " n"]) -> Float[Tensor, "rows d"]:
+        if not on_cpu(self.value):
+            return self.value * factors[self.owner][:, None]
+        from fedrec.kernels import scale_rows
+
+        scaled, bounds = torch.empty_like(self.value), self._bounds()
+        arrays = (self.value.numpy(), factors.numpy(), scaled.numpy())
+        spread(lambda some: scale_rows(bounds, *arrays, *some), client_ranges(bounds))
+        return scaled
 
     def _add_rows(self, coefficients: Float[Tensor, " n"], total: Float[Tensor, "items d"]) -> None:
         """total[item] += coefficients[owner] · value for every row."""

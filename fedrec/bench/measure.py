@@ -53,6 +53,7 @@ def measure(cases: Iterable[Case], effort: Effort) -> Iterator[Result]:
     """Each case in a fresh process, so that its peak of memory is its own."""
     with TemporaryDirectory() as folder:
         for case in cases:
+            _split(case, Path(folder))  # here, so that making it is no part of the peak
             with ProcessPoolExecutor(1, get_context("spawn")) as process:
                 yield process.submit(measure_case, case, effort, Path(folder)).result()
 
