@@ -262,13 +262,13 @@ def check(args: argparse.Namespace) -> None:
 def bench(args: argparse.Namespace) -> None:
     """Time rounds and their parts against the machine's limits, on data made up at a size."""
     from fedrec.bench.machine import measure_machine
-    from fedrec.bench.measure import Effort, measure
+    from fedrec.bench.measure import Effort, apart, measure
     from fedrec.bench.report import Benchmark, comparison, describe, lines, table_lines
 
     if args.compare:
         return _print(comparison(*map(Benchmark.read, args.compare)))
     cases, effort = _bench_cases(args), Effort(rounds=args.rounds, reference=args.reference)
-    machines = [measure_machine(device, args.threads) for device in _devices(args)]
+    machines = [apart(measure_machine, device, args.threads) for device in _devices(args)]
     _print(map(describe, machines))
     made = Benchmark(machines=machines, results=[])
     results = map(made.add, measure(cases, effort))

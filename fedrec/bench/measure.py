@@ -7,6 +7,7 @@ from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TypeVar
 
 import numpy as np
 from torch.profiler import ProfilerActivity, profile
@@ -16,7 +17,7 @@ from fedrec.bench.machine import seconds
 from fedrec.bench.traffic import Work, round_work, tally
 from fedrec.config import CellConfig
 from fedrec.data.split import Split
-from fedrec.federation import Federation, evaluate, play_round, set_up
+from fedrec.federation import Federation, Population, evaluate, play_round, set_up
 from fedrec.metrics.ranking import LeaveOneOut
 from fedrec.parallel import torch_threads
 from fedrec.process import prepare
@@ -24,17 +25,17 @@ from fedrec.records import Part
 from fedrec.reference.simulation import Reference
 from fedrec.run import peak_memory_mb
 
+T = TypeVar("T")
 WARM_UP = 30  # rounds until all is compiled and memory has grown to what is needed
 BLOCKS = 6  # of rounds, each timed
+SCORES = 2 * 10**9  # of an evaluation at most: all users at the paper's sizes
 
 
 class Effort(Part):
     """How long to measure."""
 
     rounds: int = 200
-    warm_up: int = WARM_UP
     reference: int = 0  # rounds of the plain version; 0 leaves it out
-    evaluation: bool = True
 
 
 class Result(Part):
@@ -44,50 +45,51 @@ class Result(Part):
     milliseconds: float  # of a round
     peak_memory_mb: float  # after the rounds, before all else
     parts: dict[str, float]  # milliseconds; the profiler's, which slows small parts down
-    evaluation: float | None  # milliseconds
+    evaluation: float  # milliseconds, of as many users as SCORES allows
     work: dict[str, tuple[float, float]]  # bytes and operations of parts; empty: not reckoned
     reference: float | None  # milliseconds of the plain version's round
 
 
 def measure(cases: Iterable[Case], effort: Effort) -> Iterator[Result]:
-    """Each case in a fresh process, so that its peak of memory is its own."""
+    """Each case in a process of its own, on data made once for all cases of its size."""
     with TemporaryDirectory() as folder:
         for case in cases:
-            _split(case, Path(folder))  # here, so that making it is no part of the peak
-            with ProcessPoolExecutor(1, get_context("spawn")) as process:
-                yield process.submit(measure_case, case, effort, Path(folder)).result()
+            path = Path(folder) / f"{case.users}-{case.items}-{case.interactions}.npz"
+            if not path.exists():
+                apart(_make_split, case, path)
+            yield apart(measure_case, case, effort, path)
 
 
-def measure_case(case: Case, effort: Effort, folder: Path) -> Result:
+def apart(work: Callable[..., T], *arguments: object) -> T:
+    """The result of work in a fresh process: its peak of memory is its own.
+
+    What starts it has to be small, because a process begins with the peak of the one it came from.
+    """
+    with ProcessPoolExecutor(1, get_context("spawn")) as process:
+        return process.submit(work, *arguments).result()
+
+
+def measure_case(case: Case, effort: Effort, path: Path) -> Result:
     """Time one case in this process. The round is timed without the profiler."""
     prepare(case.threads)
-    config, split = case.config(), _split(case, folder)
+    config, split = case.config(), Split.load(path)
     fed, population = set_up(config, split, case.device)
-    _play(fed, 0, effort.warm_up)
+    _play(fed, 0, WARM_UP)
     milliseconds, peak = _round_milliseconds(fed, case.device, effort), peak_memory_mb()
     parts = _parts(fed, effort)
-    evaluation = None
-    if effort.evaluation:
-        repeats = config.protocol.repeat_targets
-        rank = LeaveOneOut(split, population.evaluated, repeats, case.device)
-        evaluation = _median([partial(evaluate, fed, rank)] * 3, case.device)
     return Result(
         case=case,
         milliseconds=milliseconds,
         peak_memory_mb=peak,
         parts=parts,
-        evaluation=evaluation,
+        evaluation=_evaluation_milliseconds(config, split, case.device, fed, population),
         work={name: (w.bytes, w.operations) for name, w in _work(config, fed).items()},
         reference=_reference(config, split, case, effort) if effort.reference else None,
     )
 
 
-def _split(case: Case, folder: Path) -> Split:
-    """The case's data, made once for all cases of its size."""
-    path = folder / f"{case.users}-{case.items}-{case.interactions}.npz"
-    if not path.exists():
-        bench_split(case.counts()).save(path)
-    return Split.load(path)
+def _make_split(case: Case, path: Path) -> None:
+    bench_split(case.counts()).save(path)
 
 
 def _round_milliseconds(fed: Federation, device: str, effort: Effort) -> float:
@@ -95,16 +97,24 @@ def _round_milliseconds(fed: Federation, device: str, effort: Effort) -> float:
     ends = np.linspace(0, effort.rounds, min(BLOCKS, effort.rounds) + 1, dtype=int)
     times = [
         seconds(partial(_play, fed, first, end - first), device) * 1e3 / (end - first)
-        for first, end in pairwise((effort.warm_up + ends).tolist())
+        for first, end in pairwise((WARM_UP + ends).tolist())
     ]
     return float(np.median(times))
+
+
+def _evaluation_milliseconds(
+    config: CellConfig, split: Split, device: str, fed: Federation, population: Population
+) -> float:
+    users = population.evaluated[: SCORES // split.n_items]
+    rank = LeaveOneOut(split, users, config.protocol.repeat_targets, device)
+    return _median([partial(evaluate, fed, rank)] * 3, device)
 
 
 def _parts(fed: Federation, effort: Effort) -> dict[str, float]:
     """The means over some rounds, by the names that `federation.play_round` gives."""
     rounds = min(effort.rounds, 50)
     with profile(activities=[ProfilerActivity.CPU]) as profiler:
-        _play(fed, effort.warm_up + effort.rounds, rounds)
+        _play(fed, WARM_UP + effort.rounds, rounds)
     return {
         event.key: event.cpu_time_total / 1e3 / rounds
         for event in profiler.key_averages()

@@ -75,8 +75,7 @@ def lines(result: Result, machine: Machine) -> Iterator[str]:
     yield _line("round", result.milliseconds, sum(limit.values()))
     for name, milliseconds in result.parts.items():
         yield _line(f"  {name}", milliseconds, limit.get(name, 0.0))
-    if result.evaluation is not None:
-        yield _line("evaluation", result.evaluation, 0.0)
+    yield _line("evaluation", result.evaluation, 0.0)
     if result.reference is not None:
         yield _line("plain version's round", result.reference, 0.0)
         yield f"{'speed-up':30s}{result.reference / result.milliseconds:9.0f}"

@@ -30,7 +30,7 @@ def result(milliseconds: float, case: Case | None = None, reference: float | Non
         milliseconds=milliseconds,
         peak_memory_mb=100.0,
         parts={"server: step": 0.5},
-        evaluation=None,
+        evaluation=7.0,
         work={"server: step": (1e5, 4e5)},
         reference=reference,
     )
@@ -76,18 +76,23 @@ def test_a_limit_is_what_takes_longer_traffic_or_arithmetic() -> None:
     assert MACHINE.milliseconds(1e6, 4e6) == 2.0
 
 
+def saved(case: Case, folder: Path) -> Path:
+    bench_split(case.counts()).save(folder / "split.npz")
+    return folder / "split.npz"
+
+
 def test_a_case_is_timed(tmp_path: Path) -> None:
-    effort = Effort(rounds=2, warm_up=1, reference=1)
-    found = measure_case(small_case("ClusterAttack", "MultiKrum+UNION"), effort, tmp_path)
-    assert found.milliseconds > 0 and found.evaluation and found.reference
+    case, effort = small_case("ClusterAttack", "MultiKrum+UNION"), Effort(rounds=2, reference=1)
+    found = measure_case(case, effort, saved(case, tmp_path))
+    assert found.milliseconds > 0 and found.evaluation > 0 and found.reference
     assert set(found.work) <= set(found.parts) | {"attack: forge"}
     text = "\n".join(lines(found, MACHINE))
     assert "clients: local gradients" in text and "speed-up" in text
 
 
 def test_what_has_no_plain_version_or_reckoning_is_timed_without(tmp_path: Path) -> None:
-    effort = Effort(rounds=1, warm_up=0, reference=1, evaluation=False)
-    found = measure_case(small_case(defense="TrimmedMean"), effort, tmp_path)
+    case, effort = small_case(defense="TrimmedMean"), Effort(rounds=1, reference=1)
+    found = measure_case(case, effort, saved(case, tmp_path))
     assert found.milliseconds > 0 and found.reference is None and found.work == {}
 
 
