@@ -254,7 +254,7 @@ def test_an_attack_is_one_file_one_config_line_one_test(project: Project) -> Non
     assert {name.split("/")[2] for name in planned} == {"Silence"}
     project.snakemake()
     table = (project.folder / "results" / "tiny" / "tables" / "table-1.md").read_text()
-    assert "| Silence | 10 % |" in table
+    assert "| Silence | 2 |" in table
     contract = project.run(sys.executable, "-m", "pytest", "tests/attacks/test_contract.py", "-vv")
     assert "[silence-mf] PASSED" in contract and "failed" not in contract
     cell = read_record(
