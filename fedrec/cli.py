@@ -8,7 +8,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,9 +18,10 @@ import pydantic
 from fedrec import __version__
 from fedrec.config import Block, CellConfig, Dataset, Section, Study, known_keys
 from fedrec.config_errors import ConfigError, explain
-from fedrec.data.delimited import Delimited
 from fedrec.data.errors import DataError
+from fedrec.data.filters import Filtered
 from fedrec.data.interactions import Interactions, check_counts
+from fedrec.data.sources import LocalFile, Source, fetch
 from fedrec.data.split import Split, leave_one_out
 from fedrec.files import write_text
 from fedrec.records import (
@@ -48,10 +49,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def download(args: argparse.Namespace) -> None:
     """Bring a dataset's raw file, from FEDREC_MIRROR if that is set, else from the web."""
-    from fedrec.data.sources import fetch
-
     dataset = _dataset(args.dataset)
-    sources = {source.name: source for source in (*dataset.raw, *dataset.lists)}
+    files = (*dataset.raw, *dataset.lists)
+    sources = {source.name: source for source in files if isinstance(source, Source)}
     if args.output.name not in sources:
         raise ConfigError(
             f"this dataset has no file {args.output.name!r}; its files: "
@@ -68,33 +68,55 @@ def interactions(args: argparse.Namespace) -> None:
         return
     if len(args.raw or ()) != len(dataset.raw):
         names = " ".join(source.name for source in dataset.raw)
-        raise ConfigError(f"this dataset is read from downloads: give them as --raw {names}")
-    reader = dataset.format or dataset.item_lists
-    assert reader  # of a download
-    found = reader.read(args.raw[0]) if isinstance(reader, Delimited) else reader.read(args.raw)
-    found.save(args.output)
+        raise ConfigError(f"this dataset is read from files: give them as --raw {names}")
+    _check_local(dataset.raw)
+    dataset.read(args.raw).save(args.output)
 
 
 def filter_(args: argparse.Namespace) -> None:
-    """Apply a dataset's filter, check its counts, and write both."""
+    """Apply a dataset's filter, check its counts, and write both, and what each pass dropped."""
     dataset = _dataset(args.dataset)
     before = Interactions.load(args.input)
-    kept = dataset.k_core.apply(before) if dataset.k_core else before
-    if dataset.id_lists:
-        if len(args.lists or ()) != 2:
-            names = " ".join(source.name for source in dataset.lists)
-            raise ConfigError(f"this dataset is filtered by lists: give them as --lists {names}")
-        kept = dataset.id_lists.apply(before, *args.lists)
+    found = _filtered(dataset, before, args.lists or ())
     if dataset.expect:
-        check_counts(kept.counts, dataset.expect, str(args.input))
-    kept.save(args.output)
-    write_text(args.counts, json.dumps(vars(kept.counts)) + "\n")
-    print(f"kept {kept.counts} of {before.counts}", file=sys.stderr)
+        check_counts(found.kept.counts, dataset.expect, str(args.input))
+    found.kept.save(args.output)
+    write_text(args.counts, json.dumps(vars(found.kept.counts)) + "\n")
+    if args.passes:
+        dropped = [vars(counts) for counts in found.dropped]
+        written = {"before": vars(before.counts), "passes": len(dropped), "dropped": dropped}
+        write_text(args.passes, json.dumps(written) + "\n")
+    print(
+        f"kept {found.kept.counts} of {before.counts} in {len(found.dropped)} passes",
+        file=sys.stderr,
+    )
+
+
+def _filtered(dataset: Dataset, before: Interactions, lists: Sequence[Path]) -> Filtered:
+    if dataset.k_core:
+        return dataset.k_core.apply(before)
+    if not dataset.id_lists:
+        return Filtered.through([], before)
+    if len(lists) != 2:
+        names = " ".join(source.name for source in dataset.lists)
+        raise ConfigError(f"this dataset is filtered by lists: give them as --lists {names}")
+    _check_local(dataset.lists)
+    return dataset.id_lists.apply(before, *lists)
+
+
+def _check_local(sources: Iterable[Source | LocalFile]) -> None:
+    """Refuse local files that are missing or others than meant; downloads were checked before."""
+    for source in sources:
+        if isinstance(source, LocalFile):
+            source.check()
 
 
 def split(args: argparse.Namespace) -> None:
     """Leave each user's last interaction out for testing, and the one before for validation."""
-    leave_one_out(Interactions.load(args.input)).save(args.output)
+    found = leave_one_out(Interactions.load(args.input))
+    found.save(args.output)
+    if args.repeats:
+        write_text(args.repeats, json.dumps(vars(found.repeats)) + "\n")
 
 
 def cell(args: argparse.Namespace) -> None:
@@ -144,8 +166,11 @@ def dataset_table(args: argparse.Namespace) -> None:
 
     block, paper = _block(args), pd.read_csv(args.paper)
     paper = paper[paper.table == args.output.stem]
-    counts = {n: _json(p.read_text()) for n, p in zip(block.datasets, args.counts, strict=True)}
-    values = tables.dataset_table(counts, paper)
+    counts, repeats = (
+        {n: _json(p.read_text()) for n, p in zip(block.datasets, paths, strict=True)}
+        for paths in (args.counts, args.repeats)
+    )
+    values = tables.dataset_table(counts, repeats, paper)
     tables.write_table(values, tables.formatted_datasets(values), block.title, args.output)
 
 
@@ -164,7 +189,7 @@ def figure(args: argparse.Namespace) -> None:
 
 
 def publish(args: argparse.Namespace) -> None:
-    """Keep records and dataset counts in few small files; older ones stay or are replaced."""
+    """Keep records and statistics in few small files; older ones stay or are replaced."""
     add_to_pack(read_records(args.records), args.folder / "records.jsonl.gz")
     for path in args.counts or ():
         write_text(args.folder / "data" / path.parent.name / path.name, path.read_text())
@@ -248,11 +273,14 @@ def parser() -> argparse.ArgumentParser:
         if name == "filter":
             sub.add_argument("--input", type=Path, required=True, help="interactions (.npz)")
             sub.add_argument("--counts", type=Path, required=True, help="counts to write (.json)")
+            sub.add_argument("--passes", type=Path, help="what each pass dropped, to write (.json)")
             sub.add_argument("--lists", type=Path, nargs="*", help="lists of users and items")
 
     sub = stage("split", split)
     sub.add_argument("--input", type=Path, required=True, help="filtered interactions (.npz)")
     sub.add_argument("--output", type=Path, required=True, help="split to write (.npz)")
+    text = "counts of targets that their users took before, to write (.json)"
+    sub.add_argument("--repeats", type=Path, help=text)
 
     sub = stage("cell", cell)
     sub.add_argument("name", help="such as ml-1m/MF/ClusterAttack/FedAvg/m0.01/seed0.json")
@@ -284,12 +312,15 @@ def parser() -> argparse.ArgumentParser:
             f"--{given}", type=Path, required=True, nargs=None if given == "summary" else "+",
             help="summary (.csv)" if given == "summary" else "counts of each dataset (.json)",
         )  # fmt: skip
+        if name == "dataset-table":
+            text = "repeats.json of each dataset"
+            sub.add_argument("--repeats", type=Path, required=True, nargs="+", help=text)
         sub.add_argument("--paper", type=Path, required=True, help="the paper's values (.csv)")
         sub.add_argument("--output", type=Path, required=True, help="CSV to write")
 
     sub = stage("publish", publish)
     sub.add_argument("records", type=Path, nargs="+", help="records of single runs")
-    sub.add_argument("--counts", type=Path, nargs="+", help="counts.json of each dataset")
+    sub.add_argument("--counts", type=Path, nargs="+", help="counts and other statistics")
     sub.add_argument("--folder", type=Path, required=True, help="folder to keep them in")
 
     for name, run in (("check", check), ("outputs", outputs)):

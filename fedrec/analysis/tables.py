@@ -58,8 +58,15 @@ def formatted(table: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([arms, *blocks], axis=1)
 
 
-def dataset_table(counts: Mapping[str, Mapping[str, int]], paper: pd.DataFrame) -> pd.DataFrame:
-    """Statistics of datasets, as in the paper's Table 2, with the paper's counts beside ours."""
+def dataset_table(
+    counts: Mapping[str, Mapping[str, int]],
+    repeats: Mapping[str, Mapping[str, int]],
+    paper: pd.DataFrame,
+) -> pd.DataFrame:
+    """Statistics of datasets, as in the paper's Table 2, with the paper's counts beside ours.
+
+    `repeats` are the users whose validation or test item they took before.
+    """
     rows = []
     for name, found in counts.items():
         users, items, actions = found["users"], found["items"], found["interactions"]
@@ -70,6 +77,8 @@ def dataset_table(counts: Mapping[str, Mapping[str, int]], paper: pd.DataFrame) 
             "interactions": actions,
             "avg_length": actions / users,
             "density": actions / (users * items),
+            "repeated_validation": repeats[name]["validation"],
+            "repeated_test": repeats[name]["test"],
         }
         stated = paper[paper.dataset == name].set_index("metric").value
         rows.append(row | {f"paper_{key}": stated.get(key) for key in found})
@@ -83,6 +92,7 @@ def formatted_datasets(table: pd.DataFrame) -> pd.DataFrame:
         shown[title] = [f"{value:,}" for value in table[key]]
     shown["Avg. length"] = [f"{value:.1f}" for value in table.avg_length]
     shown["Density"] = [f"{100 * value:.2f} %" for value in table.density]
+    shown["Repeated targets"] = [f"{value:,}" for value in table.repeated_test]
     shown["As in the paper"] = [_agrees(row) for _, row in table.iterrows()]
     return shown
 

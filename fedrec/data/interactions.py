@@ -31,6 +31,13 @@ class Counts:
         """The share of all (user, item) pairs, between 0 and 1 where no pair repeats."""
         return self.interactions / (self.users * self.items)
 
+    def __sub__(self, other: "Counts") -> "Counts":
+        return Counts(
+            self.users - other.users,
+            self.items - other.items,
+            self.interactions - other.interactions,
+        )
+
     def __str__(self) -> str:
         return f"{self.users:,} users, {self.items:,} items, {self.interactions:,} interactions"
 
@@ -76,6 +83,11 @@ class Interactions:
     def counts(self) -> Counts:
         """The size of the log."""
         return Counts(self.n_users, self.n_items, len(self.user))
+
+    def count(self, keep: Bool[np.ndarray, "n"]) -> Counts:
+        """The size of the log's rows where `keep` holds."""
+        users, items = (np.bincount(ids[keep]) > 0 for ids in (self.user, self.item))
+        return Counts(int(users.sum()), int(items.sum()), int(keep.sum()))
 
     @property
     def checksum(self) -> str:

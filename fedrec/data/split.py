@@ -13,6 +13,18 @@ from fedrec.data.npz import checksum_arrays, load_arrays, save_arrays
 _FIELDS = ("n_items", "offsets", "train", "validation", "test")
 
 
+@dataclass(frozen=True)
+class Repeats:
+    """How many users `protocol.repeat_targets` concerns."""
+
+    users: int
+    """All users."""
+    validation: int
+    """Those whose validation item is among their training items."""
+    test: int
+    """Those whose test item is among their training items, or their validation item."""
+
+
 @dataclass(frozen=True, eq=False)
 class Split:
     """Item ids of every user: the last one tests, the one before validates, the rest trains.
@@ -39,6 +51,21 @@ class Split:
     def history(self, user: int) -> Int64[np.ndarray, "length"]:
         """The training items of one user, in time order."""
         return self.train[self.offsets[user] : self.offsets[user + 1]]
+
+    @property
+    def repeats(self) -> "Repeats":
+        """How many targets their users took before."""
+        users = np.arange(self.n_users)
+        trained = self._pairs(np.repeat(users, np.diff(self.offsets)), self.train)
+        validated, tested = self._pairs(users, self.validation), self._pairs(users, self.test)
+        again = np.isin(tested, trained) | (tested == validated)
+        return Repeats(self.n_users, int(np.isin(validated, trained).sum()), int(again.sum()))
+
+    def _pairs(
+        self, users: Int64[np.ndarray, "n"], items: Int64[np.ndarray, "n"]
+    ) -> Int64[np.ndarray, "n"]:
+        """One number for each pair of a user and an item."""
+        return users * self.n_items + items
 
     def save(self, path: Path) -> None:
         """Write to an `.npz` file, atomically; equal splits give equal bytes."""

@@ -7,9 +7,10 @@ rule publish:
     input:
         records=expand("{results}/runs/{cell}", results=RESULTS, cell=CELLS),
         counts=expand(
-            "{results}/data/{dataset}/counts.json",
+            "{results}/data/{dataset}/{statistics}.json",
             results=RESULTS,
             dataset=STUDY.datasets,
+            statistics=["counts", "filter", "repeats"],
         ),
     log:
         f"{RESULTS}/logs/publish.log",
@@ -70,10 +71,8 @@ rule attack_table:
 
 rule dataset_table:
     input:
-        counts=lambda w: [
-            f"{w.home}/data/{dataset}/counts.json"
-            for dataset in STUDY.tables[w.block].datasets
-        ],
+        counts=statistics("counts"),
+        repeats=statistics("repeats"),
         paper="config/paper-values.csv",
     output:
         csv="{home}/tables/{block}.csv",
@@ -90,8 +89,8 @@ rule dataset_table:
         block=block_json,
         version=__version__,
     shell:
-        "fedrec dataset-table {params.block:q} --counts {input.counts:q} --paper {input.paper:q}"
-        " --output {output.csv:q} 2> {log:q}"
+        "fedrec dataset-table {params.block:q} --counts {input.counts:q} --repeats {input.repeats:q}"
+        " --paper {input.paper:q} --output {output.csv:q} 2> {log:q}"
 
 
 rule figure:

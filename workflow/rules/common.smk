@@ -7,6 +7,7 @@ import sys
 
 from fedrec import __version__
 from fedrec.config import ConfigError, Study
+from fedrec.data.sources import LocalFile
 from fedrec.records import cell_path
 from snakemake.exceptions import WorkflowError
 
@@ -63,6 +64,16 @@ def records(wildcards):
     return [f"{RESULTS}/runs/{cell_path(cell)}" for cell in cells]
 
 
+def statistics(name):
+    """A file of statistics for each dataset that a table shows: fresh, or published."""
+
+    def paths(wildcards):
+        shown = STUDY.tables[wildcards.block].datasets
+        return [f"{wildcards.home}/data/{dataset}/{name}.json" for dataset in shown]
+
+    return paths
+
+
 def block_json(wildcards):
     """What a table or figure shows, for the command that makes it."""
     return STUDY.blocks()[wildcards.block].model_dump_json()
@@ -73,11 +84,19 @@ def dataset_json(wildcards):
     return STUDY.datasets[wildcards.dataset].model_dump_json(exclude_none=True)
 
 
-def downloads(files):
-    """The downloads of a kind (`raw` or `lists`) that a dataset is made from; none if generated."""
+def files(kind):
+    """The files of a kind (`raw` or `lists`) that a dataset is made from; none if generated.
+
+    A local file is read where it lies, so that Snakemake sees when it changes.
+    """
+
+    def path(dataset, source):
+        if isinstance(source, LocalFile):
+            return source.path
+        return f"{DOWNLOADS}/{dataset}/{source.name}"
 
     def paths(wildcards):
-        sources = getattr(STUDY.datasets[wildcards.dataset], files)
-        return [f"{DOWNLOADS}/{wildcards.dataset}/{source.name}" for source in sources]
+        sources = getattr(STUDY.datasets[wildcards.dataset], kind)
+        return [path(wildcards.dataset, source) for source in sources]
 
     return paths
