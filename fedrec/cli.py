@@ -5,13 +5,15 @@ imported there, because every job pays for what is imported here.
 """
 
 import argparse
+import dataclasses
 import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from inspect import cleandoc
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import pydantic
 
@@ -20,9 +22,11 @@ from fedrec.config import Block, CellConfig, Dataset, Section, Study, known_keys
 from fedrec.config_errors import ConfigError, explain
 from fedrec.data.errors import DataError
 from fedrec.data.filters import Filtered
-from fedrec.data.interactions import Interactions, check_counts
+from fedrec.data.interactions import Counts, Interactions, check_counts
+from fedrec.data.rows import TimeFormat
 from fedrec.data.sources import LocalFile, Source, fetch
-from fedrec.data.split import Split, leave_one_out
+from fedrec.data.split import Repeats, Split, leave_one_out
+from fedrec.data.statistics import load_statistics, save_statistics
 from fedrec.files import write_text
 from fedrec.records import (
     Record,
@@ -60,6 +64,24 @@ def download(args: argparse.Namespace) -> None:
     fetch(sources[args.output.name], args.output, os.environ.get("FEDREC_MIRROR") or None)
 
 
+def inspect(args: argparse.Namespace) -> None:
+    """Say what a file of interactions holds, and how to read it: an entry for the config.
+
+    Separator, header, columns and the format of times are guessed from the first lines of a text
+    (plain, .gz or .zip), of item lists or of a Parquet file. Options say what was guessed wrongly.
+    Nothing is written. For example
+
+      fedrec data inspect plays.csv.gz
+      fedrec data inspect ml-1m.zip --member ml-1m/ratings.dat
+      fedrec data inspect visits.tsv --user 0 --item 4 --time 1 --time-zone Europe/Berlin
+    """
+    from fedrec.data.guessing import Known
+    from fedrec.data.inspection import inspect
+
+    known = {field.name: getattr(args, field.name) for field in dataclasses.fields(Known)}
+    print(inspect(args.file, Known(**known)), end="")
+
+
 def interactions(args: argparse.Namespace) -> None:
     """Read raw files, or generate synthetic interactions."""
     dataset = _dataset(args.dataset)
@@ -81,15 +103,11 @@ def filter_(args: argparse.Namespace) -> None:
     if dataset.expect:
         check_counts(found.kept.counts, dataset.expect, str(args.input))
     found.kept.save(args.output)
-    write_text(args.counts, json.dumps(vars(found.kept.counts)) + "\n")
+    save_statistics(args.counts, found.kept.counts)
     if args.passes:
-        dropped = [vars(counts) for counts in found.dropped]
-        written = {"before": vars(before.counts), "passes": len(dropped), "dropped": dropped}
-        write_text(args.passes, json.dumps(written) + "\n")
-    print(
-        f"kept {found.kept.counts} of {before.counts} in {len(found.dropped)} passes",
-        file=sys.stderr,
-    )
+        save_statistics(args.passes, found.passes)
+    passes = len(found.passes.dropped)
+    print(f"kept {found.kept.counts} of {before.counts} in {passes} passes", file=sys.stderr)
 
 
 def _filtered(dataset: Dataset, before: Interactions, lists: Sequence[Path]) -> Filtered:
@@ -116,7 +134,7 @@ def split(args: argparse.Namespace) -> None:
     found = leave_one_out(Interactions.load(args.input))
     found.save(args.output)
     if args.repeats:
-        write_text(args.repeats, json.dumps(vars(found.repeats)) + "\n")
+        save_statistics(args.repeats, found.repeats)
 
 
 def cell(args: argparse.Namespace) -> None:
@@ -167,8 +185,8 @@ def dataset_table(args: argparse.Namespace) -> None:
     block, paper = _block(args), pd.read_csv(args.paper)
     paper = paper[paper.table == args.output.stem]
     counts, repeats = (
-        {n: _json(p.read_text()) for n, p in zip(block.datasets, paths, strict=True)}
-        for paths in (args.counts, args.repeats)
+        {n: vars(load_statistics(kind, p)) for n, p in zip(block.datasets, paths, strict=True)}
+        for kind, paths in ((Counts, args.counts), (Repeats, args.repeats))
     )
     values = tables.dataset_table(counts, repeats, paper)
     tables.write_table(values, tables.formatted_datasets(values), block.title, args.output)
@@ -258,11 +276,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"fedrec {__version__}")
     stages = top.add_subparsers(dest="command", required=True, metavar="STAGE")
 
-    def stage(name: str, run: Callable[[argparse.Namespace], None]) -> argparse.ArgumentParser:
-        text = str(run.__doc__)
-        sub = stages.add_parser(name, help=text, description=text)
-        sub.set_defaults(run=run)
-        return sub
+    stage = partial(_add_stage, stages)
 
     for name, run in (("download", download), ("interactions", interactions), ("filter", filter_)):
         sub = stage(name, run)
@@ -275,6 +289,12 @@ def parser() -> argparse.ArgumentParser:
             sub.add_argument("--counts", type=Path, required=True, help="counts to write (.json)")
             sub.add_argument("--passes", type=Path, help="what each pass dropped, to write (.json)")
             sub.add_argument("--lists", type=Path, nargs="*", help="lists of users and items")
+
+    data = stages.add_parser("data", help="Look at files of interactions.")
+    looks = data.add_subparsers(required=True, metavar="COMMAND")
+    sub = _add_stage(looks, "inspect", inspect)
+    sub.set_defaults(command="data inspect")
+    _add_known(sub)
 
     sub = stage("split", split)
     sub.add_argument("--input", type=Path, required=True, help="filtered interactions (.npz)")
@@ -338,6 +358,17 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def _add_stage(
+    stages: Any, name: str, run: Callable[[argparse.Namespace], None]
+) -> argparse.ArgumentParser:
+    text = cleandoc(str(run.__doc__))
+    sub: argparse.ArgumentParser = stages.add_parser(
+        name, help=text.partition("\n")[0], description=text, formatter_class=_Help
+    )
+    sub.set_defaults(run=run)
+    return sub
+
+
 class _Help(argparse.RawDescriptionHelpFormatter):
     """Keeps the paragraphs of the description."""
 
@@ -346,6 +377,31 @@ def _add_config(sub: argparse.ArgumentParser) -> None:
     text = "config files; a later one overrides keys of an earlier (default: config/paper.yaml)"
     default = [Path("config/paper.yaml")]
     sub.add_argument("--config", type=Path, nargs="+", default=default, help=text)
+
+
+def _add_known(sub: argparse.ArgumentParser) -> None:
+    """What a file's user knows about it."""
+    sub.add_argument("file", type=Path, metavar="FILE", help="text, .gz, .zip or Parquet")
+    sub.add_argument("--separator", type=_unescaped, help=r"between fields, such as , or \t or ::")
+    flag = argparse.BooleanOptionalAction
+    sub.add_argument("--header", action=flag, help="the first line holds names, or does not")
+    for what in ("user", "item", "time", "rating"):
+        text = f"column of the {what}: its name, or its number from 0"
+        sub.add_argument(f"--{what}", type=_column, metavar="COLUMN", help=text)
+    sub.add_argument("--min-rating", type=float, help="leave lower ratings out (with --rating)")
+    sub.add_argument("--time-format", choices=get_args(TimeFormat))
+    text = "of times that name none, such as Europe/Berlin (default: UTC)"
+    sub.add_argument("--time-zone", default="UTC", metavar="ZONE", help=text)
+    sub.add_argument("--member", help="the file within a .zip archive")
+    sub.add_argument("--item-lists", action="store_true", help="a user and its items on each line")
+
+
+def _column(text: str) -> int | str:
+    return int(text) if text.isdecimal() else text
+
+
+def _unescaped(text: str) -> str:
+    return text.replace("\\t", "\t")
 
 
 def _add_machine(sub: argparse.ArgumentParser) -> None:

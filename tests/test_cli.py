@@ -23,11 +23,18 @@ def test_from_data_to_split(tmp_path: Path) -> None:
     raw, kept = str(tmp_path / "raw.npz"), str(tmp_path / "kept.npz")
     counts, split = tmp_path / "counts.json", tmp_path / "split.npz"
     assert main(["interactions", DATASET, "--output", raw]) == 0
-    command = ["filter", DATASET, "--input", raw, "--output", kept, "--counts", str(counts)]
-    assert main(command) == 0
-    assert main(["split", "--input", kept, "--output", str(split)]) == 0
+    passes, repeats = tmp_path / "filter.json", tmp_path / "repeats.json"
+    dataset = json.dumps(json.loads(DATASET) | {"k_core": {"k": 4}})
+    command = ["filter", dataset, "--input", raw, "--output", kept, "--counts", str(counts)]
+    assert main([*command, "--passes", str(passes)]) == 0
+    assert main(["split", "--input", kept, "--output", str(split), "--repeats", str(repeats)]) == 0
     found = json.loads(counts.read_text())
     assert found["users"] == 40
+    told = json.loads(passes.read_text())
+    assert told["dropped"][0]["items"] > 0 and not any(told["dropped"][-1].values())
+    for key, value in told["before"].items():
+        assert value - sum(dropped[key] for dropped in told["dropped"]) == found[key]
+    assert json.loads(repeats.read_text()) == {"users": 40, "validation": 0, "test": 0}
     assert len(Split.load(split).train) == found["interactions"] - 2 * 40
 
 

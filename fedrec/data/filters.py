@@ -1,6 +1,6 @@
 """Filters: which users and items of a log are kept."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -15,11 +15,24 @@ from fedrec.data.sources import RawFile
 
 
 @dataclass(frozen=True)
+class Passes:
+    """What a filter dropped, pass after pass, until nothing changed."""
+
+    before: Counts
+    dropped: tuple[Counts, ...]  # users, items and interactions, for each pass
+
+    @staticmethod
+    def of(left: Sequence[Counts]) -> "Passes":
+        """The passes between counts of what was left."""
+        return Passes(left[0], tuple(before - after for before, after in pairwise(left)))
+
+
+@dataclass(frozen=True)
 class Filtered:
-    """What a filter leaves of a log, and what it dropped on the way."""
+    """What a filter leaves of a log."""
 
     kept: Interactions
-    dropped: tuple[Counts, ...]  # users, items and interactions that each pass dropped
+    passes: Passes
 
     @staticmethod
     def through(passes: Iterable[Bool[np.ndarray, "n"]], interactions: Interactions) -> "Filtered":
@@ -29,7 +42,7 @@ class Filtered:
         for keep in passes:
             left.append(interactions.count(keep))
         kept = interactions.select(keep) if len(left) > 1 else interactions
-        return Filtered(kept, tuple(before - after for before, after in pairwise(left)))
+        return Filtered(kept, Passes.of(left))
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,17 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Int64, Shaped
+from pydantic import Field
 
 from fedrec.data.errors import DataError as DataError
 from fedrec.data.npz import checksum_arrays, load_arrays, save_arrays
+
+Positive = Annotated[int, Field(ge=1)]  # checked where it is read, from the config or a file
 
 _FIELDS = ("user", "item", "time", "user_labels", "item_labels")
 
@@ -17,9 +21,9 @@ _FIELDS = ("user", "item", "time", "user_labels", "item_labels")
 class Counts:
     """The size of a dataset (the paper's Table 2)."""
 
-    users: int
-    items: int
-    interactions: int
+    users: Positive
+    items: Positive
+    interactions: Positive
 
     @property
     def avg_length(self) -> float:

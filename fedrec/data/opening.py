@@ -43,6 +43,19 @@ def opened(path: Path, member: str | None = None) -> Iterator[BufferedReader]:
         raise DataError(f"{path}: cannot be read ({error}): fetch the file again") from error
 
 
+def members(path: Path) -> list[str]:
+    """The files within a zip archive.
+
+    Raises:
+        DataError: the archive is damaged.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return [info.filename for info in archive.infolist() if not info.is_dir()]
+    except _UNREADABLE as error:
+        raise DataError(f"{path}: cannot be read ({error}): fetch the file again") from error
+
+
 @contextmanager
 def _unpacked(path: Path, member: str | None) -> Iterator[Any]:
     if member is None:

@@ -60,6 +60,7 @@ class Parquet:
             names = [str(column) for column in rows.wanted.values()]
             _check(path, file, names)
             columns = file.read(columns=names)
+            columns.validate(full=True)
             table = pd.DataFrame(
                 {
                     what: (_labels if what in ("user", "item") else _values)(columns[name])

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedrec.data.filters import Filtered, IdLists, KCore
+from fedrec.data.filters import Filtered, IdLists, KCore, Passes
 from fedrec.data.interactions import Counts, DataError, from_columns
 from fedrec.data.sources import Source
 
@@ -36,7 +36,7 @@ def test_a_user_falls_once_its_items_have_fallen():
     assert pairs_of(found.kept) == square
     assert found.kept.item.tolist() == [0, 1, 0, 1]
     dropped = [Counts(0, 1, 1), Counts(1, 0, 1), Counts(0, 1, 1), Counts(0, 0, 0)]
-    assert found.dropped == tuple(dropped)
+    assert found.passes == Passes(Counts(3, 4, 7), tuple(dropped))
 
 
 def test_passes_end_with_one_that_drops_nothing():
@@ -49,7 +49,7 @@ def test_passes_end_with_one_that_drops_nothing():
 def test_no_filter_drops_nothing_in_no_pass():
     whole = log([("a", "p"), ("a", "q")])
     found = Filtered.through([], whole)
-    assert found.kept is whole and found.dropped == ()
+    assert found.kept is whole and found.passes == Passes(whole.counts, ())
 
 
 @given(
