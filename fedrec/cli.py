@@ -227,8 +227,10 @@ def schema(args: argparse.Namespace) -> None:
 
 
 def check(args: argparse.Namespace) -> None:
-    """Check config files and say how many cells they ask for."""
+    """Check config files, and local data that they name; say how many cells they ask for."""
     study = Study.load(*args.config)
+    for dataset in study.datasets.values():
+        _check_local((*dataset.raw, *dataset.lists))
     cells = {c for block in study.blocks().values() for c in study.cells(block)}
     print(f"{', '.join(map(str, args.config))}: {len(cells)} training jobs")
 

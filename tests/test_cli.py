@@ -136,6 +136,24 @@ def test_check_counts_the_jobs(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"{DEMO}: 12 training jobs\n"
 
 
+def test_check_looks_for_local_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = (
+        Path(DEMO)
+        .read_text()
+        .replace(
+            "datasets:\n", "datasets:\n  mine: { source: { path: mine.txt }, item_lists: {} }\n", 1
+        )
+    )
+    (tmp_path / "study.yaml").write_text(study)
+    monkeypatch.chdir(tmp_path)
+    assert main(["check", "--config", "study.yaml"]) == 1
+    assert "mine.txt: there is no such file" in capsys.readouterr().err
+    (tmp_path / "mine.txt").touch()
+    assert main(["check", "--config", "study.yaml"]) == 0
+
+
 def test_publishing_keeps_what_was_published_before(tmp_path: Path) -> None:
     kept = tmp_path / "published"
     for dataset, attack in (("ml-1m", "NoAttack"), ("gowalla", "ClusterAttack")):
