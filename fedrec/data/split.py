@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int, Int64
+from jaxtyping import Bool, Int, Int64
 
 from fedrec.data.interactions import DataError, Interactions
 from fedrec.data.npz import checksum_arrays, load_arrays, save_arrays
@@ -55,17 +55,16 @@ class Split:
     @property
     def repeats(self) -> "Repeats":
         """How many targets their users took before."""
-        users = np.arange(self.n_users)
-        trained = self._pairs(np.repeat(users, np.diff(self.offsets)), self.train)
-        validated, tested = self._pairs(users, self.validation), self._pairs(users, self.test)
-        again = np.isin(tested, trained) | (tested == validated)
-        return Repeats(self.n_users, int(np.isin(validated, trained).sum()), int(again.sum()))
+        again = self._trained(self.test) | (self.test == self.validation)
+        return Repeats(self.n_users, int(self._trained(self.validation).sum()), int(again.sum()))
 
-    def _pairs(
-        self, users: Int64[np.ndarray, "n"], items: Int64[np.ndarray, "n"]
-    ) -> Int64[np.ndarray, "n"]:
-        """One number for each pair of a user and an item."""
-        return users * self.n_items + items
+    def _trained(self, items: Int64[np.ndarray, "users"]) -> Bool[np.ndarray, "users"]:
+        """Whether each user's own one of `items` is among its training items."""
+        lengths = np.diff(self.offsets)
+        users = np.repeat(np.arange(self.n_users), lengths)
+        hits = users[self.train == np.repeat(items, lengths)]
+        found: np.ndarray = np.bincount(hits, minlength=self.n_users) > 0
+        return found
 
     def save(self, path: Path) -> None:
         """Write to an `.npz` file, atomically; equal splits give equal bytes."""
