@@ -292,7 +292,8 @@ def parser() -> argparse.ArgumentParser:
             sub.add_argument("--passes", type=Path, help="what each pass dropped, to write (.json)")
             sub.add_argument("--lists", type=Path, nargs="*", help="lists of users and items")
 
-    data = stages.add_parser("data", help="Look at files of interactions.")
+    text = "Look at files of interactions."
+    data = stages.add_parser("data", help=text, description=text)
     looks = data.add_subparsers(required=True, metavar="COMMAND")
     sub = _add_stage(looks, "inspect", inspect)
     sub.set_defaults(command="data inspect")

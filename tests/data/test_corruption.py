@@ -81,6 +81,13 @@ FILES: dict[str, tuple[str, Callable[[Path], bytes], Callable[[Path], Any]]] = {
 }
 
 
+SETTINGS = settings(
+    max_examples=60,
+    deadline=10_000,  # ms: no file may keep a reader for ever
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+
+
 @st.composite
 def corrupted(draw: st.DrawFn, whole: bytes) -> bytes:
     """Bit flips, truncation, or some bytes replaced by others, fewer or more."""
@@ -92,9 +99,7 @@ def corrupted(draw: st.DrawFn, whole: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("kind", FILES)
-@settings(
-    max_examples=60, deadline=2_000, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@SETTINGS
 @given(data=st.data())
 def test_a_corrupted_file_is_refused_in_one_line_or_read(
     tmp_path: Path, kind: str, data: st.DataObject
@@ -119,7 +124,7 @@ def assert_usable(found: Any) -> None:
         assert found.checksum == leave_one_out(LOG).checksum
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@SETTINGS
 @given(data=st.data())
 @pytest.mark.parametrize(
     "values", [Counts(7, 11, 50), Repeats(7, 0, 2), Passes(Counts(7, 11, 50), ())]
