@@ -23,11 +23,18 @@ def test_from_data_to_split(tmp_path: Path) -> None:
     raw, kept = str(tmp_path / "raw.npz"), str(tmp_path / "kept.npz")
     counts, split = tmp_path / "counts.json", tmp_path / "split.npz"
     assert main(["interactions", DATASET, "--output", raw]) == 0
-    command = ["filter", DATASET, "--input", raw, "--output", kept, "--counts", str(counts)]
-    assert main(command) == 0
-    assert main(["split", "--input", kept, "--output", str(split)]) == 0
+    passes, repeats = tmp_path / "filter.json", tmp_path / "repeats.json"
+    dataset = json.dumps(json.loads(DATASET) | {"k_core": {"k": 4}})
+    command = ["filter", dataset, "--input", raw, "--output", kept, "--counts", str(counts)]
+    assert main([*command, "--passes", str(passes)]) == 0
+    assert main(["split", "--input", kept, "--output", str(split), "--repeats", str(repeats)]) == 0
     found = json.loads(counts.read_text())
     assert found["users"] == 40
+    told = json.loads(passes.read_text())
+    assert told["dropped"][0]["items"] > 0 and not any(told["dropped"][-1].values())
+    for key, value in told["before"].items():
+        assert value - sum(dropped[key] for dropped in told["dropped"]) == found[key]
+    assert json.loads(repeats.read_text()) == {"users": 40, "validation": 0, "test": 0}
     assert len(Split.load(split).train) == found["interactions"] - 2 * 40
 
 
@@ -127,6 +134,24 @@ def test_a_mistake_ends_in_one_clear_message(
 def test_check_counts_the_jobs(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "--config", DEMO]) == 0
     assert capsys.readouterr().out == f"{DEMO}: 155 training jobs\n"
+
+
+def test_check_looks_for_local_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = (
+        Path(DEMO)
+        .read_text()
+        .replace(
+            "datasets:\n", "datasets:\n  mine: { source: { path: mine.txt }, item_lists: {} }\n", 1
+        )
+    )
+    (tmp_path / "study.yaml").write_text(study)
+    monkeypatch.chdir(tmp_path)
+    assert main(["check", "--config", "study.yaml"]) == 1
+    assert "mine.txt: there is no such file" in capsys.readouterr().err
+    (tmp_path / "mine.txt").touch()
+    assert main(["check", "--config", "study.yaml"]) == 0
 
 
 def test_publishing_keeps_what_was_published_before(tmp_path: Path) -> None:

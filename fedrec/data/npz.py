@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+import struct
+import zlib
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from zipfile import BadZipFile
@@ -9,6 +11,12 @@ from zipfile import BadZipFile
 import numpy as np
 
 from fedrec.data.errors import DataError
+
+# All that NumPy and zipfile raise over files that are damaged or something else.
+_UNREADABLE = (
+    *(OSError, ValueError, TypeError, KeyError, AttributeError, EOFError, MemoryError),
+    *(RuntimeError, BadZipFile, struct.error, zlib.error),
+)
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -33,8 +41,11 @@ def load_arrays(path: Path, names: Collection[str]) -> dict[str, np.ndarray]:
     """
     try:
         with np.load(path, allow_pickle=False) as archive:
+            # NumPy reads no further than an array's header says, which may be what is damaged.
+            if damaged := archive.zip.testzip():
+                raise BadZipFile(f"{damaged} is damaged")
             return {name: archive[name] for name in names}
-    except (OSError, ValueError, TypeError, KeyError, EOFError, BadZipFile) as error:
+    except _UNREADABLE as error:
         raise DataError(
             f"{path}: not an .npz file with the arrays {', '.join(names)} ({error}): delete it and "
             "make it again"

@@ -1,4 +1,4 @@
-"""Where raw files come from: a mirror or the web, with their checksums."""
+"""Where raw files come from: this machine, a mirror or the web; and their checksums."""
 
 import hashlib
 import os
@@ -7,8 +7,10 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Any
 
 import requests
+from pydantic import Discriminator, Field, Tag
 from urllib3.exceptions import HTTPError
 
 from fedrec.data.byte_bar import byte_bar
@@ -47,6 +49,52 @@ class Source:
         return "/".join(self.url.rsplit("/", 2)[-2:])
 
 
+@dataclass(frozen=True)
+class LocalFile:
+    """One raw file on this machine; it is read where it lies."""
+
+    path: Annotated[str, Field(min_length=1)]
+    """Where the file is, seen from the folder that the study is run in."""
+    sha256: str | None = None
+    """The checksum of the file, if it must be this one."""
+    terms: str | None = None
+    """Under which terms the file may be used."""
+    citation: str | None = None
+    """What its users are asked to cite."""
+
+    @property
+    def name(self) -> str:
+        """The file's path."""
+        return self.path
+
+    def check(self) -> None:
+        """Refuse a file that is not there, or not the one that was meant.
+
+        Raises:
+            DataError: there is no such file, or it has another checksum.
+        """
+        path = Path(self.path)
+        if not path.is_file():
+            raise DataError(
+                f"{path}: there is no such file in {Path.cwd()}: correct `path` in the config"
+            )
+        if self.sha256 is not None and (found := sha256_of(path)) != self.sha256:
+            raise DataError(
+                f"{path}: has the sha256 {found}, expected {self.sha256}: get the file that was "
+                "meant, or correct `sha256` in the config"
+            )
+
+
+def _kind(source: Any) -> str:
+    local = "path" in source if isinstance(source, dict) else isinstance(source, LocalFile)
+    return "file" if local else "download"
+
+
+RawFile = Annotated[
+    Annotated[Source, Tag("download")] | Annotated[LocalFile, Tag("file")], Discriminator(_kind)
+]
+
+
 def fetch(source: Source, target: Path, mirror: str | None = None) -> None:
     """Bring the file of `source` to `target`; do nothing where it already is.
 
@@ -57,7 +105,7 @@ def fetch(source: Source, target: Path, mirror: str | None = None) -> None:
     Raises:
         DownloadError: no place has the file, or it has another checksum.
     """
-    if target.exists() and _sha256(target) == source.sha256:
+    if target.exists() and sha256_of(target) == source.sha256:
         return
     print(f"{source.name}: {source.terms}\nPlease cite: {source.citation}", file=sys.stderr)
     part = target.with_name(f"{target.name}.part")
@@ -130,7 +178,7 @@ def _append(response: requests.Response, part: Path, start: int) -> None:
 
 
 def _verify(source: Source, part: Path, place: str) -> None:
-    found = _sha256(part)
+    found = sha256_of(part)
     if found != source.sha256:
         part.unlink()
         raise DownloadError(
@@ -144,7 +192,8 @@ def _reason(error: Exception) -> str:
     return type(error).__name__ if response is None else f"HTTP status {response.status_code}"
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """The checksum of a file, as hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -6,7 +6,8 @@ from threading import Thread
 
 import pytest
 
-from fedrec.data.sources import DownloadError, Source, fetch
+from fedrec.data.errors import DataError
+from fedrec.data.sources import DownloadError, LocalFile, Source, fetch
 
 CONTENT = bytes(range(256)) * 1000
 
@@ -180,3 +181,15 @@ def test_a_mirror_may_keep_folders_apart(tmp_path):
     (tmp_path / "train.txt").write_bytes(b"of another dataset")
     fetch(wanted, tmp_path / "out" / "train.txt", str(tmp_path))
     assert (tmp_path / "out" / "train.txt").read_bytes() == b"a"
+
+
+def test_a_local_file_is_checked_where_it_lies(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.csv").write_bytes(b"a")
+    LocalFile("mine.csv").check()
+    LocalFile("mine.csv", sha256=hashlib.sha256(b"a").hexdigest()).check()
+    with pytest.raises(DataError, match=r"mine\.csv: has the sha256 .* correct `sha256`"):
+        LocalFile("mine.csv", sha256="0" * 64).check()
+    for name in ("other.csv", "."):
+        with pytest.raises(DataError, match=r"there is no such file .* correct `path`"):
+            LocalFile(name).check()

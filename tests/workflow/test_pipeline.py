@@ -63,6 +63,37 @@ DEVIATIONS = """
     ratios: [0.1]
 """
 
+OWN = """
+results: results/own
+seeds: [0]
+protocol: { rounds: 2, clients_per_round: 10, evaluate_every: 1, pool: 0.2 }
+datasets:
+  plays:
+    source: { path: plays.csv }
+    format:
+      separator: ";"
+      header: true
+      user: listener
+      item: track
+      time: played at
+      time_format: iso8601
+      time_zone: Europe/Berlin
+    k_core: { k: 3 }
+models:
+  MF: { kind: mf, dim: 4 }
+attacks:
+  NoAttack: { kind: no_attack }
+defenses:
+  FedAvg: [{ kind: mean }]
+tables:
+  table-1:
+    title: Attacks
+    kind: attacks
+    datasets: [plays]
+    models: [MF]
+    attacks: [NoAttack]
+"""
+
 DUMMY = '''"""Uploads nothing but zeros."""
 
 import torch
@@ -189,6 +220,8 @@ def test_published_records_give_the_same_tables_without_training(project: Projec
     for name in ("tables/table-1.md", "tables/table-2.csv", *figures):
         assert (results / "published" / name).read_bytes() == (results / name).read_bytes()
     assert len(read_records([results / "published" / "records.jsonl.gz"])) == 6
+    kept = results / "published" / "data" / "synthetic"
+    assert {path.stem for path in kept.iterdir()} == {"counts", "filter", "repeats"}
     shutil.move(results / "runs-gone", results / "runs")
     shutil.move(results / "data-gone", results / "data")
 
@@ -235,6 +268,35 @@ def test_the_report_shows_every_product(project: Project) -> None:
     assert "Tiny." in page
 
 
+def test_a_file_of_ones_own_is_an_entry_and_no_code(project: Project) -> None:
+    """From other names of columns and local times to Table 1; a changed file is read again."""
+    path, table = project.folder / "plays.csv", project.folder / "results/own/tables/table-1.md"
+    statistics = project.folder / "results" / "own" / "data" / "plays"
+    project.study.write_text(OWN)
+    assert "plays.csv" in project.snakemake(check=False)
+    path.write_text(plays(users=20))
+    project.snakemake()
+    assert "(plays, MF, FedAvg, NoAttack" in table.read_text()
+    assert json.loads((statistics / "counts.json").read_text())["users"] == 20
+    assert json.loads((statistics / "filter.json").read_text())["dropped"][0]["users"] == 1
+    assert json.loads((statistics / "repeats.json").read_text())["test"] == 20
+    assert "Nothing to be done" in project.snakemake()
+    path.write_text(plays(users=21))
+    project.snakemake()
+    project.study.write_text(STUDY)
+    assert json.loads((statistics / "counts.json").read_text())["users"] == 21
+
+
+def plays(users: int) -> str:
+    """Each user takes 6 of 8 items and then the first of them again; one more takes one item."""
+    rows = [
+        f"{(user + step % 6) % 8};2023-05-{step + 1:02d}T09:30;u{user};x"
+        for user in range(users)
+        for step in range(7)
+    ]
+    return "\n".join(["track;played at;listener;note", *rows, "0;2023-05-01;short;x", ""])
+
+
 def test_a_wrong_config_stops_before_any_job(project: Project) -> None:
     project.study.write_text(STUDY.replace("clusters: 2", "clustres: 2"))
     log = project.snakemake(check=False)
@@ -243,6 +305,14 @@ def test_a_wrong_config_stops_before_any_job(project: Project) -> None:
         "tiny.yaml:12: attacks.ClusterAttack.clustres: unknown key; did you mean `clusters`?" in log
     )
     assert "jobid" not in log
+
+
+def test_a_key_that_stands_twice_stops_the_study(project: Project) -> None:
+    """Snakemake, which reads the file by itself, would take the last."""
+    project.study.write_text(STUDY.replace("seeds:", "results: results/other\nseeds:"))
+    log = project.snakemake(check=False)
+    project.study.write_text(STUDY)
+    assert "tiny.yaml:3: the key `results` stands on line 2 already" in log
 
 
 def test_an_attack_is_one_file_one_config_line_one_test(project: Project) -> None:
