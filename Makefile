@@ -13,13 +13,22 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
-demo: $(INSTALLED) ## the whole pipeline on made-up data: a minute or two, no download
+demo: $(INSTALLED) ## the whole pipeline on made-up data: a few minutes, no download
 	@snakemake reproduce-all --cores $(CORES) --quiet rules --configfile config/demo.yaml
+	@snakemake --report results/demo/report.html --quiet all --configfile config/demo.yaml
 	@echo "Tables, figures and summaries:"
 	@fedrec outputs --config config/demo.yaml
+	@echo "All of it as one page: results/demo/report.html"
 
 reproduce: $(INSTALLED) ## the paper: every table and figure (downloads MovieLens-1M and Gowalla)
 	snakemake --cores $(CORES) reproduce-all
+
+report: $(INSTALLED) ## what has been made, as pages: results/report.html and report.zip
+	snakemake --report results/report.html
+	snakemake --report results/report.zip
+
+ablation: $(INSTALLED) ## what each switch between the paper's text and code does
+	snakemake --cores $(CORES) ablation
 
 published: $(INSTALLED) ## tables and figures again from the kept records, without training
 	snakemake --cores $(CORES) published-figures
@@ -71,4 +80,4 @@ $(INSTALLED): envs/torch.txt envs/requirements.lock envs/byzfl.txt pyproject.tom
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
-.PHONY: help demo reproduce published test lint check format bench schema lock clean
+.PHONY: help demo reproduce report ablation published test lint check format bench schema lock clean
