@@ -7,9 +7,11 @@ imported there, because every job pays for what is imported here.
 import argparse
 import json
 import os
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from io import StringIO
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,9 +22,11 @@ from fedrec.config import Block, CellConfig, Dataset, Section, Study, known_keys
 from fedrec.config_errors import ConfigError, explain
 from fedrec.data.delimited import Delimited
 from fedrec.data.errors import DataError
-from fedrec.data.interactions import Interactions, check_counts
+from fedrec.data.interactions import Counts, Interactions, check_counts
+from fedrec.data.sources import Source, check_sum
 from fedrec.data.split import Split, leave_one_out
-from fedrec.files import write_text
+from fedrec.files import read_with_sum, sealed, unsealed, write_text, write_with_sum
+from fedrec.interruption import TRY_AGAIN, Interrupted, Interruption
 from fedrec.records import (
     Record,
     RecordError,
@@ -36,13 +40,18 @@ T = TypeVar("T", bound=Section)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one subcommand; a mistake of the user's gives one message and exit code 1."""
+    """Run one subcommand; whatever stops it gives one message and an exit code.
+
+    1: a mistake of the user's, or something that the machine lacks; 75: interrupted, and the same
+    command goes on where this one ended.
+    """
     args = parser().parse_args(arguments)
     try:
         args.run(args)
-    except (ConfigError, DataError, RecordError, RuntimeError, OSError) as error:
-        print(f"fedrec {args.command}: {error}", file=sys.stderr)
-        return 1
+    except Interrupted as error:
+        return _stopped(args.command, str(error), TRY_AGAIN)
+    except (ConfigError, DataError, RecordError, RuntimeError, OSError, MemoryError) as error:
+        return _stopped(args.command, _explained(error), 1)
     return 0
 
 
@@ -69,6 +78,7 @@ def interactions(args: argparse.Namespace) -> None:
     if len(args.raw or ()) != len(dataset.raw):
         names = " ".join(source.name for source in dataset.raw)
         raise ConfigError(f"this dataset is read from downloads: give them as --raw {names}")
+    _check_sums(dataset.raw, args.raw)
     reader = dataset.format or dataset.item_lists
     assert reader  # of a download
     found = reader.read(args.raw[0]) if isinstance(reader, Delimited) else reader.read(args.raw)
@@ -84,11 +94,12 @@ def filter_(args: argparse.Namespace) -> None:
         if len(args.lists or ()) != 2:
             names = " ".join(source.name for source in dataset.lists)
             raise ConfigError(f"this dataset is filtered by lists: give them as --lists {names}")
+        _check_sums(dataset.lists, args.lists)
         kept = dataset.id_lists.apply(before, *args.lists)
     if dataset.expect:
         check_counts(kept.counts, dataset.expect, str(args.input))
     kept.save(args.output)
-    write_text(args.counts, json.dumps(vars(kept.counts)) + "\n")
+    write_text(args.counts, json.dumps(sealed(vars(kept.counts))) + "\n")
     print(f"kept {kept.counts} of {before.counts}", file=sys.stderr)
 
 
@@ -107,13 +118,23 @@ def cell(args: argparse.Namespace) -> None:
 
 
 def train(args: argparse.Namespace) -> None:
-    """Simulate one cell, round after round, and write its record."""
+    """Simulate one cell, round after round, and write its record.
+
+    A run that was ended, by SIGTERM, SIGINT or otherwise, goes on from `<output>.checkpoint`.
+    """
+    from fedrec.keeper import Keeper
     from fedrec.process import prepare
     from fedrec.run import choose_device, run_cell
 
     prepare(args.threads)
-    config = CellConfig.parse(_json(args.cell))
-    write_record(run_cell(config, Split.load(args.split), choose_device(args.device)), args.output)
+    with Interruption() as interruption:
+        config, split = CellConfig.parse(_json(args.cell)), Split.load(args.split)
+        keeper = Keeper(args.output, lambda: interruption.requested, args.save_every)
+        record = run_cell(config, split, choose_device(args.device), keeper)
+        write_record(record, args.output)
+        keeper.forget()
+    if record.diverged_at is not None:
+        print(f"diverged in round {record.diverged_at}, and is recorded so", file=sys.stderr)
 
 
 def summary(args: argparse.Namespace) -> None:
@@ -121,7 +142,7 @@ def summary(args: argparse.Namespace) -> None:
     from fedrec.analysis.summary import summarise
 
     frame = summarise(_records_of(args), args.report)
-    write_text(args.output, frame.to_csv(index=False))
+    write_with_sum(args.output, frame.to_csv(index=False))
 
 
 def table(args: argparse.Namespace) -> None:
@@ -132,7 +153,7 @@ def table(args: argparse.Namespace) -> None:
 
     paper = pd.read_csv(args.paper)
     paper = paper[paper.table == args.output.stem]
-    values = attack_table(pd.read_csv(args.summary), paper)
+    values = attack_table(pd.read_csv(StringIO(_summary(args.summary))), paper)
     write_table(values, formatted(values), _block(args).title, args.output)
 
 
@@ -144,7 +165,7 @@ def dataset_table(args: argparse.Namespace) -> None:
 
     block, paper = _block(args), pd.read_csv(args.paper)
     paper = paper[paper.table == args.output.stem]
-    counts = {n: _json(p.read_text()) for n, p in zip(block.datasets, args.counts, strict=True)}
+    counts = {n: _counts(p) for n, p in zip(block.datasets, args.counts, strict=True)}
     values = tables.dataset_table(counts, paper)
     tables.write_table(values, tables.formatted_datasets(values), block.title, args.output)
 
@@ -175,7 +196,8 @@ def outputs(args: argparse.Namespace) -> None:
     results = Path(Study.load(*args.config).results)
     for folder in ("tables", "figures", "summary"):
         for path in sorted((results / folder).glob("*")):
-            print(path)
+            if path.suffix not in (".sha256", ".tmp"):
+                print(path)
 
 
 def schema(args: argparse.Namespace) -> None:
@@ -227,6 +249,20 @@ def _bench_grid(args: argparse.Namespace, device: str) -> None:
         )
 
 
+def _stopped(command: str, message: str, code: int) -> int:
+    print(f"fedrec {command}: {message}", file=sys.stderr)
+    return code
+
+
+def _explained(error: Exception) -> str:
+    """An error's message; PyTorch and NumPy say in different ways that memory is used up."""
+    text = str(error)
+    if isinstance(error, MemoryError) or re.search("out of memory|t allocate memory", text):
+        first = text.partition("\n")[0] or "no more to be had"
+        return f"out of memory ({first}): give the job more (`mem_mb` in the profile)"
+    return text
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     top = argparse.ArgumentParser(prog="fedrec", description=__doc__, formatter_class=_Help)
@@ -262,6 +298,8 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("cell", metavar="JSON", help="settings of the cell, from `fedrec cell`")
     sub.add_argument("--split", type=Path, required=True, help="split of the dataset (.npz)")
     sub.add_argument("--output", type=Path, required=True, help="record to write (.json)")
+    text = "seconds between checkpoints (default: %(default)g); changes no result"
+    sub.add_argument("--save-every", type=float, default=120.0, metavar="S", help=text)
     _add_machine(sub)
 
     sub = stage("summary", summary)
@@ -336,6 +374,26 @@ def _json(text: str) -> Any:
         raise ConfigError(f"not JSON: {error}; quote it, as in '{{...}}'") from None
 
 
+def _check_sums(sources: Sequence[Source], paths: Sequence[Path]) -> None:
+    for source, path in zip(sources, paths, strict=True):
+        check_sum(source, path)
+
+
+def _counts(path: Path) -> dict[str, int]:
+    """What `filter` counted."""
+    try:
+        return vars(Counts(**unsealed(path.read_bytes())))
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{path}: {error}: delete it and filter the dataset again") from None
+
+
+def _summary(path: Path) -> str:
+    try:
+        return read_with_sum(path)
+    except ValueError as error:
+        raise RecordError(f"{path}: {error}: delete it and run `summary` again") from None
+
+
 def _dataset(text: str) -> Dataset:
     return _valid(Dataset, text)
 
@@ -360,3 +418,7 @@ def _records_of(args: argparse.Namespace) -> list[Record]:
     if not shown:
         raise RecordError(f"none of the records given belongs to {block.title!r}: run its cells")
     return sorted(shown, key=lambda record: block.order(record.cell))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -4,7 +4,6 @@ import platform
 import resource
 import subprocess
 import sys
-import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,11 +14,11 @@ import torch
 from fedrec import __version__
 from fedrec.config import CellConfig
 from fedrec.data.split import Split
-from fedrec.federation import Evaluation, simulate
+from fedrec.keeper import Keeper
 from fedrec.metrics.ranking import Metrics
-from fedrec.metrics.uploads import Observer
 from fedrec.progress import Progress
 from fedrec.records import Cost, Provenance, Record, Trajectory
+from fedrec.simulation import Evaluation, Simulation
 
 
 def choose_device(wanted: str) -> str:
@@ -36,29 +35,42 @@ def choose_device(wanted: str) -> str:
     return "cuda" if available and wanted != "cpu" else "cpu"
 
 
-def run_cell(config: CellConfig, split: Split, device: str) -> Record:
-    """Simulate a cell and record everything that its tables and figures may need."""
+def run_cell(config: CellConfig, split: Split, device: str, keeper: Keeper | None = None) -> Record:
+    """Simulate a cell and record everything that its tables and figures may need.
+
+    Raises:
+        Interrupted: the process was asked to end; the keeper's checkpoint is where it was.
+    """
     torch.use_deterministic_algorithms(True)
-    start = time.perf_counter()
-    observer = Observer(config.protocol.observe, config.protocol.window)
-    with Progress(config.protocol.rounds) as progress:
-        evaluations = []
-        for evaluation in simulate(config, split, device, lambda *_: progress.played(), observer):
-            progress.evaluated(evaluation)
-            evaluations.append(evaluation)
-    seconds = time.perf_counter() - start
+    run, made_by = Simulation(config, split, device), provenance(device)
+    identity = {
+        "config": config.digest,
+        "dataset": split.checksum,
+        **made_by.model_dump(),
+    }
+    if keeper:
+        keeper.resume(run, identity)
+    with Progress(config.protocol.rounds, run.round) as progress:
+        while not run.over:
+            evaluation = run.play()
+            progress.played()
+            if evaluation:
+                progress.evaluated(evaluation)
+            if keeper:
+                keeper.after_round(run, identity)
     return Record(
         schema_version=1,
         cell=config.cell,
         config=dict(config.values),
         config_hash=config.digest,
-        dataset_checksum=split.checksum,
-        trajectory=trajectory(evaluations),
-        uploads=observer.uploads,
-        provenance=provenance(device),
+        dataset_checksum=identity["dataset"],
+        trajectory=trajectory(run.evaluations),
+        diverged_at=run.diverged_at,
+        uploads=run.observer.uploads,
+        provenance=made_by,
         cost=Cost(
-            seconds=seconds,
-            seconds_per_round=seconds / config.protocol.rounds,
+            seconds=run.seconds,
+            seconds_per_round=run.seconds / run.round,
             peak_memory_mb=peak_memory_mb(),
         ),
     )

@@ -67,6 +67,20 @@ def fetch(source: Source, target: Path, mirror: str | None = None) -> None:
     os.replace(part, target)
 
 
+def check_sum(source: Source, path: Path) -> None:
+    """Refuse a raw file that is not the one that was fetched.
+
+    Raises:
+        DataError: its checksum is not the source's.
+    """
+    found = _sha256(path)
+    if found != source.sha256:
+        raise DataError(
+            f"{path}: has the sha256 {found}, expected {source.sha256}: it was changed or damaged; "
+            "delete it and fetch it again"
+        )
+
+
 def _bring(source: Source, part: Path, mirror: str | None) -> str:
     reasons = []
     for place in _places(source, mirror):

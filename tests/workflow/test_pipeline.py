@@ -132,7 +132,8 @@ def test_everything_is_made(project: Project) -> None:
         for name in ("training-curves", "figure-2")
         for ext in ("pdf", "png")
     }
-    assert made == {"summary/table-1.csv"} | tables | figures
+    summaries = {"summary/table-1.csv", "summary/table-1.csv.sha256"}
+    assert made == summaries | tables | figures
     assert len(list((results / "runs").rglob("*.json"))) == 6
     assert (results / "runs" / COMPOSED).exists()
     for log in (results / "logs").rglob("*.log"):

@@ -29,7 +29,8 @@ rule summary:
     input:
         records,
     output:
-        "{home}/summary/{block}.csv",
+        csv="{home}/summary/{block}.csv",
+        sum="{home}/summary/{block}.csv.sha256",
     log:
         "{home}/logs/summary/{block}.log",
     benchmark:
@@ -42,7 +43,7 @@ rule summary:
         version=__version__,
     shell:
         "fedrec summary {params.block:q} --records {input:q} --report {params.report}"
-        " --output {output:q} 2> {log:q}"
+        " --output {output.csv:q} 2> {log:q}"
 
 
 rule attack_table:
