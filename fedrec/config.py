@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
@@ -90,6 +91,12 @@ class Section(BaseModel):
     model_config = STRICT
 
 
+# Names become parts of paths. No dot stands at an end, and never two in a row.
+NAME = r"[A-Za-z0-9+_@=,-]+(\.[A-Za-z0-9+_@=,-]+)*"
+Name = Annotated[str, Field(pattern=f"^{NAME}$")]
+Folder = Annotated[str, Field(pattern=f"^/?{NAME}(/{NAME})*$")]
+
+
 class Dataset(Section):
     """Where interactions come from: a download and its format, or a generator."""
 
@@ -124,6 +131,11 @@ class Dataset(Section):
             raise ValueError("`further` files are read as `item_lists` only")
         if self.k_core and self.id_lists:
             raise ValueError("give either `k_core` or `id_lists`")
+        for source in (*self.raw, *self.lists):
+            if not re.fullmatch(rf"https://\S*/{NAME}", source.url):
+                raise ValueError(
+                    f"{source.url!r} must be an https address whose last part is a plain file name"
+                )
         names = [source.name for source in (*self.raw, *self.lists)]
         if len(set(names)) < len(names):
             raise ValueError("two files have the same name at the end of their URLs")
@@ -247,18 +259,18 @@ class Study(Section):
     """A whole study: its methods by name, and the tables and figures that decide its cells."""
 
     preset: Preset = Field(default="reproduction", description="Values of the fidelity switches.")
-    results: str = Field(default="results", description="Folder of everything the study makes.")
+    results: Folder = Field(default="results", description="Folder of everything the study makes.")
     seeds: tuple[int, ...] = Field(default=(0, 1, 2, 3, 4), min_length=1)
     report: Literal["best_val", "last"] = Field(
         default="best_val", description="Round whose test metrics count."
     )
     protocol: ProtocolEntry = Field(default_factory=ProtocolEntry)
-    datasets: dict[str, Dataset]
-    models: dict[str, ModelEntry]
-    attacks: dict[str, AttackEntry]
-    defenses: dict[str, tuple[DefenseEntry, ...]]
-    tables: dict[str, Block] = Field(default_factory=dict)
-    figures: dict[str, Block] = Field(default_factory=dict)
+    datasets: dict[Name, Dataset]
+    models: dict[Name, ModelEntry]
+    attacks: dict[Name, AttackEntry]
+    defenses: dict[Name, tuple[DefenseEntry, ...]]
+    tables: dict[Name, Block] = Field(default_factory=dict)
+    figures: dict[Name, Block] = Field(default_factory=dict)
 
     @staticmethod
     def load(*paths: Path | str) -> "Study":

@@ -1,5 +1,6 @@
 """One training job: a cell is simulated, and its record made."""
 
+import os
 import platform
 import resource
 import subprocess
@@ -22,7 +23,7 @@ from fedrec.simulation import Evaluation, Simulation
 
 
 def choose_device(wanted: str) -> str:
-    """`auto` is the first GPU where there is one.
+    """`auto` is a GPU where there is one; of several, jobs take turns by their process ids.
 
     Raises:
         RuntimeError: `cuda` was asked for, but this build or machine has none.
@@ -32,7 +33,10 @@ def choose_device(wanted: str) -> str:
         raise RuntimeError(
             "device cuda: PyTorch sees no GPU; install a CUDA build (envs/torch.txt) or use cpu"
         )
-    return "cuda" if available and wanted != "cpu" else "cpu"
+    if not available or wanted == "cpu":
+        return "cpu"
+    torch.cuda.set_device(os.getpid() % torch.cuda.device_count())
+    return "cuda"
 
 
 def run_cell(config: CellConfig, split: Split, device: str, keeper: Keeper | None = None) -> Record:

@@ -130,6 +130,8 @@ def _download_rest(url: str, part: Path) -> None:
         if response.status_code == requests.codes.requested_range_not_satisfiable:
             return  # nothing is missing; whether too much is there, the checksum tells
         response.raise_for_status()
+        if url.startswith("https://") and not response.url.startswith("https://"):
+            raise OSError(f"it leads to {response.url}, which is not https")
         resumed = response.status_code == requests.codes.partial_content
         _append(response, part, have if resumed else 0)
 
@@ -155,7 +157,9 @@ def _verify(source: Source, part: Path, place: str) -> None:
 
 def _reason(error: Exception) -> str:
     response = getattr(error, "response", None)
-    return type(error).__name__ if response is None else f"HTTP status {response.status_code}"
+    if response is not None:
+        return f"HTTP status {response.status_code}"
+    return str(error) if type(error) is OSError else type(error).__name__
 
 
 def _sha256(path: Path) -> str:

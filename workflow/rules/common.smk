@@ -6,7 +6,7 @@ import re
 import sys
 
 from fedrec import __version__
-from fedrec.config import ConfigError, Study
+from fedrec.config import NAME, ConfigError, Study
 from fedrec.records import cell_path
 from snakemake.exceptions import WorkflowError
 
@@ -27,8 +27,9 @@ CELLS = {
 
 wildcard_constraints:
     home="|".join(map(re.escape, (RESULTS, PUBLISHED))),
-    dataset="[^/]+",
-    block="[^/]+",
+    dataset="|".join(map(re.escape, STUDY.datasets)),
+    file=NAME,
+    block="|".join(map(re.escape, STUDY.blocks())) or "none",
     cell="|".join(map(re.escape, CELLS)) or "none",
 
 
