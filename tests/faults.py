@@ -26,6 +26,7 @@ from fedrec.cli import main
 from fedrec.config import Study
 from fedrec.parallel import use_threads
 from fedrec.records import cell_path, read_records
+from tests.workflow.test_pipeline import Project
 
 ROUNDS = 12
 RAW = "train.txt"
@@ -447,13 +448,36 @@ def working_in(folder: Path, copy_of: Path) -> Iterator[None]:
         os.chdir(before)
 
 
-def run_faults(kills: int, damages: int, seed: int, folder: Path) -> Tally:
+def kill_workflows(count: int, draw: random.Random, tally: Tally, folder: Path) -> None:
+    """Kill Snakemake with all its jobs at random moments, unlock, and start it again."""
+    whole = Project(folder / "whole")
+    start = time.perf_counter()
+    whole.snakemake("reproduce-all")
+    seconds = time.perf_counter() - start
+    command = ("snakemake", "--cores", "2", "reproduce-all", "--configfile")
+    for case in range(count):
+        project = Project(folder / f"workflow-{case}")
+        process = project.start(*command, str(project.study), log=folder / "log")
+        time.sleep(draw.uniform(0, seconds))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        done = project.science()
+        project.snakemake("--unlock")
+        project.snakemake("reproduce-all")
+        same = project.science() == whole.science()
+        wrong = "" if same else f"case {case}: other records"
+        tally.add("workflow killed", f"{len(done)} of {len(whole.science())} records done", wrong)
+
+
+def run_faults(kills: int, damages: int, workflows: int, seed: int, folder: Path) -> Tally:
     """All cases of a seed."""
     use_threads(1)
     tally, draw = Tally(), random.Random(seed)
     reference = undisturbed(folder / "undisturbed")
     kill_runs(reference, kills, draw, tally)
     damage_files(reference, damages, draw, tally)
+    if workflows:
+        kill_workflows(workflows, draw, tally, folder)
     return tally
 
 
@@ -467,9 +491,10 @@ if __name__ == "__main__":
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--kills", type=int, default=120)
     options.add_argument("--damages", type=int, default=600)
+    options.add_argument("--workflows", type=int, default=5)
     options.add_argument("--seed", type=int, default=0)
     given = options.parse_args()
     with TemporaryDirectory() as place:
-        result = run_faults(given.kills, given.damages, given.seed, Path(place))
+        result = run_faults(given.kills, given.damages, given.workflows, given.seed, Path(place))
     print(report(result))
     raise SystemExit(bool(result.failures))

@@ -9,7 +9,17 @@ ROOT = Path(__file__).parents[1]
 
 def test_what_is_killed_or_damaged_ends_in_the_same_results() -> None:
     """In a process of its own, which may be copied: no threads, and nothing checked at run time."""
-    command = [sys.executable, "-m", "tests.faults", "--kills", "6", "--damages", "40"]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.faults",
+        "--kills",
+        "6",
+        "--damages",
+        "40",
+        "--workflows",
+        "0",
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "killed inside a write: in time" in done.stdout

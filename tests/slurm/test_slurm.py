@@ -1,8 +1,5 @@
 """A small study through the Slurm profile on a real cluster of one node that misbehaves."""
 
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +7,6 @@ from tempfile import mkdtemp
 
 import pytest
 
-from fedrec.records import read_record
 from tests.slurm.cluster import Cluster, NoCluster
 from tests.workflow.test_pipeline import STUDY, Project
 
@@ -46,28 +42,16 @@ def until(condition: Callable[[], bool], seconds: float = 240) -> None:
         time.sleep(0.2)
 
 
-def science(project: Project) -> dict[str, object]:
-    runs = project.folder / "results" / "tiny" / "runs"
-    return {str(p.relative_to(runs)): read_record(p).science() for p in runs.rglob("*.json")}
-
-
 def test_a_study_survives_a_cluster_that_misbehaves(cluster: Cluster, tmp_path: Path) -> None:
     """Cancelled jobs and a crashed node daemon cost time, and change no record."""
     here, there = Project(tmp_path / "here"), Project(tmp_path / "there")
     for project in (here, there):
         project.study.write_text(LONG)
     here.snakemake(TARGET, "--cores", "2")
-    paths = {
-        "PYTHONPATH": str(there.folder),
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{cluster.environment['PATH']}",
-    }
     profile = ("--workflow-profile", "profiles/slurm", *WAITS)
-    command = ["snakemake", *profile, TARGET, "--configfile", str(there.study)]
+    command = ("snakemake", *profile, TARGET, "--configfile", str(there.study))
     log = tmp_path / "log"
-    with log.open("w") as output:
-        running = subprocess.Popen(
-            command, cwd=there.folder, env=cluster.environment | paths, stdout=output, stderr=output
-        )
+    running = there.start(*command, log=log, base=cluster.environment)
     try:
         logs = there.folder / "results" / "tiny" / "logs" / "runs"
         until(lambda: any("round 100/" in p.read_text() for p in logs.rglob("*.log")))
@@ -80,5 +64,5 @@ def test_a_study_survives_a_cluster_that_misbehaves(cluster: Cluster, tmp_path: 
     finally:
         running.kill()
     assert "Trying to restart" in log.read_text()
-    assert len(science(there)) == 4 and science(there) == science(here)
+    assert len(there.science()) == 4 and there.science() == here.science()
     assert not list(there.folder.rglob("*.checkpoint*"))

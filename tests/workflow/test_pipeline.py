@@ -5,7 +5,9 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -90,14 +92,29 @@ class Project:
             shutil.copy(ROOT / part, folder)
         self.study.write_text(STUDY)
 
+    def environment(self, base: Mapping[str, str] = os.environ) -> dict[str, str]:
+        """In which Python finds the copy before the installed package."""
+        path = f"{Path(sys.executable).parent}{os.pathsep}{base['PATH']}"
+        return {**base, "PYTHONPATH": str(self.folder), "PATH": path}
+
+    def start(
+        self, *command: str, log: Path, base: Mapping[str, str] = os.environ
+    ) -> subprocess.Popen[bytes]:
+        """Start a command in the copy, in a process group of its own as a terminal does."""
+        with log.open("w") as output:
+            return subprocess.Popen(
+                command,
+                cwd=self.folder,
+                env=self.environment(base),
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+
     def run(self, *command: str, check: bool = True) -> str:
-        """Run a command in the copy, which its Python finds before the installed package."""
-        paths = {
-            "PYTHONPATH": str(self.folder),
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        }
+        """Run a command in the copy."""
         done = subprocess.run(
-            command, cwd=self.folder, env=os.environ | paths, capture_output=True, text=True
+            command, cwd=self.folder, env=self.environment(), capture_output=True, text=True
         )
         if check and done.returncode:
             raise AssertionError(done.stdout + done.stderr)
@@ -107,6 +124,11 @@ class Project:
         tail = ["--configfile", str(self.study)]
         cores = [] if "--cores" in arguments else ["--cores", "2"]
         return self.run("snakemake", *cores, *arguments, *tail, check=check)
+
+    def science(self) -> dict[str, Any]:
+        """What the records made so far say, by cell."""
+        runs = self.folder / "results" / "tiny" / "runs"
+        return {str(p.relative_to(runs)): read_record(p).science() for p in runs.rglob("*.json")}
 
     def planned(self) -> set[str]:
         """The training jobs that a run would do now."""
