@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from pydantic import ConfigDict, TypeAdapter
 from torch.profiler import record_function
 
 from fedrec.attacks.base import Trace
@@ -28,6 +29,9 @@ class Evaluation:
     loss: float  # mean over the rounds since the last evaluation
     attack: Trace  # of the last attacked round
     defense: Mapping[str, float | None]  # of the rounds since the last evaluation
+
+
+EVALUATIONS = TypeAdapter(list[Evaluation], config=ConfigDict(ser_json_inf_nan="constants"))
 
 
 class Simulation:
@@ -87,7 +91,7 @@ class Simulation:
             "seconds": self.seconds,
             "losses": self._losses,
             "trace": self._trace,
-            "evaluations": [dataclasses.asdict(e) for e in self.evaluations],
+            "evaluations": EVALUATIONS.dump_python(self.evaluations, mode="json"),
             "detection": self._detection.state(),
             "uploads": self.observer.columns,
             "attack": None if state is None else dataclasses.asdict(state),
@@ -100,7 +104,7 @@ class Simulation:
         self._fed.restore(snapshot.arrays, values["attack"])
         self._detection.restore(values["detection"])
         self.observer.columns = values["uploads"]
-        self.evaluations = [Evaluation(**e) for e in values["evaluations"]]
+        self.evaluations = EVALUATIONS.validate_python(values["evaluations"])
         self._losses, self._trace = values["losses"], values["trace"]
         self.round, self._seconds_before = values["round"], values["seconds"]
 

@@ -1,6 +1,7 @@
 """A run that was interrupted makes the record of an undisturbed one, to the bit."""
 
 import dataclasses
+import json
 import signal
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from fedrec.models.mf import MF
 from fedrec.models.sas_rec import SASRec
 from fedrec.records import Cell
 from fedrec.run import run_cell
-from fedrec.simulation import Simulation
+from fedrec.simulation import Evaluation, Simulation
 from tests.builders import tiny_split
 
 SPLIT = tiny_split()
@@ -100,6 +101,17 @@ def test_time_is_added_up_over_interruptions(tmp_path: Path) -> None:
     snapshot = run.snapshot()
     later.restore(dataclasses.replace(snapshot, values={**snapshot.values, "seconds": 1000.0}))
     assert later.seconds > 1000
+
+
+def test_evaluations_survive_json_whatever_an_attack_reports() -> None:
+    run, later = (Simulation(CELLS["lazy"], SPLIT, "cpu") for _ in range(2))
+    trace = {"clusters": 2, "attack_loss": float("inf")}
+    run.evaluations = [Evaluation(1, {"mrr": 0.1}, {"mrr": 0.3}, 0.7, trace, {"recall": None})]
+    snapshot = run.snapshot()
+    values = json.loads(json.dumps(snapshot.values))
+    later.restore(dataclasses.replace(snapshot, values=values))
+    assert later.evaluations == run.evaluations
+    assert type(later.evaluations[0].attack["clusters"]) is int
 
 
 class Clock:
