@@ -50,7 +50,8 @@ def run_cell(config: CellConfig, split: Split, device: str, keeper: Keeper | Non
     identity = {
         "config": config.digest,
         "dataset": split.checksum,
-        **made_by.model_dump(),
+        # As in the workflow, an edit of the code counts once it makes another version.
+        **made_by.model_dump(exclude={"git"}),
     }
     if keeper:
         keeper.resume(run, identity)

@@ -16,7 +16,7 @@ import signal
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -229,7 +229,7 @@ def content(folder: Path) -> dict[str, Any]:
         # A kill between a record and the end of its run leaves the checkpoint, which is no result.
         if path.is_dir() or path.suffix in (".tmp", ".checkpoint") or path.name == "log":
             continue
-        if "runs" in path.parts or path.name.endswith(".jsonl.gz"):
+        if (path.suffix == ".json" and "runs" in path.parts) or path.suffix == ".gz":
             records = read_records([path])
             found[str(path.relative_to(folder))] = sorted(
                 (r.science() for r in records), key=lambda science: str(science["cell"])
@@ -265,8 +265,12 @@ class Reference:
 
 def undisturbed(folder: Path) -> Reference:
     """Run the pipeline once, and count where it could be hit."""
-    begin(folder)
     commands = stages(study())
+    begin(folder.parent / "warm-up")
+    # In this process, so that its copies have all that is compiled or imported on first use.
+    with contextlib.chdir(folder.parent / "warm-up"), contextlib.redirect_stderr(io.StringIO()):
+        run_pipeline(commands)
+    begin(folder)
 
     def counted() -> None:
         blow = Blow(0)
@@ -365,14 +369,16 @@ def damaged(whole: bytes, draw: random.Random) -> tuple[str, bytes]:
         "byte": bytes([draw.randrange(256)]),
         "zeros": bytes(end - place),
     }[how]
-    return how, whole[:place] + new + whole[end:]
+    changed = whole[:place] + new + whole[end:]
+    return (how, changed) if changed != whole else damaged(whole, draw)
 
 
 def damage_files(reference: Reference, count: int, draw: random.Random, tally: Tally) -> None:
     """Damage one file at a time, `count` times, and run the stage that reads it."""
     checkpoint = make_checkpoint(reference)
     kinds = targets(reference)
-    with working_in(reference.folder.parent / "damage", reference.folder):
+    shutil.copytree(reference.folder, reference.folder.parent / "damage")
+    with contextlib.chdir(reference.folder.parent / "damage"):
         Path(kinds["checkpoint"].path).write_bytes(checkpoint)
         whole = {kind: Path(target.path).read_bytes() for kind, target in kinds.items()}
         Path(kinds["checkpoint"].path).unlink()
@@ -434,18 +440,6 @@ def make_checkpoint(reference: Reference) -> bytes:
 
     assert finish(in_a_copy(half, folder)) == -signal.SIGKILL
     return (folder / target.path).read_bytes()
-
-
-@contextlib.contextmanager
-def working_in(folder: Path, copy_of: Path) -> Iterator[None]:
-    """Work in a copy of a folder."""
-    shutil.copytree(copy_of, folder)
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
-        yield
-    finally:
-        os.chdir(before)
 
 
 def kill_workflows(count: int, draw: random.Random, tally: Tally, folder: Path) -> None:
