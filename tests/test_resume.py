@@ -69,13 +69,15 @@ def never() -> bool:
     return False
 
 
-def in_pieces(config: CellConfig, record: Path, rounds: int) -> tuple[Any, int]:
+def in_pieces(
+    config: CellConfig, record: Path, rounds: int, device: str = "cpu"
+) -> tuple[Any, int]:
     """The record of a run that is interrupted again and again, and how often it was."""
     interruptions = 0
     while True:
         keeper = Keeper(record, After(rounds), every=1e9)
         try:
-            return run_cell(config, SPLIT, "cpu", keeper), interruptions
+            return run_cell(config, SPLIT, device, keeper), interruptions
         except Interrupted:
             interruptions += 1
 
@@ -87,6 +89,13 @@ def test_the_record_is_that_of_an_undisturbed_run(name: str, tmp_path: Path) -> 
     assert interruptions >= 3
     assert pieces.science() == whole
     assert whole["trajectory"]["round"] == [5, 10, 12]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_so_it_is_on_a_gpu(tmp_path: Path) -> None:
+    whole = run_cell(CELLS["union"], SPLIT, "cuda").science()
+    pieces, _ = in_pieces(CELLS["union"], tmp_path / "r.json", rounds=1, device="cuda")
+    assert pieces.science() == whole
 
 
 def test_the_attacks_state_is_brought_back(tmp_path: Path) -> None:
