@@ -103,13 +103,15 @@ class Cluster:
 
     def down(self) -> None:
         """Cancel all jobs and end the daemons that were started here."""
-        self._call("scancel", "--user", str(os.getuid()))
-        self._wait(lambda: not self._call("squeue", "--noheader"), "jobs do not end")
+        if self._alive("slurmctld"):
+            self._call("scancel", "--user", str(os.getuid()))
+            self._wait(lambda: not self._call("squeue", "--noheader"), "jobs do not end")
         for name in ("slurmd", "slurmctld", "munged"):
             if self._alive(name):
                 os.kill(self._pid(name), signal.SIGTERM)
         for name in ("slurmd", "slurmctld", "munged"):
             self._wait(lambda name=name: not self._alive(name), f"{name} does not end")
+        shutil.rmtree(self.folder)
 
     def jobs(self, state: str) -> list[str]:
         """The ids of the jobs that are in a state such as RUNNING, tasks of arrays one by one."""
@@ -133,7 +135,11 @@ class Cluster:
         )
 
     def _node_is_idle(self) -> bool:
-        return self._call("sinfo", "--noheader", "--Node", "--format=%T").split()[:1] == ["idle"]
+        try:
+            listed = self._call("sinfo", "--noheader", "--Node", "--format=%T")
+        except NoCluster:  # not yet
+            return False
+        return listed.split()[:1] == ["idle"]
 
     def _pid(self, daemon: str) -> int:
         return int((self.folder / f"{daemon}.pid").read_text())

@@ -29,10 +29,11 @@ def cluster() -> Iterator[Cluster]:
     cluster = Cluster(Path(mkdtemp(prefix="fedrec-slurm-")))
     try:
         cluster.up()
+        yield cluster
     except NoCluster as error:
         pytest.skip(f"no Slurm: {error}")
-    yield cluster
-    cluster.down()
+    finally:
+        cluster.down()
 
 
 def until(condition: Callable[[], bool], seconds: float = 240) -> None:
