@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
@@ -30,6 +29,7 @@ from fedrec.data.item_lists import ItemLists
 from fedrec.data.sources import Source
 from fedrec.data.synthetic import Synthetic
 from fedrec.defenses.base import Defense
+from fedrec.files import NAME
 from fedrec.methods import find_methods
 from fedrec.metrics.ranking import RepeatRule
 from fedrec.models.base import Model
@@ -91,8 +91,6 @@ class Section(BaseModel):
     model_config = STRICT
 
 
-# Names become parts of paths. No dot stands at an end, and never two in a row.
-NAME = r"[A-Za-z0-9+_@=,-]+(\.[A-Za-z0-9+_@=,-]+)*"
 Name = Annotated[str, Field(pattern=f"^{NAME}$")]
 Folder = Annotated[str, Field(pattern=f"^/?{NAME}(/{NAME})*$")]
 
@@ -131,11 +129,6 @@ class Dataset(Section):
             raise ValueError("`further` files are read as `item_lists` only")
         if self.k_core and self.id_lists:
             raise ValueError("give either `k_core` or `id_lists`")
-        for source in (*self.raw, *self.lists):
-            if not re.fullmatch(rf"https://\S*/{NAME}", source.url):
-                raise ValueError(
-                    f"{source.url!r} must be an https address whose last part is a plain file name"
-                )
         names = [source.name for source in (*self.raw, *self.lists)]
         if len(set(names)) < len(names):
             raise ValueError("two files have the same name at the end of their URLs")

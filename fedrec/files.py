@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+# Of files and folders whose names come from a config: no dot at an end, and never two in a row.
+NAME = r"[A-Za-z0-9+_@=,-]+(\.[A-Za-z0-9+_@=,-]+)*"
 SEAL = "sha256"  # the key of a JSON object's checksum over all else in it
 
 

@@ -2,17 +2,21 @@
 
 import hashlib
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import requests
+from pydantic import AfterValidator
 from urllib3.exceptions import HTTPError
 
 from fedrec.data.byte_bar import byte_bar
 from fedrec.data.errors import DataError
+from fedrec.files import NAME
 
 _CHUNK_BYTES = 1 << 16
 _TIMEOUT_S = (10, 60)  # to connect, between two chunks
@@ -23,11 +27,17 @@ class DownloadError(DataError):
     """A raw file that could not be had: the message names it and says what to do."""
 
 
+def _over_https(url: str) -> str:
+    if not re.fullmatch(rf"https://\S*/{NAME}", url):
+        raise ValueError(f"{url!r} must be an https address whose last part is a plain file name")
+    return url
+
+
 @dataclass(frozen=True)
 class Source:
     """One raw file on the web."""
 
-    url: str
+    url: Annotated[str, AfterValidator(_over_https)]
     """Where the file is; its last part is the file's name."""
     sha256: str
     """The checksum of the file, 64 hexadecimal digits."""

@@ -6,7 +6,8 @@ import re
 import sys
 
 from fedrec import __version__
-from fedrec.config import NAME, ConfigError, Study
+from fedrec.config import ConfigError, Study
+from fedrec.files import NAME
 from fedrec.records import cell_path
 from snakemake.exceptions import WorkflowError
 
