@@ -18,11 +18,12 @@ from torch.profiler import ProfilerActivity, profile
 from fedrec.config import CellConfig, Study
 from fedrec.data.interactions import Counts, from_columns
 from fedrec.data.split import Split, leave_one_out
-from fedrec.federation import Federation, evaluate, play_round, set_up
+from fedrec.federation import Federation, play_round, set_up
 from fedrec.metrics.ranking import LeaveOneOut
 from fedrec.process import prepare
 from fedrec.records import Cell
 from fedrec.run import peak_memory_mb
+from fedrec.simulation import evaluate
 
 # The paper's sizes (Table 2); Gowalla without its repeated visits.
 SIZES = {

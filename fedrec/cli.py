@@ -8,10 +8,12 @@ import argparse
 import dataclasses
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from inspect import cleandoc
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
@@ -23,10 +25,11 @@ from fedrec.data.errors import DataError
 from fedrec.data.filters import Filtered
 from fedrec.data.interactions import Counts, Interactions, check_counts
 from fedrec.data.rows import TimeFormat
-from fedrec.data.sources import LocalFile, Source, fetch
+from fedrec.data.sources import RawFile, Source, check_sum, fetch
 from fedrec.data.split import Repeats, Split, leave_one_out
 from fedrec.data.statistics import load_statistics, save_statistics
-from fedrec.files import write_text
+from fedrec.files import read_with_sum, write_text, write_with_sum
+from fedrec.interruption import TRY_AGAIN, Interrupted, Interruption
 from fedrec.outline import Block, Scorecard, Section, Switch
 from fedrec.records import (
     Record,
@@ -46,13 +49,18 @@ FIGURES = ("training_curves", "attack_grid", "adaptive_clustering", "uploads")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one subcommand; a mistake of the user's gives one message and exit code 1."""
+    """Run one subcommand; whatever stops it gives one message and an exit code.
+
+    1: a mistake of the user's, or something that the machine lacks; 75: interrupted, and the same
+    command goes on where this one ended.
+    """
     args = parser().parse_args(arguments)
     try:
         args.run(args)
-    except (ConfigError, DataError, RecordError, RuntimeError, OSError) as error:
-        print(f"fedrec {args.command}: {error}", file=sys.stderr)
-        return 1
+    except Interrupted as error:
+        return _stopped(args.command, str(error), TRY_AGAIN)
+    except (ConfigError, DataError, RecordError, RuntimeError, OSError, MemoryError) as error:
+        return _stopped(args.command, _explained(error), 1)
     return 0
 
 
@@ -96,7 +104,7 @@ def interactions(args: argparse.Namespace) -> None:
     if len(args.raw or ()) != len(dataset.raw):
         names = " ".join(source.name for source in dataset.raw)
         raise ConfigError(f"this dataset is read from files: give them as --raw {names}")
-    _check_local(dataset.raw)
+    _check_sums(dataset.raw, args.raw)
     dataset.read(args.raw).save(args.output)
 
 
@@ -123,15 +131,8 @@ def _filtered(dataset: "Dataset", before: Interactions, lists: Sequence[Path]) -
     if len(lists) != 2:
         names = " ".join(source.name for source in dataset.lists)
         raise ConfigError(f"this dataset is filtered by lists: give them as --lists {names}")
-    _check_local(dataset.lists)
+    _check_sums(dataset.lists, lists)
     return dataset.id_lists.apply(before, *lists)
-
-
-def _check_local(sources: Iterable[Source | LocalFile]) -> None:
-    """Refuse local files that are missing or others than meant; downloads were checked before."""
-    for source in sources:
-        if isinstance(source, LocalFile):
-            source.check()
 
 
 def split(args: argparse.Namespace) -> None:
@@ -154,14 +155,24 @@ def cell(args: argparse.Namespace) -> None:
 
 
 def train(args: argparse.Namespace) -> None:
-    """Simulate one cell, round after round, and write its record."""
+    """Simulate one cell, round after round, and write its record.
+
+    A run that was ended, by SIGTERM, SIGINT or otherwise, goes on from `<output>.checkpoint`.
+    """
     from fedrec.config import CellConfig
+    from fedrec.keeper import Keeper
     from fedrec.process import prepare
     from fedrec.run import choose_device, run_cell
 
     prepare(args.threads)
-    config = CellConfig.parse(_json(args.cell))
-    write_record(run_cell(config, Split.load(args.split), choose_device(args.device)), args.output)
+    with Interruption() as interruption:
+        config, split = CellConfig.parse(_json(args.cell)), Split.load(args.split)
+        keeper = Keeper(args.output, lambda: interruption.requested, args.save_every)
+        record = run_cell(config, split, choose_device(args.device), keeper)
+        write_record(record, args.output)
+        keeper.forget()
+    if record.diverged_at is not None:
+        print(f"diverged in round {record.diverged_at}, and is recorded so", file=sys.stderr)
 
 
 def summary(args: argparse.Namespace) -> None:
@@ -170,7 +181,7 @@ def summary(args: argparse.Namespace) -> None:
 
     cells = [parse_cell(path) for path in args.cells]
     frame = summarise(_records_of(args), args.report, cells)
-    write_text(args.output, frame.to_csv(index=False))
+    write_with_sum(args.output, frame.to_csv(index=False))
 
 
 def table(args: argparse.Namespace) -> None:
@@ -181,7 +192,9 @@ def table(args: argparse.Namespace) -> None:
     from fedrec.analysis.tables import Table, attack_table, constants, formatted
 
     block = _block(args)
-    values = attack_table(pd.read_csv(args.summary), pd.read_csv(args.paper), block.metrics)
+    values = attack_table(
+        pd.read_csv(StringIO(_summary(args.summary))), pd.read_csv(args.paper), block.metrics
+    )
     title = f"{block.title.rstrip('.')} ({constants(values)})."
     notes = of_summary(values, args.note)
     Table(title, values, formatted(values), notes).write(args.output)
@@ -281,7 +294,8 @@ def outputs(args: argparse.Namespace) -> None:
     results = Path(Study.load(*args.config).results)
     for folder in ("tables", "figures", "summary"):
         for path in sorted((results / folder).glob("*")):
-            print(path)
+            if path.suffix not in (".sha256", ".tmp"):
+                print(path)
 
 
 def schema(args: argparse.Namespace) -> None:
@@ -297,7 +311,9 @@ def check(args: argparse.Namespace) -> None:
 
     study = Study.load(*args.config)
     for dataset in study.datasets.values():
-        _check_local((*dataset.raw, *dataset.lists))
+        for source in (*dataset.raw, *dataset.lists):
+            if not isinstance(source, Source):
+                source.check()
     cells = {c for block in study.blocks().values() for c in study.cells(block)}
     print(f"{', '.join(map(str, args.config))}: {len(cells)} training jobs")
 
@@ -338,6 +354,20 @@ def _bench_grid(args: argparse.Namespace, device: str) -> None:
             f"{cell.peak_memory_mb:10.0f}",
             flush=True,
         )
+
+
+def _stopped(command: str, message: str, code: int) -> int:
+    print(f"fedrec {command}: {message}", file=sys.stderr)
+    return code
+
+
+def _explained(error: Exception) -> str:
+    """An error's message; PyTorch and NumPy say in different ways that memory is used up."""
+    text = str(error)
+    if isinstance(error, MemoryError) or re.search("out of memory|t allocate memory", text):
+        first = text.partition("\n")[0] or "no more to be had"
+        return f"out of memory ({first}): give the job more (`mem_mb` in the profile)"
+    return text
 
 
 def parser() -> argparse.ArgumentParser:
@@ -381,6 +411,8 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("cell", metavar="JSON", help="settings of the cell, from `fedrec cell`")
     sub.add_argument("--split", type=Path, required=True, help="split of the dataset (.npz)")
     sub.add_argument("--output", type=Path, required=True, help="record to write (.json)")
+    text = "seconds between checkpoints (default: %(default)g); changes no result"
+    sub.add_argument("--save-every", type=float, default=120.0, metavar="S", help=text)
     _add_machine(sub)
 
     sub = stage("summary", summary)
@@ -536,6 +568,22 @@ def _json(text: str) -> Any:
         raise ConfigError(f"not JSON: {error}; quote it, as in '{{...}}'") from None
 
 
+def _check_sums(sources: Iterable[RawFile], paths: Iterable[Path]) -> None:
+    """Refuse files that are missing or others than meant."""
+    for source, path in zip(sources, paths, strict=True):
+        if isinstance(source, Source):
+            check_sum(source, path)
+        else:
+            source.check()
+
+
+def _summary(path: Path) -> str:
+    try:
+        return read_with_sum(path)
+    except ValueError as error:
+        raise RecordError(f"{path}: {error}: delete it and run `summary` again") from None
+
+
 def _dataset(text: str) -> "Dataset":
     from fedrec.config import Dataset, known_keys
 
@@ -571,3 +619,7 @@ def _records_of(args: argparse.Namespace) -> list[Record]:
     if not records:
         raise RecordError(f"{args.records[0]} and others: no record of the cells to show")
     return sorted(records, key=lambda record: order[cell_path(record.cell)])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -33,7 +33,7 @@ from fedrec.defenses.base import Defense
 from fedrec.methods import find_methods
 from fedrec.metrics.ranking import RepeatRule
 from fedrec.models.base import Model
-from fedrec.outline import Block, Outline, Section, Switch, Variant
+from fedrec.outline import Block, Name, Outline, Section, Switch, Variant
 from fedrec.records import Cell
 from fedrec.settings import STRICT, Preset, Presets, preset_values, settings
 
@@ -231,10 +231,10 @@ class Study(Outline):
 
     preset: Preset = Field(default="reproduction", description="Values of the fidelity switches.")
     protocol: ProtocolEntry = Field(default_factory=ProtocolEntry)
-    datasets: dict[str, Dataset]
-    models: dict[str, ModelEntry]
-    attacks: dict[str, AttackEntry]
-    defenses: dict[str, tuple[DefenseEntry, ...]]
+    datasets: dict[Name, Dataset]
+    models: dict[Name, ModelEntry]
+    attacks: dict[Name, AttackEntry]
+    defenses: dict[Name, tuple[DefenseEntry, ...]]
 
     @staticmethod
     def load(*paths: Path | str) -> "Study":

@@ -99,6 +99,11 @@ def _message(error: Any, known_keys: Callable[[Place], Iterable[str]]) -> str:
         return f"`{place[-1]}` is missing"
     if kind == "value_error":
         return str(error["msg"]).removeprefix("Value error, ")
+    if kind == "string_pattern_mismatch":
+        return (
+            f"{given!r} names a file or folder: only letters, digits, + _ @ = , - and single dots "
+            "between them may stand in it"
+        )
     message = f"{error['msg']}, but found {given!r}"
     if kind == "float_type" and isinstance(given, str) and "e" in given.lower():
         message += " (YAML reads 1e-5 as text: write 1.0e-5)"

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 from pydantic import ValidationError
 
 from fedrec.attacks.cluster_attack import ClusterAttack
@@ -109,6 +110,49 @@ def test_a_mistake_names_file_line_key_and_remedy(
     key = place.rpartition(".")[2].partition(":")[0]
     if not key.isdigit():
         assert key in path.read_text().splitlines()[int(line) - 1]
+
+
+NAMES = ("../up", "a b", "a;b", "a\nb", ".hidden", "a..b", "a/b", "$(a)", "", "end.", "é")
+
+
+@pytest.mark.parametrize("group", ["datasets", "models", "attacks", "defenses", "tables"])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_that_could_leave_its_folder_is_refused(group: str, name: str) -> None:
+    values = yaml.safe_load(PAPER.read_text())
+    values[group][name] = next(iter(values[group].values()))
+    with pytest.raises(ConfigError, match=r"names a file or folder: only letters") as caught:
+        Study.parse(values)
+    assert repr(name) in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["ClusterAttack@clusters=1,adaptive=false", "a.b-c_d", "K+U"])
+def test_a_name_may_hold_what_is_harmless_in_a_path(name: str) -> None:
+    values = yaml.safe_load(PAPER.read_text())
+    values["attacks"][name] = values["attacks"]["ClusterAttack"]
+    assert name in Study.parse(values).attacks
+
+
+@pytest.mark.parametrize("folder", ["../results", "results/../..", "a b", "x;y", "results/"])
+def test_the_results_stay_in_a_plain_folder(folder: str) -> None:
+    with pytest.raises(ConfigError, match="names a file or folder"):
+        Study.parse(yaml.safe_load(PAPER.read_text()) | {"results": folder})
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://example.org/a.zip",
+        "file:///etc/passwd",
+        "https://example.org/a b.zip",
+        "https://example.org/..",
+        "https://example.org/a.zip\n",
+    ],
+)
+def test_downloads_come_over_https_and_have_plain_names(url: str) -> None:
+    values = yaml.safe_load(PAPER.read_text())
+    values["datasets"]["ml-1m"]["source"]["url"] = url
+    with pytest.raises(ConfigError, match="must be an https address"):
+        Study.parse(values)
 
 
 @pytest.mark.parametrize("content", ["[1, 2]", "a: [", None])

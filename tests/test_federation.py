@@ -14,10 +14,11 @@ from fedrec.attacks.no_attack import NoAttack
 from fedrec.config import CellConfig, Protocol
 from fedrec.defenses.base import Defense
 from fedrec.defenses.mean import Mean
-from fedrec.federation import Population, play_round, sample_clients, set_up, simulate
+from fedrec.federation import Population, play_round, sample_clients, set_up
 from fedrec.models.mf import MF
 from fedrec.records import Cell
 from fedrec.rng import Streams
+from fedrec.simulation import simulate
 from tests.builders import tiny_split
 from tests.oracles.recommender import mf_loss
 

@@ -1,7 +1,6 @@
 """Named arrays on disk: written atomically, byte-identical for equal arrays."""
 
 import hashlib
-import os
 import struct
 import zlib
 from collections.abc import Collection, Mapping
@@ -11,6 +10,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from fedrec.data.errors import DataError
+from fedrec.files import replaced
 
 # All that NumPy and zipfile raise over files that are damaged or something else.
 _UNREADABLE = (
@@ -19,18 +19,17 @@ _UNREADABLE = (
 )
 
 Arrays = Mapping[str, np.ndarray]
+# What a damaged archive makes the libraries raise.
+DAMAGE = (
+    OSError, ValueError, TypeError, KeyError, EOFError, BadZipFile, RuntimeError,
+    zlib.error, struct.error,
+)  # fmt: skip
 
 
 def save_arrays(path: Path, arrays: Arrays) -> None:
     """Write `arrays` to the `.npz` file `path`, which is replaced whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        with unfinished.open("wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with replaced(path) as file:
+        np.savez(file, allow_pickle=False, **arrays)
 
 
 def load_arrays(path: Path, names: Collection[str]) -> dict[str, np.ndarray]:

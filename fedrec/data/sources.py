@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -10,11 +11,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import requests
-from pydantic import Discriminator, Field, Tag
+from pydantic import AfterValidator, Discriminator, Field, Tag
 from urllib3.exceptions import HTTPError
 
 from fedrec.data.byte_bar import byte_bar
 from fedrec.data.errors import DataError
+from fedrec.files import NAME
 
 _CHUNK_BYTES = 1 << 16
 _TIMEOUT_S = (10, 60)  # to connect, between two chunks
@@ -25,11 +27,17 @@ class DownloadError(DataError):
     """A raw file that could not be had: the message names it and says what to do."""
 
 
+def _over_https(url: str) -> str:
+    if not re.fullmatch(rf"https://\S*/{NAME}", url):
+        raise ValueError(f"{url!r} must be an https address whose last part is a plain file name")
+    return url
+
+
 @dataclass(frozen=True)
 class Source:
     """One raw file on the web."""
 
-    url: str
+    url: Annotated[str, AfterValidator(_over_https)]
     """Where the file is; its last part is the file's name."""
     sha256: str
     """The checksum of the file, 64 hexadecimal digits."""
@@ -115,6 +123,20 @@ def fetch(source: Source, target: Path, mirror: str | None = None) -> None:
     os.replace(part, target)
 
 
+def check_sum(source: Source, path: Path) -> None:
+    """Refuse a raw file that is not the one that was fetched.
+
+    Raises:
+        DataError: its checksum is not the source's.
+    """
+    found = sha256_of(path)
+    if found != source.sha256:
+        raise DataError(
+            f"{path}: has the sha256 {found}, expected {source.sha256}: it was changed or damaged; "
+            "delete it and fetch it again"
+        )
+
+
 def _bring(source: Source, part: Path, mirror: str | None) -> str:
     reasons = []
     for place in _places(source, mirror):
@@ -164,6 +186,8 @@ def _download_rest(url: str, part: Path) -> None:
         if response.status_code == requests.codes.requested_range_not_satisfiable:
             return  # nothing is missing; whether too much is there, the checksum tells
         response.raise_for_status()
+        if url.startswith("https://") and not response.url.startswith("https://"):
+            raise OSError(f"it leads to {response.url}, which is not https")
         resumed = response.status_code == requests.codes.partial_content
         _append(response, part, have if resumed else 0)
 
@@ -189,7 +213,9 @@ def _verify(source: Source, part: Path, place: str) -> None:
 
 def _reason(error: Exception) -> str:
     response = getattr(error, "response", None)
-    return type(error).__name__ if response is None else f"HTTP status {response.status_code}"
+    if response is not None:
+        return f"HTTP status {response.status_code}"
+    return str(error) if type(error) is OSError else type(error).__name__
 
 
 def sha256_of(path: Path) -> str:

@@ -5,6 +5,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
 import pytest
+import requests
 
 from fedrec.data.errors import DataError
 from fedrec.data.sources import DownloadError, LocalFile, Source, fetch
@@ -172,6 +173,15 @@ def test_a_missing_page_is_named_with_its_status(server, tmp_path):
     missing = source(f"{server.base}/gone.bin", "0" * 64)
     with pytest.raises(DownloadError, match=r"gone\.bin: HTTP status 404"):
         fetch(missing, tmp_path / "gone.bin", None)
+
+
+def test_https_must_not_lead_to_plain_http(server, tmp_path, monkeypatch):
+    get = requests.get
+    there = f"{server.base}/raw.bin"
+    monkeypatch.setattr(requests, "get", lambda url, **given: get(there, **given))
+    with pytest.raises(DownloadError, match=r"leads to http://127\.0\.0\.1.*, which is not https"):
+        fetch(source_at("https://example.org"), tmp_path / "raw.bin", None)
+    assert names_in(tmp_path) == []
 
 
 def test_a_mirror_may_keep_folders_apart(tmp_path):

@@ -5,7 +5,9 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -127,21 +129,35 @@ class Project:
     def __init__(self, folder: Path) -> None:
         self.folder, self.study = folder, folder / "config" / "tiny.yaml"
         for part in ("fedrec", "workflow", "config", "envs", "profiles", "tests"):
-            shutil.copytree(
-                ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__")
-            )
+            # With what is compiled in it: half a minute that the copy need not spend again.
+            shutil.copytree(ROOT / part, folder / part)
         for part in ("Snakefile", "pyproject.toml"):
             shutil.copy(ROOT / part, folder)
         self.study.write_text(STUDY)
 
+    def environment(self, base: Mapping[str, str] = os.environ) -> dict[str, str]:
+        """In which Python finds the copy before the installed package."""
+        path = f"{Path(sys.executable).parent}{os.pathsep}{base['PATH']}"
+        return {**base, "PYTHONPATH": str(self.folder), "PATH": path}
+
+    def start(
+        self, *command: str, log: Path, base: Mapping[str, str] = os.environ
+    ) -> subprocess.Popen[bytes]:
+        """Start a command in the copy, in a process group of its own as a terminal does."""
+        with log.open("w") as output:
+            return subprocess.Popen(
+                command,
+                cwd=self.folder,
+                env=self.environment(base),
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+
     def run(self, *command: str, check: bool = True) -> str:
-        """Run a command in the copy, which its Python finds before the installed package."""
-        paths = {
-            "PYTHONPATH": str(self.folder),
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        }
+        """Run a command in the copy."""
         done = subprocess.run(
-            command, cwd=self.folder, env=os.environ | paths, capture_output=True, text=True
+            command, cwd=self.folder, env=self.environment(), capture_output=True, text=True
         )
         if check and done.returncode:
             raise AssertionError(done.stdout + done.stderr)
@@ -151,6 +167,11 @@ class Project:
         tail = ["--configfile", str(self.study)]
         cores = [] if "--cores" in arguments else ["--cores", "2"]
         return self.run("snakemake", *cores, *arguments, *tail, check=check)
+
+    def science(self) -> dict[str, Any]:
+        """What the records made so far say, by cell."""
+        runs = self.folder / "results" / "tiny" / "runs"
+        return {str(p.relative_to(runs)): read_record(p).science() for p in runs.rglob("*.json")}
 
     def planned(self) -> set[str]:
         """The training jobs that a run would do now."""
@@ -180,7 +201,8 @@ def test_everything_is_made(project: Project) -> None:
         for name in ("training-curves", "figure-2", "claims")
         for ext in ("pdf", "svg", "png")
     }
-    assert made == {"summary/table-1.csv", "tables/configuration.html"} | tables | figures
+    summaries = {"summary/table-1.csv", "summary/table-1.csv.sha256"}
+    assert made == summaries | {"tables/configuration.html"} | tables | figures
     assert all("Tiny." in page.read_text() for page in (results / "tables").glob("*.html"))
     assert len(list((results / "runs").rglob("*.json"))) == 6
     assert (results / "runs" / COMPOSED).exists()
@@ -312,7 +334,7 @@ def test_a_key_that_stands_twice_stops_the_study(project: Project) -> None:
     project.study.write_text(STUDY.replace("seeds:", "results: results/other\nseeds:"))
     log = project.snakemake(check=False)
     project.study.write_text(STUDY)
-    assert "tiny.yaml:3: the key `results` stands on line 2 already" in log
+    assert "tiny.yaml:4: the key `results` stands on line 2 already" in log
 
 
 def test_an_attack_is_one_file_one_config_line_one_test(project: Project) -> None:

@@ -47,7 +47,8 @@ rule summary:
     input:
         records,
     output:
-        "{home}/summary/{block}.csv",
+        csv="{home}/summary/{block}.csv",
+        sum="{home}/summary/{block}.csv.sha256",
     log:
         "{home}/logs/summary/{block}.log",
     benchmark:
@@ -60,7 +61,7 @@ rule summary:
         version=__version__,
     shell:
         "fedrec summary --records {input:q} --cells {params.cells:q} --report {params.report}"
-        " --output {output:q} 2> {log:q}"
+        " --output {output.csv:q} 2> {log:q}"
 
 
 rule attack_table:

@@ -8,6 +8,7 @@ import sys
 from fedrec import __version__
 from fedrec.config_errors import ConfigError
 from fedrec.data.sources import LocalFile
+from fedrec.files import NAME
 from fedrec.outline import Outline, Scorecard
 from fedrec.records import cell_path
 from snakemake.exceptions import WorkflowError
@@ -44,8 +45,9 @@ DRAWN = ["pdf", "svg", "png"]
 
 wildcard_constraints:
     home="|".join(map(re.escape, (RESULTS, PUBLISHED, SO_FAR))),
-    dataset="[^/]+",
-    block="[^/]+",
+    dataset="|".join(map(re.escape, STUDY.datasets)) or "none",
+    file=NAME,
+    block="|".join(map(re.escape, STUDY.blocks())) or "none",
     cell="|".join(map(re.escape, CELLS)) or "none",
 
 
