@@ -13,13 +13,22 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
-demo: $(INSTALLED) ## the whole pipeline on made-up data: a minute or two, no download
+demo: $(INSTALLED) ## the whole pipeline on made-up data: a few minutes, no download
 	@snakemake reproduce-all --cores $(CORES) --quiet rules --configfile config/demo.yaml
+	@snakemake --report results/demo/report.html --quiet all --configfile config/demo.yaml
 	@echo "Tables, figures and summaries:"
 	@fedrec outputs --config config/demo.yaml
+	@echo "All of it as one page: results/demo/report.html"
 
 reproduce: $(INSTALLED) ## the paper: every table and figure (downloads MovieLens-1M and Gowalla)
 	snakemake --cores $(CORES) reproduce-all
+
+report: $(INSTALLED) ## what has been made, as pages: results/report.html and report.zip
+	snakemake --report results/report.html
+	snakemake --report results/report.zip
+
+ablation: $(INSTALLED) ## what each switch between the paper's text and code does
+	snakemake --cores $(CORES) ablation
 
 published: $(INSTALLED) ## tables and figures again from the kept records, without training
 	snakemake --cores $(CORES) published-figures
@@ -35,7 +44,16 @@ lint: $(INSTALLED) ## formatter, linter, types, import directions, snakefmt, sna
 	snakefmt --check Snakefile workflow
 	snakemake --lint
 
-check: lint test ## everything that must hold before a commit
+check: lint test audit ## everything that must hold before a commit
+
+audit: $(INSTALLED) ## known vulnerabilities of the locked packages (needs pip-audit and the network)
+	@python tools/audit.py envs/requirements.lock envs/torch.txt envs/slurm.txt
+
+faults: $(INSTALLED) ## kill the pipeline and damage its files, some hundred times: half an hour at most
+	python -m tests.faults
+
+soak: $(INSTALLED) ## many cells in one process: memory, files and disk must not grow
+	python -m tests.soak
 
 format: $(INSTALLED) ## format all code
 	ruff format .
@@ -61,14 +79,15 @@ lock: ## write envs/requirements.lock anew
 clean: ## remove what the demo made
 	rm -rf results/demo
 
-$(INSTALLED): envs/torch.txt envs/requirements.lock envs/byzfl.txt pyproject.toml
+$(INSTALLED): envs/torch.txt envs/requirements.lock envs/byzfl.txt envs/slurm.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| (echo "fedrec needs Python 3.11 or newer; name one: make PYTHON=python3.12 …" && exit 1)
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --requirement envs/torch.txt
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --requirement envs/requirements.lock
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --requirement envs/byzfl.txt
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --requirement envs/slurm.txt
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
-.PHONY: help demo reproduce published test lint check format bench schema lock clean
+.PHONY: help demo reproduce report ablation published test lint check audit faults soak format bench schema lock clean

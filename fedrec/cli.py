@@ -5,23 +5,32 @@ imported there, because every job pays for what is imported here.
 """
 
 import argparse
+import dataclasses
 import json
 import os
+import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from inspect import cleandoc
+from io import StringIO
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import pydantic
 
 from fedrec import __version__
 from fedrec.config_errors import ConfigError, Place, explain
-from fedrec.data.delimited import Delimited
 from fedrec.data.errors import DataError
-from fedrec.data.interactions import Interactions, check_counts
-from fedrec.data.split import Split, leave_one_out
-from fedrec.files import write_text
+from fedrec.data.filters import Filtered
+from fedrec.data.interactions import Counts, Interactions, check_counts
+from fedrec.data.rows import TimeFormat
+from fedrec.data.sources import RawFile, Source, check_sum, fetch
+from fedrec.data.split import Repeats, Split, leave_one_out
+from fedrec.data.statistics import load_statistics, save_statistics
+from fedrec.files import read_with_sum, write_text, write_with_sum
+from fedrec.interruption import TRY_AGAIN, Interrupted, Interruption
 from fedrec.outline import Block, Scorecard, Section, Switch
 from fedrec.records import (
     Record,
@@ -43,28 +52,50 @@ FIGURES = ("training_curves", "attack_grid", "adaptive_clustering", "uploads")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one subcommand; a mistake of the user's gives one message and exit code 1."""
+    """Run one subcommand; whatever stops it gives one message and an exit code.
+
+    1: a mistake of the user's, or something that the machine lacks; 75: interrupted, and the same
+    command goes on where this one ended.
+    """
     args = parser().parse_args(arguments)
     try:
         args.run(args)
-    except (ConfigError, DataError, RecordError, RuntimeError, OSError) as error:
-        print(f"fedrec {args.command}: {error}", file=sys.stderr)
-        return 1
+    except Interrupted as error:
+        return _stopped(args.command, str(error), TRY_AGAIN)
+    except (ConfigError, DataError, RecordError, RuntimeError, OSError, MemoryError) as error:
+        return _stopped(args.command, _explained(error), 1)
     return 0
 
 
 def download(args: argparse.Namespace) -> None:
     """Bring a dataset's raw file, from FEDREC_MIRROR if that is set, else from the web."""
-    from fedrec.data.sources import fetch
-
     dataset = _dataset(args.dataset)
-    sources = {source.name: source for source in (*dataset.raw, *dataset.lists)}
+    files = (*dataset.raw, *dataset.lists)
+    sources = {source.name: source for source in files if isinstance(source, Source)}
     if args.output.name not in sources:
         raise ConfigError(
             f"this dataset has no file {args.output.name!r}; its files: "
             + (", ".join(sources) or "none, there is nothing to download")
         )
     fetch(sources[args.output.name], args.output, os.environ.get("FEDREC_MIRROR") or None)
+
+
+def inspect(args: argparse.Namespace) -> None:
+    """Say what a file of interactions holds, and how to read it: an entry for the config.
+
+    Separator, header, columns and the format of times are guessed from the first lines of a text
+    (plain, .gz or .zip), of item lists or of a Parquet file. Options say what was guessed wrongly.
+    Nothing is written. For example
+
+      fedrec data inspect plays.csv.gz
+      fedrec data inspect ml-1m.zip --member ml-1m/ratings.dat
+      fedrec data inspect visits.tsv --user 0 --item 4 --time 1 --time-zone Europe/Berlin
+    """
+    from fedrec.data.guessing import Known
+    from fedrec.data.inspection import inspect
+
+    known = {field.name: getattr(args, field.name) for field in dataclasses.fields(Known)}
+    print(inspect(args.file, Known(**known)), end="")
 
 
 def interactions(args: argparse.Namespace) -> None:
@@ -75,33 +106,44 @@ def interactions(args: argparse.Namespace) -> None:
         return
     if len(args.raw or ()) != len(dataset.raw):
         names = " ".join(source.name for source in dataset.raw)
-        raise ConfigError(f"this dataset is read from downloads: give them as --raw {names}")
-    reader = dataset.format or dataset.item_lists
-    assert reader  # of a download
-    found = reader.read(args.raw[0]) if isinstance(reader, Delimited) else reader.read(args.raw)
-    found.save(args.output)
+        raise ConfigError(f"this dataset is read from files: give them as --raw {names}")
+    _check_sums(dataset.raw, args.raw)
+    dataset.read(args.raw).save(args.output)
 
 
 def filter_(args: argparse.Namespace) -> None:
-    """Apply a dataset's filter, check its counts, and write both."""
+    """Apply a dataset's filter, check its counts, and write both, and what each pass dropped."""
     dataset = _dataset(args.dataset)
     before = Interactions.load(args.input)
-    kept = dataset.k_core.apply(before) if dataset.k_core else before
-    if dataset.id_lists:
-        if len(args.lists or ()) != 2:
-            names = " ".join(source.name for source in dataset.lists)
-            raise ConfigError(f"this dataset is filtered by lists: give them as --lists {names}")
-        kept = dataset.id_lists.apply(before, *args.lists)
+    found = _filtered(dataset, before, args.lists or ())
     if dataset.expect:
-        check_counts(kept.counts, dataset.expect, str(args.input))
-    kept.save(args.output)
-    write_text(args.counts, json.dumps(vars(kept.counts)) + "\n")
-    print(f"kept {kept.counts} of {before.counts}", file=sys.stderr)
+        check_counts(found.kept.counts, dataset.expect, str(args.input))
+    found.kept.save(args.output)
+    save_statistics(args.counts, found.kept.counts)
+    if args.passes:
+        save_statistics(args.passes, found.passes)
+    passes = len(found.passes.dropped)
+    print(f"kept {found.kept.counts} of {before.counts} in {passes} passes", file=sys.stderr)
+
+
+def _filtered(dataset: "Dataset", before: Interactions, lists: Sequence[Path]) -> Filtered:
+    if dataset.k_core:
+        return dataset.k_core.apply(before)
+    if not dataset.id_lists:
+        return Filtered.through([], before)
+    if len(lists) != 2:
+        names = " ".join(source.name for source in dataset.lists)
+        raise ConfigError(f"this dataset is filtered by lists: give them as --lists {names}")
+    _check_sums(dataset.lists, lists)
+    return dataset.id_lists.apply(before, *lists)
 
 
 def split(args: argparse.Namespace) -> None:
     """Leave each user's last interaction out for testing, and the one before for validation."""
-    leave_one_out(Interactions.load(args.input)).save(args.output)
+    found = leave_one_out(Interactions.load(args.input))
+    found.save(args.output)
+    if args.repeats:
+        save_statistics(args.repeats, found.repeats)
 
 
 def cell(args: argparse.Namespace) -> None:
@@ -116,14 +158,24 @@ def cell(args: argparse.Namespace) -> None:
 
 
 def train(args: argparse.Namespace) -> None:
-    """Simulate one cell, round after round, and write its record."""
+    """Simulate one cell, round after round, and write its record.
+
+    A run that was ended, by SIGTERM, SIGINT or otherwise, goes on from `<output>.checkpoint`.
+    """
     from fedrec.config import CellConfig
+    from fedrec.keeper import Keeper
     from fedrec.process import prepare
     from fedrec.run import choose_device, run_cell
 
     prepare(args.threads)
-    config = CellConfig.parse(_json(args.cell))
-    write_record(run_cell(config, Split.load(args.split), choose_device(args.device)), args.output)
+    with Interruption() as interruption:
+        config, split = CellConfig.parse(_json(args.cell)), Split.load(args.split)
+        keeper = Keeper(args.output, lambda: interruption.requested, args.save_every)
+        record = run_cell(config, split, choose_device(args.device), keeper)
+        write_record(record, args.output)
+        keeper.forget()
+    if record.diverged_at is not None:
+        print(f"diverged in round {record.diverged_at}, and is recorded so", file=sys.stderr)
 
 
 def summary(args: argparse.Namespace) -> None:
@@ -132,7 +184,7 @@ def summary(args: argparse.Namespace) -> None:
 
     cells = [parse_cell(path) for path in args.cells]
     frame = summarise(_records_of(args), args.report, cells)
-    write_text(args.output, frame.to_csv(index=False))
+    write_with_sum(args.output, frame.to_csv(index=False))
 
 
 def table(args: argparse.Namespace) -> None:
@@ -143,7 +195,9 @@ def table(args: argparse.Namespace) -> None:
     from fedrec.analysis.tables import Table, attack_table, constants, formatted
 
     block = _block(args)
-    values = attack_table(pd.read_csv(args.summary), pd.read_csv(args.paper), block.metrics)
+    values = attack_table(
+        pd.read_csv(StringIO(_summary(args.summary))), pd.read_csv(args.paper), block.metrics
+    )
     title = f"{block.title.rstrip('.')} ({constants(values)})."
     notes = of_summary(values, args.note)
     Table(title, values, formatted(values), notes).write(args.output)
@@ -155,8 +209,11 @@ def dataset_table(args: argparse.Namespace) -> None:
 
     from fedrec.analysis.tables import Table, dataset_table, formatted_datasets
 
-    counts = {path.parent.name: _json(path.read_text()) for path in args.counts}
-    values = dataset_table(counts, pd.read_csv(args.paper))
+    counts, repeats = (
+        {path.parent.name: vars(load_statistics(kind, path)) for path in paths}
+        for kind, paths in ((Counts, args.counts), (Repeats, args.repeats))
+    )
+    values = dataset_table(counts, repeats, pd.read_csv(args.paper))
     notes = [args.note] if args.note else []
     Table(_block(args).title, values, formatted_datasets(values), notes).write(args.output)
 
@@ -183,7 +240,7 @@ def claims(args: argparse.Namespace) -> None:
     from fedrec.analysis.notes import of_records
 
     known, records = Claims.load(args.claims), read_records(args.records)
-    counts = {path.parent.name: _json(path.read_text()) for path in args.counts}
+    counts = {path.parent.name: vars(load_statistics(Counts, path)) for path in args.counts}
     card = scorecard(
         known,
         Evidence(records, counts, _valid(Scorecard, args.scorecard), known.regions, args.report),
@@ -225,7 +282,7 @@ def configuration(args: argparse.Namespace) -> None:
 
 
 def publish(args: argparse.Namespace) -> None:
-    """Keep records and dataset counts in few small files; older ones stay or are replaced."""
+    """Keep records and statistics in few small files; older ones stay or are replaced."""
     add_to_pack(read_records(args.records), args.folder / "records.jsonl.gz")
     for path in args.counts or ():
         write_text(args.folder / "data" / path.parent.name / path.name, path.read_text())
@@ -240,7 +297,8 @@ def outputs(args: argparse.Namespace) -> None:
     results = Path(Study.load(*args.config).results)
     for folder in ("tables", "figures", "summary"):
         for path in sorted((results / folder).glob("*")):
-            print(path)
+            if path.suffix not in (".sha256", ".tmp"):
+                print(path)
 
 
 def schema(args: argparse.Namespace) -> None:
@@ -251,10 +309,14 @@ def schema(args: argparse.Namespace) -> None:
 
 
 def check(args: argparse.Namespace) -> None:
-    """Check config files and say how many cells they ask for."""
+    """Check config files, and local data that they name; say how many cells they ask for."""
     from fedrec.config import Study
 
     study = Study.load(*args.config)
+    for dataset in study.datasets.values():
+        for source in (*dataset.raw, *dataset.lists):
+            if not isinstance(source, Source):
+                source.check()
     cells = {c for block in study.blocks().values() for c in study.cells(block)}
     print(f"{', '.join(map(str, args.config))}: {len(cells)} training jobs")
 
@@ -310,17 +372,27 @@ def _print(lines: Iterable[str]) -> None:
         print(line, flush=True)
 
 
+def _stopped(command: str, message: str, code: int) -> int:
+    print(f"fedrec {command}: {message}", file=sys.stderr)
+    return code
+
+
+def _explained(error: Exception) -> str:
+    """An error's message; PyTorch and NumPy say in different ways that memory is used up."""
+    text = str(error)
+    if isinstance(error, MemoryError) or re.search("out of memory|t allocate memory", text):
+        first = text.partition("\n")[0] or "no more to be had"
+        return f"out of memory ({first}): give the job more (`mem_mb` in the profile)"
+    return text
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     top = argparse.ArgumentParser(prog="fedrec", description=__doc__, formatter_class=_Help)
     top.add_argument("--version", action="version", version=f"fedrec {__version__}")
     stages = top.add_subparsers(dest="command", required=True, metavar="STAGE")
 
-    def stage(name: str, run: Callable[[argparse.Namespace], None]) -> argparse.ArgumentParser:
-        text = str(run.__doc__)
-        sub = stages.add_parser(name, help=text, description=text)
-        sub.set_defaults(run=run)
-        return sub
+    stage = partial(_add_stage, stages)
 
     for name, run in (("download", download), ("interactions", interactions), ("filter", filter_)):
         sub = stage(name, run)
@@ -331,11 +403,21 @@ def parser() -> argparse.ArgumentParser:
         if name == "filter":
             sub.add_argument("--input", type=Path, required=True, help="interactions (.npz)")
             sub.add_argument("--counts", type=Path, required=True, help="counts to write (.json)")
+            sub.add_argument("--passes", type=Path, help="what each pass dropped, to write (.json)")
             sub.add_argument("--lists", type=Path, nargs="*", help="lists of users and items")
+
+    text = "Look at files of interactions."
+    data = stages.add_parser("data", help=text, description=text)
+    looks = data.add_subparsers(required=True, metavar="COMMAND")
+    sub = _add_stage(looks, "inspect", inspect)
+    sub.set_defaults(command="data inspect")
+    _add_known(sub)
 
     sub = stage("split", split)
     sub.add_argument("--input", type=Path, required=True, help="filtered interactions (.npz)")
     sub.add_argument("--output", type=Path, required=True, help="split to write (.npz)")
+    text = "counts of targets that their users took before, to write (.json)"
+    sub.add_argument("--repeats", type=Path, help=text)
 
     sub = stage("cell", cell)
     sub.add_argument("name", help="such as ml-1m/MF/ClusterAttack/FedAvg/m0.01/seed0.json")
@@ -345,6 +427,8 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("cell", metavar="JSON", help="settings of the cell, from `fedrec cell`")
     sub.add_argument("--split", type=Path, required=True, help="split of the dataset (.npz)")
     sub.add_argument("--output", type=Path, required=True, help="record to write (.json)")
+    text = "seconds between checkpoints (default: %(default)g); changes no result"
+    sub.add_argument("--save-every", type=float, default=120.0, metavar="S", help=text)
     _add_machine(sub)
 
     sub = stage("summary", summary)
@@ -365,6 +449,8 @@ def parser() -> argparse.ArgumentParser:
             sub.add_argument("--summary", type=Path, required=True, help="summary (.csv)")
         else:
             _add_counts(sub)
+            text = "repeats.json of each dataset, likewise"
+            sub.add_argument("--repeats", type=Path, nargs="+", required=True, help=text)
         sub.add_argument("--paper", type=Path, required=True, help="the paper's values (.csv)")
         _add_table(sub)
 
@@ -393,7 +479,7 @@ def parser() -> argparse.ArgumentParser:
 
     sub = stage("publish", publish)
     sub.add_argument("records", type=Path, nargs="+", help="records of single runs")
-    sub.add_argument("--counts", type=Path, nargs="+", help="counts.json of each dataset")
+    sub.add_argument("--counts", type=Path, nargs="+", help="counts and other statistics")
     sub.add_argument("--switches", type=Path, help="switches.json")
     sub.add_argument("--folder", type=Path, required=True, help="folder to keep them in")
 
@@ -421,6 +507,17 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def _add_stage(
+    stages: Any, name: str, run: Callable[[argparse.Namespace], None]
+) -> argparse.ArgumentParser:
+    text = cleandoc(str(run.__doc__))
+    sub: argparse.ArgumentParser = stages.add_parser(
+        name, help=text.partition("\n")[0], description=text, formatter_class=_Help
+    )
+    sub.set_defaults(run=run)
+    return sub
+
+
 class _Help(argparse.RawDescriptionHelpFormatter):
     """Keeps the paragraphs of the description."""
 
@@ -429,6 +526,31 @@ def _add_config(sub: argparse.ArgumentParser) -> None:
     text = "config files; a later one overrides keys of an earlier (default: config/paper.yaml)"
     default = [Path("config/paper.yaml")]
     sub.add_argument("--config", type=Path, nargs="+", default=default, help=text)
+
+
+def _add_known(sub: argparse.ArgumentParser) -> None:
+    """What a file's user knows about it."""
+    sub.add_argument("file", type=Path, metavar="FILE", help="text, .gz, .zip or Parquet")
+    sub.add_argument("--separator", type=_unescaped, help=r"between fields, such as , or \t or ::")
+    flag = argparse.BooleanOptionalAction
+    sub.add_argument("--header", action=flag, help="the first line holds names, or does not")
+    for what in ("user", "item", "time", "rating"):
+        text = f"column of the {what}: its name, or its number from 0"
+        sub.add_argument(f"--{what}", type=_column, metavar="COLUMN", help=text)
+    sub.add_argument("--min-rating", type=float, help="leave lower ratings out (with --rating)")
+    sub.add_argument("--time-format", choices=get_args(TimeFormat))
+    text = "of times that name none, such as Europe/Berlin (default: UTC)"
+    sub.add_argument("--time-zone", default="UTC", metavar="ZONE", help=text)
+    sub.add_argument("--member", help="the file within a .zip archive")
+    sub.add_argument("--item-lists", action="store_true", help="a user and its items on each line")
+
+
+def _column(text: str) -> int | str:
+    return int(text) if text.isdecimal() else text
+
+
+def _unescaped(text: str) -> str:
+    return text.replace("\\t", "\t")
 
 
 def _add_machine(sub: argparse.ArgumentParser) -> None:
@@ -471,6 +593,22 @@ def _json(text: str) -> Any:
         raise ConfigError(f"not JSON: {error}; quote it, as in '{{...}}'") from None
 
 
+def _check_sums(sources: Iterable[RawFile], paths: Iterable[Path]) -> None:
+    """Refuse files that are missing or others than meant."""
+    for source, path in zip(sources, paths, strict=True):
+        if isinstance(source, Source):
+            check_sum(source, path)
+        else:
+            source.check()
+
+
+def _summary(path: Path) -> str:
+    try:
+        return read_with_sum(path)
+    except ValueError as error:
+        raise RecordError(f"{path}: {error}: delete it and run `summary` again") from None
+
+
 def _dataset(text: str) -> "Dataset":
     from fedrec.config import Dataset, known_keys
 
@@ -506,3 +644,7 @@ def _records_of(args: argparse.Namespace) -> list[Record]:
     if not records:
         raise RecordError(f"{args.records[0]} and others: no record of the cells to show")
     return sorted(records, key=lambda record: order[cell_path(record.cell)])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

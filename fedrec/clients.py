@@ -1,5 +1,6 @@
 """The clients' side: private training pairs, own parameters, and the local computation."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
@@ -8,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from fedrec.adam import adam_state, restore_adam
 from fedrec.data.split import Split, draw_negatives
 from fedrec.models.base import Batch, LocalGradients, Model, Shared
 from fedrec.rng import Streams
@@ -172,6 +174,12 @@ class LocalAdam(Protocol):
     def step(self, clients: Int[Tensor, " n"], gradient: Float[Tensor, "n k"]) -> None:
         """One step with the gradients of the clients that took part in the round."""
 
+    def state(self) -> dict[str, Tensor]:
+        """What it remembers beside the parameters, for `restore`."""
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Remember what `state` gave."""
+
 
 class DenseAdam:
     """One Adam over the table of all clients' parameters, as in the released code.
@@ -190,6 +198,14 @@ class DenseAdam:
         self._local.grad[clients] = gradient
         self._adam.step()
         self._local.grad[clients] = 0
+
+    def state(self) -> dict[str, Tensor]:
+        """Adam's moments and step count."""
+        return adam_state(self._adam)
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Have Adam remember what `state` gave."""
+        restore_adam(self._adam, state)
 
 
 class LazyAdam:
@@ -211,6 +227,14 @@ class LazyAdam:
         mean = self._mean[clients] / (1 - beta1 ** self._steps[clients])
         square = self._square[clients] / (1 - beta2 ** self._steps[clients])
         self._local[clients] -= self._learning_rate * mean / (square.sqrt() + self.EPS)
+
+    def state(self) -> dict[str, Tensor]:
+        """Every client's moments and step count."""
+        return {"mean": self._mean, "square": self._square, "steps": self._steps}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Remember what `state` gave."""
+        self._mean, self._square, self._steps = state["mean"], state["square"], state["steps"]
 
 
 def local_adam(

@@ -16,6 +16,7 @@ from fedrec.config_errors import (
     ConfigError,
     Place,
     Problem,
+    check_keys,
     explain,
     nearest_name,
     read_yaml,
@@ -23,15 +24,16 @@ from fedrec.config_errors import (
 )
 from fedrec.data.delimited import Delimited
 from fedrec.data.filters import IdLists, KCore
-from fedrec.data.interactions import Counts
+from fedrec.data.interactions import Counts, Interactions
 from fedrec.data.item_lists import ItemLists
-from fedrec.data.sources import Source
+from fedrec.data.parquet import Parquet
+from fedrec.data.sources import LocalFile, RawFile, Source
 from fedrec.data.synthetic import Synthetic
 from fedrec.defenses.base import Defense
 from fedrec.methods import find_methods
 from fedrec.metrics.ranking import RepeatRule
 from fedrec.models.base import Model
-from fedrec.outline import Block, Outline, Section, Switch, Variant
+from fedrec.outline import Block, Name, Outline, Section, Switch, Variant
 from fedrec.records import Cell
 from fedrec.settings import STRICT, Preset, Presets, preset_values, settings
 
@@ -85,33 +87,51 @@ class Protocol:
 
 
 class Dataset(Section):
-    """Where interactions come from: a download and its format, or a generator."""
+    """Where interactions come from: a file and its format, or a generator."""
 
-    source: Source | None = Field(default=None, description="The file that is read.")
-    further: tuple[Source, ...] = Field(default=(), description="Files that are read after it.")
+    source: RawFile | None = Field(
+        default=None, description="The file that is read: a `url` with its checksum, or a `path`."
+    )
+    further: tuple[RawFile, ...] = Field(default=(), description="Files that are read after it.")
     format: Delimited | None = Field(default=None, description="One interaction a line.")
     item_lists: ItemLists | None = Field(default=None, description="A user's items on each line.")
+    parquet: Parquet | None = Field(default=None, description="A Parquet file's columns.")
     synthetic: Synthetic | None = None
     k_core: KCore | None = None
     id_lists: IdLists | None = None
     expect: Counts | None = Field(default=None, description="Counts that the data must give.")
 
     @property
-    def raw(self) -> tuple[Source, ...]:
+    def raw(self) -> tuple[Source | LocalFile, ...]:
         """The files that hold the interactions."""
         return (self.source, *self.further) if self.source else ()
 
     @property
-    def lists(self) -> tuple[Source, ...]:
+    def lists(self) -> tuple[Source | LocalFile, ...]:
         """The files that say which users and items are kept."""
         return (self.id_lists.users, self.id_lists.items) if self.id_lists else ()
 
+    def read(self, paths: Sequence[Path]) -> Interactions:
+        """The interactions in the raw files, which lie at `paths`.
+
+        Raises:
+            DataError: a file cannot be read, or is malformed.
+        """
+        if self.item_lists:
+            return self.item_lists.read(paths)
+        reader = self.format or self.parquet
+        assert reader  # of a source, as `_possible` has it
+        return reader.read(paths[0])
+
     @model_validator(mode="after")
     def _possible(self) -> "Dataset":
-        if self.format and self.item_lists:
-            raise ValueError("give either `format` or `item_lists`")
-        if (self.source is None) != (self.format is None and self.item_lists is None):
-            raise ValueError("a download needs both `source` and `format` (or `item_lists`)")
+        formats = [f for f in (self.format, self.item_lists, self.parquet) if f is not None]
+        if len(formats) > 1:
+            raise ValueError("give one of `format`, `item_lists` and `parquet`")
+        if (self.source is None) != (not formats):
+            raise ValueError(
+                "a file needs both `source` and `format` (or `item_lists`, or `parquet`)"
+            )
         if (self.source is None) == (self.synthetic is None):
             raise ValueError("give either `source` and `format`, or `synthetic`")
         if self.further and not self.item_lists:
@@ -211,10 +231,10 @@ class Study(Outline):
 
     preset: Preset = Field(default="reproduction", description="Values of the fidelity switches.")
     protocol: ProtocolEntry = Field(default_factory=ProtocolEntry)
-    datasets: dict[str, Dataset]
-    models: dict[str, ModelEntry]
-    attacks: dict[str, AttackEntry]
-    defenses: dict[str, tuple[DefenseEntry, ...]]
+    datasets: dict[Name, Dataset]
+    models: dict[Name, ModelEntry]
+    attacks: dict[Name, AttackEntry]
+    defenses: dict[Name, tuple[DefenseEntry, ...]]
 
     @staticmethod
     def load(*paths: Path | str) -> "Study":
@@ -230,7 +250,9 @@ class Study(Outline):
 
     @staticmethod
     def parse(values: Mapping[str, Any], paths: Sequence[Path | str] = ()) -> "Study":
-        """Check values that were read from `paths` (which only serve the error messages)."""
+        """Check values that were read from `paths`: by another reader perhaps, so keys again."""
+        for path in paths:
+            check_keys(Path(path))
         try:
             # As JSON, because strictness about Python types would refuse lists for tuples.
             study = Study.model_validate_json(json.dumps(values, default=str))
@@ -444,8 +466,10 @@ def known_keys(place: Place) -> Iterable[str]:
         if kind in place:
             return [*_fields(method), "kind", "preset", "where", "dataset", "model"]
     nested = {
-        **dict.fromkeys(("source", "users", "items"), Source),
+        "download": Source,
+        "file": LocalFile,
         "format": Delimited,
+        "parquet": Parquet,
         "item_lists": ItemLists,
         "synthetic": Synthetic,
         "expect": Counts,

@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +21,45 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping that a YAML file holds.
 
     Raises:
-        ConfigError: there is no such file, or it is not YAML, or not a mapping.
+        ConfigError: there is no such file, or it is not YAML, or not a mapping, or has a key twice.
     """
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: is not YAML: {error}") from None
+    check_keys(path)
+    values = _parsed(path, yaml.safe_load)
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: must be a mapping of keys, such as config/paper.yaml")
     return values
+
+
+def check_keys(path: Path) -> None:
+    """Refuse a YAML file that has a key twice in one mapping: only the last would count.
+
+    Raises:
+        ConfigError: it does, or it cannot be read, or is not YAML.
+    """
+    repeated = dict.fromkeys(_repeated_keys(_parsed(path, yaml.compose)))
+    if repeated:
+        raise ConfigError("\n".join(f"{path}:{line}: {text}" for line, text in repeated))
+
+
+def _parsed(path: Path, parse: Callable[[str], Any]) -> Any:
+    try:
+        return parse(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: cannot be read ({error}): save it as UTF-8") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: is not YAML: {error}") from None
+
+
+def _repeated_keys(node: yaml.Node | None) -> Iterator[tuple[int, str]]:
+    """The lines of keys that their mapping has already, and what to do."""
+    first: dict[str, int] = {}
+    for key, line, child in _children(node):
+        if key in first and key != "<<":
+            yield line, f"the key `{key}` stands on line {first[key]} already: keep one of the two"
+        first.setdefault(str(key), line)
+        yield from _repeated_keys(child)
 
 
 def nearest_name(wrong: str, known: Iterable[str]) -> str:
@@ -71,6 +99,11 @@ def _message(error: Any, known_keys: Callable[[Place], Iterable[str]]) -> str:
         return f"`{place[-1]}` is missing"
     if kind == "value_error":
         return str(error["msg"]).removeprefix("Value error, ")
+    if kind == "string_pattern_mismatch":
+        return (
+            f"{given!r} names a file or folder: only letters, digits, + _ @ = , - and single dots "
+            "between them may stand in it"
+        )
     message = f"{error['msg']}, but found {given!r}"
     if kind == "float_type" and isinstance(given, str) and "e" in given.lower():
         message += " (YAML reads 1e-5 as text: write 1.0e-5)"

@@ -1,8 +1,8 @@
-"""The federated simulation: one round, and a whole run (paper, section 3.1)."""
+"""The federated simulation: who takes part, and one round (paper, section 3.1)."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, isfinite
 from typing import Any
 
 import numpy as np
@@ -16,14 +16,13 @@ from fedrec.clients import Devices, LocalAdam, PairSource, local_adam, training_
 from fedrec.config import CellConfig
 from fedrec.data.split import Split
 from fedrec.defenses.base import ClientView, Defense, ServerView, Verdict
-from fedrec.metrics.detection import Detection
-from fedrec.metrics.ranking import LeaveOneOut, Metrics, Ranking
 from fedrec.metrics.uploads import Observer
 from fedrec.models.base import Shared
-from fedrec.records import Hits
 from fedrec.rng import Streams
 from fedrec.server import Server
 from fedrec.updates import Updates
+
+EXPLODED = 1e6  # a cohort's mean loss per pair, about 0.7 at first: scores are off by as much
 
 
 @dataclass(frozen=True)
@@ -59,6 +58,27 @@ class Federation:
     expected_malicious: int  # in a round, by the defender's reckoning
     streams: Streams
 
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All that rounds change, but for the attack's state. Defences have none."""
+        shared = self.server.shared
+        tensors = {"items": shared.items, "dense": shared.dense, "local": self.devices.local}
+        tensors |= {f"server/{name}": value for name, value in self.server.state().items()}
+        tensors |= {f"clients/{name}": value for name, value in self.local_adam.state().items()}
+        return {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
+
+    def restore(
+        self, arrays: Mapping[str, np.ndarray], attack_state: Mapping[str, Any] | None
+    ) -> None:
+        """Be what `arrays` came from; negatives are drawn from the seed, and so the same."""
+        tensors = {n: torch.from_numpy(a).to(self.position.device) for n, a in arrays.items()}
+        self.server.shared.items.copy_(tensors["items"])
+        self.server.shared.dense.copy_(tensors["dense"])
+        self.devices.local.copy_(tensors["local"])
+        self.server.restore(_under("server/", tensors))
+        self.local_adam.restore(_under("clients/", tensors))
+        if attack_state is not None:
+            self.attack_state = type(self.attack_state)(**attack_state)
+
 
 @dataclass(frozen=True)
 class Round:
@@ -70,26 +90,17 @@ class Round:
     verdict: Verdict
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """The state of the recommender after some rounds."""
-
-    round: int
-    validation: Metrics
-    test: Metrics
-    hits: Hits
-    loss: float  # mean over the rounds since the last evaluation
-    attack: Trace  # of the last attacked round
-    defense: Mapping[str, float | None]  # of the rounds since the last evaluation
-
-
 def sample_clients(n_users: int, count: int, streams: Streams) -> Int[np.ndarray, " n"]:
     """The clients of one round, without replacement."""
     return streams.generator("cohort").choice(n_users, min(count, n_users), replace=False)
 
 
 def play_round(fed: Federation, number: int, observer: Observer | None = None) -> Round:
-    """Broadcast, train locally, forge, upload, defend, step."""
+    """Broadcast, train locally, forge, upload, defend, step.
+
+    Raises:
+        FloatingPointError: training has diverged.
+    """
     streams = fed.streams.at(number)
     shared = fed.server.shared
     with record_function("server: sample clients"):
@@ -100,6 +111,9 @@ def play_round(fed: Federation, number: int, observer: Observer | None = None) -
         batch = fed.devices.pairs.batch(cohort, streams)
     with record_function("clients: local gradients"):
         plain = fed.devices.train(shared, cohort, batch, streams)
+        loss = float(plain.loss.mean())
+    if not abs(loss) < EXPLODED:  # nor if it is not a number
+        raise FloatingPointError(f"round {number}: the loss is {loss:g}")
     with record_function("clients: the defence's task"):
         view = ClientView(shared, fed.devices, cohort, batch, plain, streams)
         received = fed.defense.on_clients(plain, view).updates
@@ -119,7 +133,10 @@ def play_round(fed: Federation, number: int, observer: Observer | None = None) -
         fed.server.apply(verdict.gradient)
     with record_function("clients: own step"):
         fed.local_adam.step(cohort, plain.local)
-    return Round(float(plain.loss.mean()), trace, malicious, verdict)
+    # A sum is finite only if every term is, and costs less than to look at each.
+    if not isfinite(shared.items.sum() + shared.dense.sum() + fed.devices.local[cohort].sum()):
+        raise FloatingPointError(f"round {number}: a parameter is not finite")
+    return Round(loss, trace, malicious, verdict)
 
 
 def _forge(
@@ -136,6 +153,11 @@ def _forge(
     forgery = fed.attack.forge(view, fed.attack_state, streams)
     fed.attack_state = forgery.state
     return forgery.updates, forgery.trace
+
+
+def _under(head: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names begin with `head`, without it."""
+    return {n.removeprefix(head): t for n, t in tensors.items() if n.startswith(head)}
 
 
 def expected_malicious(clients: int, ratio: float) -> int:
@@ -169,40 +191,3 @@ def set_up(config: CellConfig, split: Split, device: str) -> tuple[Federation, P
         streams=streams,
     )
     return fed, population
-
-
-def simulate(
-    config: CellConfig,
-    split: Split,
-    device: str,
-    on_round: Callable[[int, Round], None] = lambda number, played: None,
-    observer: Observer | None = None,
-) -> Iterator[Evaluation]:
-    """Play all rounds of a cell; yields an evaluation every so many rounds and at the end."""
-    fed, population = set_up(config, split, device)
-    rank = LeaveOneOut(split, population.evaluated, config.protocol.repeat_targets, device)
-    losses: list[float] = []
-    trace: Trace = {}
-    detection = Detection()
-    for number in range(1, config.protocol.rounds + 1):
-        played = play_round(fed, number, observer)
-        on_round(number, played)
-        losses.append(played.loss)
-        trace = played.attack or trace
-        if fed.defense.filters:
-            detection.add(played.verdict.kept, played.malicious, played.verdict.scores)
-        if number % config.protocol.evaluate_every == 0 or number == config.protocol.rounds:
-            ranking = evaluate(fed, rank)
-            found = detection.summary() if fed.defense.filters else {}
-            yield Evaluation(number, *ranking, float(np.mean(losses)), trace, found)
-            losses = []
-
-
-def evaluate(fed: Federation, rank: LeaveOneOut) -> Ranking:
-    """How well the recommender ranks as it stands."""
-    model = fed.devices.model
-    with record_function("evaluation"):
-        return rank(
-            lambda users, past: model.scores(fed.server.shared, fed.devices.local[users], past),
-            model.sequential,
-        )

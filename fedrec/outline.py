@@ -8,13 +8,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from fedrec.config_errors import ConfigError, explain
+from fedrec.files import NAME
 from fedrec.records import BASELINE, PLAIN, Cell, Report
 from fedrec.settings import STRICT
 
@@ -27,6 +28,10 @@ Kind = Literal[
     "adaptive_clustering",
     "uploads",
 ]
+
+
+Name = Annotated[str, Field(pattern=f"^{NAME}$")]
+Folder = Annotated[str, Field(pattern=f"^/?{NAME}(/{NAME})*$")]
 
 
 class Section(BaseModel):
@@ -134,17 +139,17 @@ class Outline(BaseModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    results: str = Field(default="results", description="Folder of everything the study makes.")
+    results: Folder = Field(default="results", description="Folder of everything the study makes.")
     note: str = Field(default="", description="Stands on every table, figure and page.")
     seeds: tuple[int, ...] = Field(default=(0, 1, 2, 3, 4), min_length=1)
     report: Report = Field(
         default="best_val", description="Round whose test metrics count: best validation, or last."
     )
-    datasets: dict[str, Any]
-    attacks: dict[str, Any]
-    defenses: dict[str, Any]
-    tables: dict[str, Block] = Field(default_factory=dict)
-    figures: dict[str, Block] = Field(default_factory=dict)
+    datasets: dict[Name, Any]
+    attacks: dict[Name, Any]
+    defenses: dict[Name, Any]
+    tables: dict[Name, Block] = Field(default_factory=dict)
+    figures: dict[Name, Block] = Field(default_factory=dict)
     claims: Scorecard | None = None
 
     @staticmethod

@@ -6,15 +6,19 @@ from types import TracebackType
 
 from tqdm import tqdm
 
-from fedrec.federation import Evaluation
+from fedrec.simulation import Evaluation
 
 
 class Progress:
-    """Shows round, rounds per second, time left, the latest HR@5 and what the attack reports."""
+    """Shows round, rounds per second, time left, the latest HR@5 and what the attack reports.
 
-    def __init__(self, rounds: int) -> None:
-        self._rounds, self._start = rounds, time.perf_counter()
-        self._bar = tqdm(total=rounds, unit="round", disable=not sys.stderr.isatty())
+    `done` rounds were played before an interruption.
+    """
+
+    def __init__(self, rounds: int, done: int = 0) -> None:
+        self._rounds, self._done, self._start = rounds, done, time.perf_counter()
+        hidden = not sys.stderr.isatty()
+        self._bar = tqdm(total=rounds, initial=done, unit="round", disable=hidden)
 
     def __enter__(self) -> "Progress":
         return self
@@ -41,7 +45,7 @@ class Progress:
             print(self._line(evaluation.round, shown), file=sys.stderr, flush=True)
 
     def _line(self, round: int, shown: dict[str, str]) -> str:
-        rate = round / (time.perf_counter() - self._start)
+        rate = (round - self._done) / (time.perf_counter() - self._start)
         left = (self._rounds - round) / rate
         metrics = "  ".join(f"{name} {value}" for name, value in shown.items())
         return f"round {round}/{self._rounds}  {rate:.0f} rounds/s  {left:.0f} s left  {metrics}"

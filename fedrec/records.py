@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from fedrec.files import write_bytes, write_text
+from fedrec.files import sealed, unsealed, write_bytes, write_text
 
 Report = Literal["best_val", "last"]
 REPORTS: tuple[Report, ...] = get_args(Report)
@@ -111,6 +111,7 @@ class Record(Part):
     config_hash: str
     dataset_checksum: str
     trajectory: Trajectory
+    diverged_at: int | None = None  # the round that ended the run early, if training diverged
     uploads: Uploads | None = None
     hits: dict[Report, Hits] | None = None  # at the evaluation that each way of reporting takes
     provenance: Provenance
@@ -168,7 +169,7 @@ def parse_cell(path: str) -> Cell:
 
 def write_record(record: Record, path: Path) -> None:
     """Write a record as JSON: whole or not at all."""
-    write_text(path, json.dumps(record.model_dump(), sort_keys=True, indent=1) + "\n")
+    write_text(path, json.dumps(sealed(record.model_dump()), sort_keys=True, indent=1) + "\n")
 
 
 def read_record(path: Path) -> Record:
@@ -219,7 +220,7 @@ def _records_in(path: Path) -> list[Record]:
     if path.suffix != ".gz":
         return [read_record(path)]
     try:
-        lines = gzip.decompress(_read(path)).splitlines()
+        lines = gzip.decompress(_read(path) or b"empty").splitlines()
     except (OSError, EOFError, zlib.error) as error:
         raise RecordError(
             f"{path}: is damaged ({error}); restore it, or delete it and run `publish`"
@@ -238,10 +239,16 @@ def _read(path: Path) -> bytes:
 
 def _parse(text: bytes, place: str) -> Record:
     try:
-        return Record.model_validate_json(text)
-    except pydantic.ValidationError as error:
-        first: Mapping[str, Any] = error.errors()[0]
-        key = ".".join(map(str, first["loc"])) or "the whole"
+        return Record.model_validate(unsealed(text))
+    except ValueError as error:
         raise RecordError(
-            f"{place}: {key}: {first['msg']}; delete the file and run its cell again"
+            f"{place}: {_what_is_wrong(error)}; delete the file and run its cell again"
         ) from None
+
+
+def _what_is_wrong(error: ValueError) -> str:
+    """The first mistake, with its key where the schema found it."""
+    if not isinstance(error, pydantic.ValidationError):
+        return str(error)
+    first: Mapping[str, Any] = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc'])) or 'the whole'}: {first['msg']}"

@@ -1,10 +1,10 @@
 """One training job: a cell is simulated, and its record made."""
 
+import os
 import platform
 import resource
 import subprocess
 import sys
-import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,15 +15,15 @@ import torch
 from fedrec import __version__
 from fedrec.config import CellConfig
 from fedrec.data.split import Split
-from fedrec.federation import Evaluation, simulate
+from fedrec.keeper import Keeper
 from fedrec.metrics.ranking import Metrics
-from fedrec.metrics.uploads import Observer
 from fedrec.progress import Progress
 from fedrec.records import REPORTS, Cost, Provenance, Record, Trajectory
+from fedrec.simulation import Evaluation, Simulation
 
 
 def choose_device(wanted: str) -> str:
-    """`auto` is the first GPU where there is one.
+    """`auto` is a GPU where there is one; of several, jobs take turns by their process ids.
 
     Raises:
         RuntimeError: `cuda` was asked for, but this build or machine has none.
@@ -33,34 +33,51 @@ def choose_device(wanted: str) -> str:
         raise RuntimeError(
             "device cuda: PyTorch sees no GPU; install a CUDA build (envs/torch.txt) or use cpu"
         )
-    return "cuda" if available and wanted != "cpu" else "cpu"
+    if not available or wanted == "cpu":
+        return "cpu"
+    torch.cuda.set_device(os.getpid() % torch.cuda.device_count())
+    return "cuda"
 
 
-def run_cell(config: CellConfig, split: Split, device: str) -> Record:
-    """Simulate a cell and record everything that its tables and figures may need."""
+def run_cell(config: CellConfig, split: Split, device: str, keeper: Keeper | None = None) -> Record:
+    """Simulate a cell and record everything that its tables and figures may need.
+
+    Raises:
+        Interrupted: the process was asked to end; the keeper's checkpoint is where it was.
+    """
     torch.use_deterministic_algorithms(True)
-    start = time.perf_counter()
-    observer = Observer(config.protocol.observe, config.protocol.window)
-    with Progress(config.protocol.rounds) as progress:
-        evaluations = []
-        for evaluation in simulate(config, split, device, lambda *_: progress.played(), observer):
-            progress.evaluated(evaluation)
-            evaluations.append(evaluation)
-    seconds = time.perf_counter() - start
-    track = trajectory(evaluations)
+    run, made_by = Simulation(config, split, device), provenance(device)
+    identity = {
+        "config": config.digest,
+        "dataset": split.checksum,
+        # As in the workflow, an edit of the code counts once it makes another version.
+        **made_by.model_dump(exclude={"git"}),
+    }
+    if keeper:
+        keeper.resume(run, identity)
+    with Progress(config.protocol.rounds, run.round) as progress:
+        while not run.over:
+            evaluation = run.play()
+            progress.played()
+            if evaluation:
+                progress.evaluated(evaluation)
+            if keeper:
+                keeper.after_round(run, identity)
+    track = trajectory(run.evaluations)
     return Record(
         schema_version=1,
         cell=config.cell,
         config=dict(config.values),
         config_hash=config.digest,
-        dataset_checksum=split.checksum,
+        dataset_checksum=identity["dataset"],
         trajectory=track,
-        uploads=observer.uploads,
-        hits={report: evaluations[track.reported_index(report)].hits for report in REPORTS},
-        provenance=provenance(device),
+        diverged_at=run.diverged_at,
+        uploads=run.observer.uploads,
+        hits={report: run.evaluations[track.reported_index(report)].hits for report in REPORTS},
+        provenance=made_by,
         cost=Cost(
-            seconds=seconds,
-            seconds_per_round=seconds / config.protocol.rounds,
+            seconds=run.seconds,
+            seconds_per_round=run.seconds / run.round,
             peak_memory_mb=peak_memory_mb(),
         ),
     )

@@ -1,5 +1,6 @@
 """The server: the shared parameters, and one Adam step a round (FedAvg with Adam, section 5.1)."""
 
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -8,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from fedrec.adam import adam_state, restore_adam
 from fedrec.models.base import Shared
 from fedrec.parallel import PARTS, spread
 from fedrec.updates import Gradient, on_cpu
@@ -30,6 +32,14 @@ class Server:
         """One Adam step down the gradient."""
         self.shared.items.grad, self.shared.dense.grad = gradient.items, gradient.dense
         self._adam.step()
+
+    def state(self) -> dict[str, Tensor]:
+        """What Adam remembers, for `restore`; the parameters are in `shared`."""
+        return adam_state(self._adam)
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Have Adam remember what `state` gave."""
+        restore_adam(self._adam, state)
 
     def preview(
         self,

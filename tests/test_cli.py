@@ -1,16 +1,20 @@
 """The command line: each stage on a tiny study, and mistakes that end in one clear line."""
 
+import errno
 import hashlib
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fedrec.cli import main
 from fedrec.data.interactions import Counts, Interactions
 from fedrec.data.split import Split
+from fedrec.files import unsealed
 from fedrec.records import read_record, read_records, write_record
 from tests.builders import make_record, tiny_split
 
@@ -23,11 +27,18 @@ def test_from_data_to_split(tmp_path: Path) -> None:
     raw, kept = str(tmp_path / "raw.npz"), str(tmp_path / "kept.npz")
     counts, split = tmp_path / "counts.json", tmp_path / "split.npz"
     assert main(["interactions", DATASET, "--output", raw]) == 0
-    command = ["filter", DATASET, "--input", raw, "--output", kept, "--counts", str(counts)]
-    assert main(command) == 0
-    assert main(["split", "--input", kept, "--output", str(split)]) == 0
+    passes, repeats = tmp_path / "filter.json", tmp_path / "repeats.json"
+    dataset = json.dumps(json.loads(DATASET) | {"k_core": {"k": 4}})
+    command = ["filter", dataset, "--input", raw, "--output", kept, "--counts", str(counts)]
+    assert main([*command, "--passes", str(passes)]) == 0
+    assert main(["split", "--input", kept, "--output", str(split), "--repeats", str(repeats)]) == 0
     found = json.loads(counts.read_text())
     assert found["users"] == 40
+    told = json.loads(passes.read_text())
+    assert told["dropped"][0]["items"] > 0 and not any(told["dropped"][-1].values())
+    for key, value in told["before"].items():
+        assert value - sum(dropped[key] for dropped in told["dropped"]) == found[key]
+    assert unsealed(repeats.read_text()) == {"users": 40, "validation": 0, "test": 0}
     assert len(Split.load(split).train) == found["interactions"] - 2 * 40
 
 
@@ -99,6 +110,93 @@ def test_training_writes_a_record_and_a_line_an_evaluation(
     assert lines[-1].startswith("round 5/5") and "HR@5" in lines[-1] and "  K 2" in lines[-1]
 
 
+def a_train_command(tmp_path: Path, cell: dict) -> list[str]:
+    """Trains a cell on the tiny split."""
+    split, output = str(tmp_path / "split.npz"), str(tmp_path / "record.json")
+    tiny_split().save(Path(split))
+    cell = json.dumps(cell)
+    return ["train", cell, "--split", split, "--output", output, "--device", "cpu"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_run_that_the_same_command_goes_on_with(
+    number: signal.Signals, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cell = a_cell(capsys)
+    cell["protocol"] |= {"rounds": 300, "evaluate_every": 20}
+    command, record = a_train_command(tmp_path, cell), tmp_path / "record.json"
+    program = [sys.executable, "-m", "fedrec.cli", *command]
+    with subprocess.Popen(program, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr and process.stderr.readline().startswith("round 20/300")
+        process.send_signal(number)
+        message = process.stderr.read()
+    assert process.returncode == 75 and not record.exists()
+    assert "the same command goes on from" in message and "Traceback" not in message
+    again = subprocess.run(program, capture_output=True, text=True, check=True)
+    assert "goes on after round" in again.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["record.json", "split.npz"]
+    assert read_record(record).trajectory.round == list(range(20, 301, 20))
+
+
+def full(*_: Any) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device", "record.json")
+
+
+def test_a_full_disk_leaves_no_half_record(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = a_train_command(tmp_path, a_cell(capsys))
+    monkeypatch.setattr("fedrec.files.os.fsync", full)
+    assert main(command) == 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == "fedrec train: [Errno 28] No space left on device: 'record.json'"
+    assert [path.name for path in tmp_path.iterdir()] == ["split.npz"]
+
+
+def test_a_folder_that_cannot_be_written_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = a_train_command(tmp_path, a_cell(capsys))
+    command[command.index("--output") + 1] = "/proc/fedrec/record.json"  # not even root can
+    assert main(command) == 1
+    assert "'/proc/fedrec'" in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        MemoryError("Unable to allocate 18 TiB for an array"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 18 TB\nat x\ny"),
+        RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+    ],
+)
+def test_too_little_memory_is_said_in_one_line(
+    error: Exception,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: Any) -> None:
+        raise error
+
+    command = a_train_command(tmp_path, a_cell(capsys))
+    monkeypatch.setattr("fedrec.run.run_cell", fail)
+    assert main(command) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("fedrec train: out of memory (") and "mem_mb" in line
+
+
+def test_a_diverged_run_is_recorded_and_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cell = a_cell(capsys)
+    cell["model"]["learning_rate"] = 1e30
+    assert main(a_train_command(tmp_path, cell)) == 0
+    assert "diverged in round 2" in capsys.readouterr().err.splitlines()[-1]
+    assert read_record(tmp_path / "record.json").diverged_at == 2
+
+
 def test_an_unknown_cell_is_met_with_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["cell", "nothing", "--config", DEMO]) == 1
     error = capsys.readouterr().err
@@ -127,6 +225,24 @@ def test_a_mistake_ends_in_one_clear_message(
 def test_check_counts_the_jobs(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "--config", DEMO]) == 0
     assert capsys.readouterr().out == f"{DEMO}: 155 training jobs\n"
+
+
+def test_check_looks_for_local_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = (
+        Path(DEMO)
+        .read_text()
+        .replace(
+            "datasets:\n", "datasets:\n  mine: { source: { path: mine.txt }, item_lists: {} }\n", 1
+        )
+    )
+    (tmp_path / "study.yaml").write_text(study)
+    monkeypatch.chdir(tmp_path)
+    assert main(["check", "--config", "study.yaml"]) == 1
+    assert "mine.txt: there is no such file" in capsys.readouterr().err
+    (tmp_path / "mine.txt").touch()
+    assert main(["check", "--config", "study.yaml"]) == 0
 
 
 def test_publishing_keeps_what_was_published_before(tmp_path: Path) -> None:

@@ -1,13 +1,17 @@
 """The configuration: strict, resolved field by field, and clear about mistakes."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
+from pydantic import ValidationError
 
 from fedrec.attacks.cluster_attack import ClusterAttack
-from fedrec.config import CellConfig, Study
-from fedrec.config_errors import ConfigError
+from fedrec.config import CellConfig, Dataset, Study
+from fedrec.config_errors import ConfigError, read_yaml
+from fedrec.data.sources import LocalFile
 from fedrec.models.mf import MF
 from fedrec.models.sas_rec import SASRec
 from fedrec.records import Cell
@@ -87,6 +91,9 @@ MISTAKES = [
     ("[{ kind: mean }]", "[]", "defenses.FedAvg", "exactly one reduction"),
     ("dataset: gowalla, l2", "dataset: gowala, l2", "models.MF.where.0.dataset", "`gowalla`"),
     ("dataset: gowalla, l2", "dataset: gowalla, l3", "models.MF.where.0.l3", "`l2`"),
+    ('terms: "M', 'licence: x\n      terms: "M', "ml-1m.source.licence: unknown", "`terms`"),
+    ("k_core: { k: 10 }", "k_cor: { k: 10 }", "gowalla-10core.k_cor", "`k_core`"),
+    ("item_lists: {}", "parquet: { usr: u }", "gowalla-unique.parquet.usr", "`user`"),
     ("item_lists: {}", "item_list: {}", "gowalla-unique.item_list", "`item_lists`"),
 ]
 
@@ -103,6 +110,49 @@ def test_a_mistake_names_file_line_key_and_remedy(
     key = place.rpartition(".")[2].partition(":")[0]
     if not key.isdigit():
         assert key in path.read_text().splitlines()[int(line) - 1]
+
+
+NAMES = ("../up", "a b", "a;b", "a\nb", ".hidden", "a..b", "a/b", "$(a)", "", "end.", "é")
+
+
+@pytest.mark.parametrize("group", ["datasets", "models", "attacks", "defenses", "tables"])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_that_could_leave_its_folder_is_refused(group: str, name: str) -> None:
+    values = yaml.safe_load(PAPER.read_text())
+    values[group][name] = next(iter(values[group].values()))
+    with pytest.raises(ConfigError, match=r"names a file or folder: only letters") as caught:
+        Study.parse(values)
+    assert repr(name) in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["ClusterAttack@clusters=1,adaptive=false", "a.b-c_d", "K+U"])
+def test_a_name_may_hold_what_is_harmless_in_a_path(name: str) -> None:
+    values = yaml.safe_load(PAPER.read_text())
+    values["attacks"][name] = values["attacks"]["ClusterAttack"]
+    assert name in Study.parse(values).attacks
+
+
+@pytest.mark.parametrize("folder", ["../results", "results/../..", "a b", "x;y", "results/"])
+def test_the_results_stay_in_a_plain_folder(folder: str) -> None:
+    with pytest.raises(ConfigError, match="names a file or folder"):
+        Study.parse(yaml.safe_load(PAPER.read_text()) | {"results": folder})
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://example.org/a.zip",
+        "file:///etc/passwd",
+        "https://example.org/a b.zip",
+        "https://example.org/..",
+        "https://example.org/a.zip\n",
+    ],
+)
+def test_downloads_come_over_https_and_have_plain_names(url: str) -> None:
+    values = yaml.safe_load(PAPER.read_text())
+    values["datasets"]["ml-1m"]["source"]["url"] = url
+    with pytest.raises(ConfigError, match="must be an https address"):
+        Study.parse(values)
 
 
 @pytest.mark.parametrize("content", ["[1, 2]", "a: [", None])
@@ -216,3 +266,51 @@ def test_deviations_take_the_cells_of_every_switch() -> None:
     assert ("MF", "ClusterAttack@trigger=reached", "MultiKrum+UNION") in names
     assert ("MF", "ClusterAttack", "MultiKrum+UNION@filters=all") in names
     assert not any("@" in d for m, a, d in names if a == "NoAttack") and len(cells) == 21
+
+
+def dataset(**values: object) -> Dataset:
+    return Dataset.model_validate_json(json.dumps(values))
+
+
+def test_a_file_is_a_download_or_a_local_one() -> None:
+    local, columns = {"path": "mine.csv"}, {"user": "u", "item": "i", "time": "t"}
+    assert dataset(source=local, parquet=columns).raw == (LocalFile("mine.csv"),)
+    both = {"path": "mine.csv", "url": "https://example.org/mine.csv"}
+    for bad in (both, {"file": "mine.csv"}, "mine.csv", {"path": ""}):
+        with pytest.raises(ValidationError):
+            dataset(source=bad, parquet=columns)
+
+
+def test_a_file_is_read_in_one_format() -> None:
+    columns = {"user": "u", "item": "i", "time": "t"}
+    with pytest.raises(ValidationError, match="one of `format`, `item_lists` and `parquet`"):
+        dataset(source={"path": "x"}, parquet=columns, item_lists={})
+    with pytest.raises(ValidationError, match="needs both"):
+        dataset(source={"path": "x"})
+
+
+TWICE = "seeds: [0]\nmodels:\n  A: &a { kind: mf }\n  B: { <<: *a, kind: mf }\n  A: { kind: mf }\n"
+
+
+@pytest.mark.parametrize("read", [Study.load, lambda path: Study.parse({}, [path])])
+def test_a_key_that_stands_twice_is_named_with_both_lines(
+    tmp_path: Path, read: Callable[[Path], Study]
+) -> None:
+    """Whoever read the file: Snakemake reads it by itself."""
+    (tmp_path / "study.yaml").write_text(TWICE)
+    with pytest.raises(ConfigError) as caught:
+        read(tmp_path / "study.yaml")
+    message = "the key `A` stands on line 3 already: keep one of the two"
+    assert str(caught.value) == f"{tmp_path / 'study.yaml'}:5: {message}"
+
+
+def test_a_key_over_a_merged_one_stands_once(tmp_path: Path) -> None:
+    (tmp_path / "study.yaml").write_text(TWICE.replace("  A: { kind: mf }\n", ""))
+    assert read_yaml(tmp_path / "study.yaml")["models"]["B"] == {"kind": "mf"}
+
+
+@pytest.mark.parametrize("text", ["{a: 1, a: 2}", "[{b: 1, c: {a: 1, a: 2}}]"])
+def test_keys_are_looked_for_at_any_depth(tmp_path: Path, text: str) -> None:
+    (tmp_path / "study.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=r"study\.yaml:1: the key `a`"):
+        read_yaml(tmp_path / "study.yaml")

@@ -42,6 +42,19 @@ def test_the_conda_environment_agrees_with_the_lock() -> None:
         assert Version(version) == LOCK[canonicalize_name(name)]
 
 
+def test_the_slurm_plugins_are_pinned_apart_and_what_they_need_is_locked() -> None:
+    """Only clusters need them, and the next -jobstep takes SLURM_CONF away from its jobs."""
+    found = pins("slurm.txt")
+    for text in PROJECT["dependency-groups"]["slurm"]:
+        wanted = Requirement(text)
+        assert found[canonicalize_name(wanted.name)] in wanted.specifier
+        assert canonicalize_name(wanted.name) not in LOCK
+        for needed in map(Requirement, distribution(wanted.name).requires or []):
+            name = canonicalize_name(needed.name)
+            assert (LOCK | found)[name] in needed.specifier
+    assert "--no-deps --requirement envs/slurm.txt" in (ROOT / "Makefile").read_text()
+
+
 def test_torch_is_pinned_in_one_place_and_cuda_nowhere() -> None:
     lock = pins("requirements.lock")
     assert "torch" not in lock

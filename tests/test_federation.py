@@ -14,11 +14,12 @@ from fedrec.attacks.no_attack import NoAttack
 from fedrec.config import CellConfig, Protocol
 from fedrec.defenses.base import Defense
 from fedrec.defenses.mean import Mean
-from fedrec.federation import Population, play_round, sample_clients, set_up, simulate
+from fedrec.federation import Population, play_round, sample_clients, set_up
 from fedrec.models.mf import MF
 from fedrec.records import Cell
 from fedrec.reference.losses import mf_loss
 from fedrec.rng import Streams
+from fedrec.simulation import simulate
 from tests.builders import tiny_split
 
 SPLIT = tiny_split()

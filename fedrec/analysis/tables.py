@@ -97,8 +97,15 @@ def constants(table: pd.DataFrame) -> str:
     )
 
 
-def dataset_table(counts: Mapping[str, Mapping[str, int]], paper: pd.DataFrame) -> pd.DataFrame:
-    """Statistics of datasets, as in the paper's Table 2, with the paper's counts beside ours."""
+def dataset_table(
+    counts: Mapping[str, Mapping[str, int]],
+    repeats: Mapping[str, Mapping[str, int]],
+    paper: pd.DataFrame,
+) -> pd.DataFrame:
+    """Statistics of datasets, as in the paper's Table 2, with the paper's counts beside ours.
+
+    `repeats` are the users whose validation or test item they took before.
+    """
     rows = []
     for name, found in counts.items():
         users, items, actions = found["users"], found["items"], found["interactions"]
@@ -109,6 +116,7 @@ def dataset_table(counts: Mapping[str, Mapping[str, int]], paper: pd.DataFrame) 
             "interactions": actions,
             "avg_length": actions / users,
             "density": actions / (users * items),
+            **{f"repeated_{target}": n for target, n in repeats.get(name, {}).items()},
         }
         stated = paper[paper.dataset == name].set_index("metric").value
         rows.append(row | {f"paper_{key}": stated.get(key) for key in found})
@@ -122,6 +130,9 @@ def formatted_datasets(table: pd.DataFrame) -> pd.DataFrame:
         shown[title] = [f"{value:,}" for value in table[key]]
     shown["Avg. length"] = [f"{value:.1f}" for value in table.avg_length]
     shown["Density"] = [f"{100 * value:.2f} %" for value in table.density]
+    if "repeated_test" in table:
+        counts = table.repeated_test
+        shown["Repeated targets"] = [MISSING if pd.isna(n) else f"{n:,.0f}" for n in counts]
     shown["As in the paper"] = [_agrees(row) for _, row in table.iterrows()]
     return shown
 

@@ -49,7 +49,10 @@ class Forgery(Generic[State]):
 
 @runtime_checkable
 class Attack(Protocol[State]):
-    """An attack: its hyper-parameters and a pure step."""
+    """An attack: its hyper-parameters and a pure step.
+
+    Its state is None, or a frozen dataclass of numbers, which a checkpoint can hold.
+    """
 
     def initial_state(self) -> State:
         """The state before the first attacked round."""

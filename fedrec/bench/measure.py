@@ -17,13 +17,14 @@ from fedrec.bench.machine import seconds
 from fedrec.bench.traffic import Work, round_work, tally
 from fedrec.config import CellConfig
 from fedrec.data.split import Split
-from fedrec.federation import Federation, Population, evaluate, play_round, set_up
+from fedrec.federation import Federation, Population, play_round, set_up
 from fedrec.metrics.ranking import LeaveOneOut
 from fedrec.parallel import torch_threads
 from fedrec.process import prepare
 from fedrec.records import Part
 from fedrec.reference.simulation import Reference
 from fedrec.run import peak_memory_mb
+from fedrec.simulation import evaluate
 
 T = TypeVar("T")
 WARM_UP = 30  # rounds until all is compiled and memory has grown to what is needed

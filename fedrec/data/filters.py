@@ -1,8 +1,8 @@
 """Filters: which users and items of a log are kept."""
 
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
@@ -10,8 +10,39 @@ import numpy as np
 from jaxtyping import Bool
 from pydantic import Field
 
-from fedrec.data.interactions import DataError, Interactions
-from fedrec.data.sources import Source
+from fedrec.data.interactions import Counts, DataError, Interactions
+from fedrec.data.sources import RawFile
+
+
+@dataclass(frozen=True)
+class Passes:
+    """What a filter dropped, pass after pass, until nothing changed."""
+
+    before: Counts
+    dropped: tuple[Counts, ...]  # users, items and interactions, for each pass
+
+    @staticmethod
+    def of(left: Sequence[Counts]) -> "Passes":
+        """The passes between counts of what was left."""
+        return Passes(left[0], tuple(before - after for before, after in pairwise(left)))
+
+
+@dataclass(frozen=True)
+class Filtered:
+    """What a filter leaves of a log."""
+
+    kept: Interactions
+    passes: Passes
+
+    @staticmethod
+    def through(passes: Iterable[Bool[np.ndarray, "n"]], interactions: Interactions) -> "Filtered":
+        """Select the rows that are left after the last of some passes."""
+        keep = np.ones(len(interactions.user), dtype=bool)
+        left = [interactions.counts]
+        for keep in passes:
+            left.append(interactions.count(keep))
+        kept = interactions.select(keep) if len(left) > 1 else interactions
+        return Filtered(kept, Passes.of(left))
 
 
 @dataclass(frozen=True)
@@ -21,19 +52,18 @@ class KCore:
     k: Annotated[int, Field(ge=1)]
     """The fewest interactions of a user, and of an item, that is kept."""
 
-    def apply(self, interactions: Interactions) -> Interactions:
+    def apply(self, interactions: Interactions) -> Filtered:
         """The k-core of `interactions`: ids are compacted; order and labels stay.
 
-        Each pass says what it leaves.
+        The last pass drops nothing.
 
         Raises:
             DataError: nothing is left.
         """
-        for number, keep in enumerate(self.passes(interactions), start=1):
-            print(f"{self.k}-core, pass {number}: {keep.sum():,} left", file=sys.stderr)
-        if not keep.any():
+        found = Filtered.through(self.passes(interactions), interactions)
+        if not found.kept.n_users:
             raise DataError(f"the {self.k}-core holds no interaction: choose a smaller k")
-        return interactions.select(keep)
+        return found
 
     def passes(self, interactions: Interactions) -> Iterator[Bool[np.ndarray, "n"]]:
         """The rows that are left after each pass over users and items; the last drops none."""
@@ -61,12 +91,12 @@ class IdLists:
     A list is a text file of lines `label number` under one header line; the numbers are ignored.
     """
 
-    users: Source
+    users: RawFile
     """The list of users."""
-    items: Source
+    items: RawFile
     """The list of items."""
 
-    def apply(self, interactions: Interactions, users_list: Path, items_list: Path) -> Interactions:
+    def apply(self, interactions: Interactions, users_list: Path, items_list: Path) -> Filtered:
         """The listed part of `interactions`: ids are compacted; order and labels stay.
 
         Raises:
@@ -80,7 +110,7 @@ class IdLists:
                 f"{users_list} and {items_list}: no interaction has both its user and its item "
                 "listed: give the lists of this dataset"
             )
-        return interactions.select(keep)
+        return Filtered.through([keep], interactions)
 
 
 def _listed(path: Path) -> list[str]:

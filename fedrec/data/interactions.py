@@ -2,13 +2,17 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Int64, Shaped
+from pydantic import Field
 
 from fedrec.data.errors import DataError as DataError
 from fedrec.data.npz import checksum_arrays, load_arrays, save_arrays
+
+Positive = Annotated[int, Field(ge=1)]  # checked where it is read, from the config or a file
 
 _FIELDS = ("user", "item", "time", "user_labels", "item_labels")
 
@@ -17,9 +21,9 @@ _FIELDS = ("user", "item", "time", "user_labels", "item_labels")
 class Counts:
     """The size of a dataset (the paper's Table 2)."""
 
-    users: int
-    items: int
-    interactions: int
+    users: Positive
+    items: Positive
+    interactions: Positive
 
     @property
     def avg_length(self) -> float:
@@ -30,6 +34,13 @@ class Counts:
     def density(self) -> float:
         """The share of all (user, item) pairs, between 0 and 1 where no pair repeats."""
         return self.interactions / (self.users * self.items)
+
+    def __sub__(self, other: "Counts") -> "Counts":
+        return Counts(
+            self.users - other.users,
+            self.items - other.items,
+            self.interactions - other.interactions,
+        )
 
     def __str__(self) -> str:
         return f"{self.users:,} users, {self.items:,} items, {self.interactions:,} interactions"
@@ -76,6 +87,11 @@ class Interactions:
     def counts(self) -> Counts:
         """The size of the log."""
         return Counts(self.n_users, self.n_items, len(self.user))
+
+    def count(self, keep: Bool[np.ndarray, "n"]) -> Counts:
+        """The size of the log's rows where `keep` holds."""
+        users, items = (np.bincount(ids[keep]) > 0 for ids in (self.user, self.item))
+        return Counts(int(users.sum()), int(items.sum()), int(keep.sum()))
 
     @property
     def checksum(self) -> str:

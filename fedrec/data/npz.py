@@ -1,7 +1,8 @@
 """Named arrays on disk: written atomically, byte-identical for equal arrays."""
 
 import hashlib
-import os
+import struct
+import zlib
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from zipfile import BadZipFile
@@ -9,20 +10,26 @@ from zipfile import BadZipFile
 import numpy as np
 
 from fedrec.data.errors import DataError
+from fedrec.files import replaced
+
+# All that NumPy and zipfile raise over files that are damaged or something else.
+_UNREADABLE = (
+    *(OSError, ValueError, TypeError, KeyError, AttributeError, EOFError, MemoryError),
+    *(RuntimeError, BadZipFile, struct.error, zlib.error),
+)
 
 Arrays = Mapping[str, np.ndarray]
+# What a damaged archive makes the libraries raise.
+DAMAGE = (
+    OSError, ValueError, TypeError, KeyError, EOFError, BadZipFile, RuntimeError,
+    zlib.error, struct.error,
+)  # fmt: skip
 
 
 def save_arrays(path: Path, arrays: Arrays) -> None:
     """Write `arrays` to the `.npz` file `path`, which is replaced whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        with unfinished.open("wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with replaced(path) as file:
+        np.savez(file, allow_pickle=False, **arrays)
 
 
 def load_arrays(path: Path, names: Collection[str]) -> dict[str, np.ndarray]:
@@ -33,8 +40,11 @@ def load_arrays(path: Path, names: Collection[str]) -> dict[str, np.ndarray]:
     """
     try:
         with np.load(path, allow_pickle=False) as archive:
+            # NumPy reads no further than an array's header says, which may be what is damaged.
+            if damaged := archive.zip.testzip():
+                raise BadZipFile(f"{damaged} is damaged")
             return {name: archive[name] for name in names}
-    except (OSError, ValueError, TypeError, KeyError, EOFError, BadZipFile) as error:
+    except _UNREADABLE as error:
         raise DataError(
             f"{path}: not an .npz file with the arrays {', '.join(names)} ({error}): delete it and "
             "make it again"

@@ -1,6 +1,8 @@
 """Raw text files as bytes: plain, gzipped or inside a zip, and refused where they are no data."""
 
 import gzip
+import lzma
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -18,6 +20,11 @@ MARKUP = (b"<!doctype", b"<html", b"<?xml", b"<head")
 LONGEST_LINE = 2**20  # bytes
 # A text shrinks to a tenth, perhaps to a thirtieth.
 BOMB_RATIO, BOMB_BYTES = 200, 2**30
+# All that gzip and zipfile raise over archives that are damaged, encrypted or packed otherwise.
+_UNREADABLE = (
+    *(OSError, EOFError, KeyError, RuntimeError, UnicodeDecodeError),
+    *(lzma.LZMAError, struct.error, zipfile.BadZipFile, zlib.error),
+)
 
 
 @contextmanager
@@ -32,7 +39,20 @@ def opened(path: Path, member: str | None = None) -> Iterator[BufferedReader]:
     try:
         with _unpacked(path, member) as stream, byte_bar(path.name, delay=1.0) as bar:
             yield BufferedReader(_Guarded(stream, path, size, bar), 2**16)
-    except (OSError, EOFError, KeyError, zlib.error, zipfile.BadZipFile) as error:
+    except _UNREADABLE as error:
+        raise DataError(f"{path}: cannot be read ({error}): fetch the file again") from error
+
+
+def members(path: Path) -> list[str]:
+    """The files within a zip archive.
+
+    Raises:
+        DataError: the archive is damaged.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return [info.filename for info in archive.infolist() if not info.is_dir()]
+    except _UNREADABLE as error:
         raise DataError(f"{path}: cannot be read ({error}): fetch the file again") from error
 
 

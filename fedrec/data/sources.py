@@ -1,18 +1,22 @@
-"""Where raw files come from: a mirror or the web, with their checksums."""
+"""Where raw files come from: this machine, a mirror or the web; and their checksums."""
 
 import hashlib
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Any
 
 import requests
+from pydantic import AfterValidator, Discriminator, Field, Tag
 from urllib3.exceptions import HTTPError
 
 from fedrec.data.byte_bar import byte_bar
 from fedrec.data.errors import DataError
+from fedrec.files import NAME
 
 _CHUNK_BYTES = 1 << 16
 _TIMEOUT_S = (10, 60)  # to connect, between two chunks
@@ -23,11 +27,17 @@ class DownloadError(DataError):
     """A raw file that could not be had: the message names it and says what to do."""
 
 
+def _over_https(url: str) -> str:
+    if not re.fullmatch(rf"https://\S*/{NAME}", url):
+        raise ValueError(f"{url!r} must be an https address whose last part is a plain file name")
+    return url
+
+
 @dataclass(frozen=True)
 class Source:
     """One raw file on the web."""
 
-    url: str
+    url: Annotated[str, AfterValidator(_over_https)]
     """Where the file is; its last part is the file's name."""
     sha256: str
     """The checksum of the file, 64 hexadecimal digits."""
@@ -47,6 +57,52 @@ class Source:
         return "/".join(self.url.rsplit("/", 2)[-2:])
 
 
+@dataclass(frozen=True)
+class LocalFile:
+    """One raw file on this machine; it is read where it lies."""
+
+    path: Annotated[str, Field(min_length=1)]
+    """Where the file is, seen from the folder that the study is run in."""
+    sha256: str | None = None
+    """The checksum of the file, if it must be this one."""
+    terms: str | None = None
+    """Under which terms the file may be used."""
+    citation: str | None = None
+    """What its users are asked to cite."""
+
+    @property
+    def name(self) -> str:
+        """The file's path."""
+        return self.path
+
+    def check(self) -> None:
+        """Refuse a file that is not there, or not the one that was meant.
+
+        Raises:
+            DataError: there is no such file, or it has another checksum.
+        """
+        path = Path(self.path)
+        if not path.is_file():
+            raise DataError(
+                f"{path}: there is no such file in {Path.cwd()}: correct `path` in the config"
+            )
+        if self.sha256 is not None and (found := sha256_of(path)) != self.sha256:
+            raise DataError(
+                f"{path}: has the sha256 {found}, expected {self.sha256}: get the file that was "
+                "meant, or correct `sha256` in the config"
+            )
+
+
+def _kind(source: Any) -> str:
+    local = "path" in source if isinstance(source, dict) else isinstance(source, LocalFile)
+    return "file" if local else "download"
+
+
+RawFile = Annotated[
+    Annotated[Source, Tag("download")] | Annotated[LocalFile, Tag("file")], Discriminator(_kind)
+]
+
+
 def fetch(source: Source, target: Path, mirror: str | None = None) -> None:
     """Bring the file of `source` to `target`; do nothing where it already is.
 
@@ -57,7 +113,7 @@ def fetch(source: Source, target: Path, mirror: str | None = None) -> None:
     Raises:
         DownloadError: no place has the file, or it has another checksum.
     """
-    if target.exists() and _sha256(target) == source.sha256:
+    if target.exists() and sha256_of(target) == source.sha256:
         return
     print(f"{source.name}: {source.terms}\nPlease cite: {source.citation}", file=sys.stderr)
     part = target.with_name(f"{target.name}.part")
@@ -65,6 +121,20 @@ def fetch(source: Source, target: Path, mirror: str | None = None) -> None:
     place = _bring(source, part, mirror)
     _verify(source, part, place)
     os.replace(part, target)
+
+
+def check_sum(source: Source, path: Path) -> None:
+    """Refuse a raw file that is not the one that was fetched.
+
+    Raises:
+        DataError: its checksum is not the source's.
+    """
+    found = sha256_of(path)
+    if found != source.sha256:
+        raise DataError(
+            f"{path}: has the sha256 {found}, expected {source.sha256}: it was changed or damaged; "
+            "delete it and fetch it again"
+        )
 
 
 def _bring(source: Source, part: Path, mirror: str | None) -> str:
@@ -116,6 +186,8 @@ def _download_rest(url: str, part: Path) -> None:
         if response.status_code == requests.codes.requested_range_not_satisfiable:
             return  # nothing is missing; whether too much is there, the checksum tells
         response.raise_for_status()
+        if url.startswith("https://") and not response.url.startswith("https://"):
+            raise OSError(f"it leads to {response.url}, which is not https")
         resumed = response.status_code == requests.codes.partial_content
         _append(response, part, have if resumed else 0)
 
@@ -130,7 +202,7 @@ def _append(response: requests.Response, part: Path, start: int) -> None:
 
 
 def _verify(source: Source, part: Path, place: str) -> None:
-    found = _sha256(part)
+    found = sha256_of(part)
     if found != source.sha256:
         part.unlink()
         raise DownloadError(
@@ -141,10 +213,13 @@ def _verify(source: Source, part: Path, place: str) -> None:
 
 def _reason(error: Exception) -> str:
     response = getattr(error, "response", None)
-    return type(error).__name__ if response is None else f"HTTP status {response.status_code}"
+    if response is not None:
+        return f"HTTP status {response.status_code}"
+    return str(error) if type(error) is OSError else type(error).__name__
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """The checksum of a file, as hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -5,12 +5,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int, Int64
+from jaxtyping import Bool, Int, Int64
 
 from fedrec.data.interactions import DataError, Interactions
 from fedrec.data.npz import checksum_arrays, load_arrays, save_arrays
 
 _FIELDS = ("n_items", "offsets", "train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """How many users `protocol.repeat_targets` concerns."""
+
+    users: int
+    """All users."""
+    validation: int
+    """Those whose validation item is among their training items."""
+    test: int
+    """Those whose test item is among their training items, or their validation item."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +51,20 @@ class Split:
     def history(self, user: int) -> Int64[np.ndarray, "length"]:
         """The training items of one user, in time order."""
         return self.train[self.offsets[user] : self.offsets[user + 1]]
+
+    @property
+    def repeats(self) -> "Repeats":
+        """How many targets their users took before."""
+        again = self._trained(self.test) | (self.test == self.validation)
+        return Repeats(self.n_users, int(self._trained(self.validation).sum()), int(again.sum()))
+
+    def _trained(self, items: Int64[np.ndarray, "users"]) -> Bool[np.ndarray, "users"]:
+        """Whether each user's own one of `items` is among its training items."""
+        lengths = np.diff(self.offsets)
+        users = np.repeat(np.arange(self.n_users), lengths)
+        hits = users[self.train == np.repeat(items, lengths)]
+        found: np.ndarray = np.bincount(hits, minlength=self.n_users) > 0
+        return found
 
     def save(self, path: Path) -> None:
         """Write to an `.npz` file, atomically; equal splits give equal bytes."""

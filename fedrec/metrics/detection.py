@@ -1,7 +1,8 @@
 """How well a defence's filters tell malicious uploads from honest ones."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
+from typing import Any
 
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -21,11 +22,13 @@ class Detection:
     ) -> None:
         """One more round: what the filters kept, and the truth."""
         dropped = ~kept
-        self._rounds += 1
-        self._received += len(kept)
-        self._dropped += int(dropped.sum())
-        self._malicious += int(malicious.sum())
-        self._caught += int((dropped & malicious).sum())
+        self._counts.update(
+            rounds=1,
+            received=len(kept),
+            dropped=int(dropped.sum()),
+            malicious=int(malicious.sum()),
+            caught=int((dropped & malicious).sum()),
+        )
         for name, score in scores.items():
             for side, members in (("benign", ~malicious), ("malicious", malicious)):
                 self._sums[f"{name}_{side}"] += float(score[members].sum())
@@ -35,23 +38,31 @@ class Detection:
 
         None where there is nothing to divide by.
         """
-        honest = self._received - self._malicious
-        counts = {"benign": honest, "malicious": self._malicious}
+        n = self._counts
+        members = {"benign": n["received"] - n["malicious"], "malicious": n["malicious"]}
         values = {
-            "filtered": _ratio(self._dropped, self._rounds),
-            "precision": _ratio(self._caught, self._dropped),
-            "recall": _ratio(self._caught, self._malicious),
+            "filtered": _ratio(n["dropped"], n["rounds"]),
+            "precision": _ratio(n["caught"], n["dropped"]),
+            "recall": _ratio(n["caught"], n["malicious"]),
         }
         values |= {
-            name: _ratio(total, counts[name.rpartition("_")[2]])
+            name: _ratio(total, members[name.rpartition("_")[2]])
             for name, total in self._sums.items()
         }
         self._restart()
         return values
 
+    def state(self) -> dict[str, Any]:
+        """All counts, for `restore`."""
+        return {"counts": dict(self._counts), "sums": dict(self._sums)}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from the counts that `state` gave."""
+        self._counts: Counter[str] = Counter(state["counts"])
+        self._sums: dict[str, float] = defaultdict(float, state["sums"])
+
     def _restart(self) -> None:
-        self._rounds = self._received = self._dropped = self._malicious = self._caught = 0
-        self._sums: dict[str, float] = defaultdict(float)
+        self.restore({"counts": {}, "sums": {}})
 
 
 def _ratio(total: int | float, count: int) -> float | None:

@@ -20,7 +20,7 @@ class Observer:
     def __init__(self, rounds: int, window: int) -> None:
         self._rounds, self._window = rounds, window
         self._pending: list[Updates] = []
-        self._columns: dict[str, list[float]] = {}
+        self.columns: dict[str, list[float]] = {}
 
     def see(
         self,
@@ -42,13 +42,18 @@ class Observer:
             self._pending = []
 
     @property
+    def settled(self) -> bool:
+        """Whether `columns` hold all that was seen: at the end of each window, and after all."""
+        return not self._pending
+
+    @property
     def uploads(self) -> Uploads | None:
         """What has been seen; None if nothing was to be."""
-        return Uploads.model_validate(self._columns) if self._columns else None
+        return Uploads.model_validate(self.columns) if self.columns else None
 
     def _extend(self, columns: Mapping[str, Tensor]) -> None:
         for name, values in columns.items():
-            self._columns.setdefault(name, []).extend(values.tolist())
+            self.columns.setdefault(name, []).extend(values.tolist())
 
 
 def principal_components(

@@ -65,14 +65,17 @@ def test_all_of_the_papers_values_are_there() -> None:
 def test_datasets_in_the_papers_form() -> None:
     """Table 2's own row of ML-1M."""
     counts = {"ml-1m": {"users": 6040, "items": 3706, "interactions": 1000209}}
-    (row,) = formatted_datasets(dataset_table(counts, PAPER)).to_numpy().tolist()
-    assert row == ["ml-1m", "6,040", "3,706", "1,000,209", "165.6", "4.47 %", "yes"]
+    repeats = {"ml-1m": {"users": 6040, "validation": 0, "test": 1200}}
+    (row,) = formatted_datasets(dataset_table(counts, repeats, PAPER)).to_numpy().tolist()
+    assert row == ["ml-1m", "6,040", "3,706", "1,000,209", "165.6", "4.47 %", "1,200", "yes"]
 
 
 @pytest.mark.parametrize(("name", "verdict"), [("ml-1m", "no"), ("mine", "–")])
 def test_other_counts_are_told(name: str, verdict: str) -> None:
     counts = {name: {"users": 10, "items": 3706, "interactions": 100}}
-    assert formatted_datasets(dataset_table(counts, PAPER))["As in the paper"].tolist() == [verdict]
+    repeats = {name: {"users": 10, "validation": 0, "test": 0}}
+    shown = formatted_datasets(dataset_table(counts, repeats, PAPER))
+    assert shown["As in the paper"].tolist() == [verdict]
 
 
 def test_four_files_are_written(tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedrec.data.filters import IdLists, KCore
-from fedrec.data.interactions import DataError, from_columns
+from fedrec.data.filters import Filtered, IdLists, KCore, Passes
+from fedrec.data.interactions import Counts, DataError, from_columns
 from fedrec.data.sources import Source
 
 
@@ -33,8 +33,10 @@ def test_a_user_falls_once_its_items_have_fallen():
     # s is rare; without it c has one item left; without c, r is rare.
     square = [("a", "p"), ("a", "q"), ("b", "p"), ("b", "q")]
     found = KCore(k=2).apply(log([*square, ("b", "r"), ("c", "r"), ("c", "s")]))
-    assert pairs_of(found) == square
-    assert found.item.tolist() == [0, 1, 0, 1]
+    assert pairs_of(found.kept) == square
+    assert found.kept.item.tolist() == [0, 1, 0, 1]
+    dropped = [Counts(0, 1, 1), Counts(1, 0, 1), Counts(0, 1, 1), Counts(0, 0, 0)]
+    assert found.passes == Passes(Counts(3, 4, 7), tuple(dropped))
 
 
 def test_passes_end_with_one_that_drops_nothing():
@@ -42,6 +44,12 @@ def test_passes_end_with_one_that_drops_nothing():
     square = [("a", "p"), ("a", "q"), ("b", "p"), ("b", "q")]
     passes = KCore(k=2).passes(log([*square, ("b", "r"), ("c", "r"), ("c", "s")]))
     assert [int(kept.sum()) for kept in passes] == [6, 5, 4, 4]
+
+
+def test_no_filter_drops_nothing_in_no_pass():
+    whole = log([("a", "p"), ("a", "q")])
+    found = Filtered.through([], whole)
+    assert found.kept is whole and found.passes == Passes(whole.counts, ())
 
 
 @given(
@@ -52,7 +60,7 @@ def test_the_core_is_the_slow_one(pairs, k):
     whole = log(pairs)
     expected = slow_core(pairs_of(whole), k)
     if expected:
-        assert pairs_of(KCore(k=k).apply(whole)) == expected
+        assert pairs_of(KCore(k=k).apply(whole).kept) == expected
     else:
         with pytest.raises(DataError, match=f"{k}-core"):
             KCore(k=k).apply(whole)
@@ -66,11 +74,11 @@ LISTS = IdLists(
 
 @pytest.fixture
 def listed(tmp_path):
-    """Keeps what two lists name: users a and b, item q."""
+    """What is kept of a log by two lists: users a and b, item q."""
     paths = tmp_path / "users.txt", tmp_path / "items.txt"
     paths[0].write_text("org_id remap_id\nb 0\nabsent 1\na 2\n")
     paths[1].write_text("org_id remap_id\nq 0\n")
-    return lambda interactions: LISTS.apply(interactions, *paths)
+    return lambda interactions: LISTS.apply(interactions, *paths).kept
 
 
 def test_only_listed_labels_stay(listed):

@@ -5,8 +5,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
 import pytest
+import requests
 
-from fedrec.data.sources import DownloadError, Source, fetch
+from fedrec.data.errors import DataError
+from fedrec.data.sources import DownloadError, LocalFile, Source, fetch
 
 CONTENT = bytes(range(256)) * 1000
 
@@ -173,6 +175,15 @@ def test_a_missing_page_is_named_with_its_status(server, tmp_path):
         fetch(missing, tmp_path / "gone.bin", None)
 
 
+def test_https_must_not_lead_to_plain_http(server, tmp_path, monkeypatch):
+    get = requests.get
+    there = f"{server.base}/raw.bin"
+    monkeypatch.setattr(requests, "get", lambda url, **given: get(there, **given))
+    with pytest.raises(DownloadError, match=r"leads to http://127\.0\.0\.1.*, which is not https"):
+        fetch(source_at("https://example.org"), tmp_path / "raw.bin", None)
+    assert names_in(tmp_path) == []
+
+
 def test_a_mirror_may_keep_folders_apart(tmp_path):
     wanted = source("https://example.org/Data/gowalla/train.txt", hashlib.sha256(b"a").hexdigest())
     (tmp_path / "gowalla").mkdir()
@@ -180,3 +191,15 @@ def test_a_mirror_may_keep_folders_apart(tmp_path):
     (tmp_path / "train.txt").write_bytes(b"of another dataset")
     fetch(wanted, tmp_path / "out" / "train.txt", str(tmp_path))
     assert (tmp_path / "out" / "train.txt").read_bytes() == b"a"
+
+
+def test_a_local_file_is_checked_where_it_lies(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.csv").write_bytes(b"a")
+    LocalFile("mine.csv").check()
+    LocalFile("mine.csv", sha256=hashlib.sha256(b"a").hexdigest()).check()
+    with pytest.raises(DataError, match=r"mine\.csv: has the sha256 .* correct `sha256`"):
+        LocalFile("mine.csv", sha256="0" * 64).check()
+    for name in ("other.csv", "."):
+        with pytest.raises(DataError, match=r"there is no such file .* correct `path`"):
+            LocalFile(name).check()

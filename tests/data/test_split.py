@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedrec.data.interactions import DataError, from_columns
-from fedrec.data.split import Split, draw_negatives, leave_one_out
+from fedrec.data.split import Repeats, Split, draw_negatives, leave_one_out
 
 
 def log(*histories):
@@ -29,6 +29,21 @@ def test_split_worked_by_hand():
     assert split.validation.tolist() == [2, 0, 0]
     assert split.test.tolist() == [3, 4, 5]
     assert split.history(2).tolist() == [1, 1, 3]
+
+
+def test_targets_that_their_users_took_before_are_counted():
+    # The test item is the validation item; it is in training; only validation's is; none is.
+    split = leave_one_out(log([0, 1, 2, 2], [3, 4, 5, 3], [6, 7, 6, 8], [0, 1, 2], [3, 3, 3]))
+    assert split.repeats == Repeats(users=5, validation=2, test=3)
+    assert leave_one_out(log([0, 1, 2], [2, 1, 0])).repeats == Repeats(2, 0, 0)
+
+
+@given(st.lists(st.lists(st.integers(0, 9), min_size=3, max_size=8), min_size=1, max_size=6))
+def test_repeats_are_those_of_each_user(histories):
+    validation = sum(history[-2] in history[:-2] for history in histories)
+    test = sum(history[-1] in history[:-1] for history in histories)
+    expected = Repeats(len(histories), validation, test)
+    assert leave_one_out(log(*histories)).repeats == expected
 
 
 def test_time_decides_not_the_order_of_the_file():

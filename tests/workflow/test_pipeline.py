@@ -5,7 +5,9 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -63,6 +65,37 @@ DEVIATIONS = """
     ratios: [0.1]
 """
 
+OWN = """
+results: results/own
+seeds: [0]
+protocol: { rounds: 2, clients_per_round: 10, evaluate_every: 1, pool: 0.2 }
+datasets:
+  plays:
+    source: { path: plays.csv }
+    format:
+      separator: ";"
+      header: true
+      user: listener
+      item: track
+      time: played at
+      time_format: iso8601
+      time_zone: Europe/Berlin
+    k_core: { k: 3 }
+models:
+  MF: { kind: mf, dim: 4 }
+attacks:
+  NoAttack: { kind: no_attack }
+defenses:
+  FedAvg: [{ kind: mean }]
+tables:
+  table-1:
+    title: Attacks
+    kind: attacks
+    datasets: [plays]
+    models: [MF]
+    attacks: [NoAttack]
+"""
+
 DUMMY = '''"""Uploads nothing but zeros."""
 
 import torch
@@ -96,21 +129,35 @@ class Project:
     def __init__(self, folder: Path) -> None:
         self.folder, self.study = folder, folder / "config" / "tiny.yaml"
         for part in ("fedrec", "workflow", "config", "envs", "profiles", "tests"):
-            shutil.copytree(
-                ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__")
-            )
+            # With what is compiled in it: half a minute that the copy need not spend again.
+            shutil.copytree(ROOT / part, folder / part)
         for part in ("Snakefile", "pyproject.toml"):
             shutil.copy(ROOT / part, folder)
         self.study.write_text(STUDY)
 
+    def environment(self, base: Mapping[str, str] = os.environ) -> dict[str, str]:
+        """In which Python finds the copy before the installed package."""
+        path = f"{Path(sys.executable).parent}{os.pathsep}{base['PATH']}"
+        return {**base, "PYTHONPATH": str(self.folder), "PATH": path}
+
+    def start(
+        self, *command: str, log: Path, base: Mapping[str, str] = os.environ
+    ) -> subprocess.Popen[bytes]:
+        """Start a command in the copy, in a process group of its own as a terminal does."""
+        with log.open("w") as output:
+            return subprocess.Popen(
+                command,
+                cwd=self.folder,
+                env=self.environment(base),
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+
     def run(self, *command: str, check: bool = True) -> str:
-        """Run a command in the copy, which its Python finds before the installed package."""
-        paths = {
-            "PYTHONPATH": str(self.folder),
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        }
+        """Run a command in the copy."""
         done = subprocess.run(
-            command, cwd=self.folder, env=os.environ | paths, capture_output=True, text=True
+            command, cwd=self.folder, env=self.environment(), capture_output=True, text=True
         )
         if check and done.returncode:
             raise AssertionError(done.stdout + done.stderr)
@@ -120,6 +167,11 @@ class Project:
         tail = ["--configfile", str(self.study)]
         cores = [] if "--cores" in arguments else ["--cores", "2"]
         return self.run("snakemake", *cores, *arguments, *tail, check=check)
+
+    def science(self) -> dict[str, Any]:
+        """What the records made so far say, by cell."""
+        runs = self.folder / "results" / "tiny" / "runs"
+        return {str(p.relative_to(runs)): read_record(p).science() for p in runs.rglob("*.json")}
 
     def planned(self) -> set[str]:
         """The training jobs that a run would do now."""
@@ -149,7 +201,8 @@ def test_everything_is_made(project: Project) -> None:
         for name in ("training-curves", "figure-2", "claims")
         for ext in ("pdf", "svg", "png")
     }
-    assert made == {"summary/table-1.csv", "tables/configuration.html"} | tables | figures
+    summaries = {"summary/table-1.csv", "summary/table-1.csv.sha256"}
+    assert made == summaries | {"tables/configuration.html"} | tables | figures
     assert all("Tiny." in page.read_text() for page in (results / "tables").glob("*.html"))
     assert len(list((results / "runs").rglob("*.json"))) == 6
     assert (results / "runs" / COMPOSED).exists()
@@ -189,6 +242,8 @@ def test_published_records_give_the_same_tables_without_training(project: Projec
     for name in ("tables/table-1.md", "tables/table-2.csv", *figures):
         assert (results / "published" / name).read_bytes() == (results / name).read_bytes()
     assert len(read_records([results / "published" / "records.jsonl.gz"])) == 6
+    kept = results / "published" / "data" / "synthetic"
+    assert {path.stem for path in kept.iterdir()} == {"counts", "filter", "repeats"}
     shutil.move(results / "runs-gone", results / "runs")
     shutil.move(results / "data-gone", results / "data")
 
@@ -235,6 +290,35 @@ def test_the_report_shows_every_product(project: Project) -> None:
     assert "Tiny." in page
 
 
+def test_a_file_of_ones_own_is_an_entry_and_no_code(project: Project) -> None:
+    """From other names of columns and local times to Table 1; a changed file is read again."""
+    path, table = project.folder / "plays.csv", project.folder / "results/own/tables/table-1.md"
+    statistics = project.folder / "results" / "own" / "data" / "plays"
+    project.study.write_text(OWN)
+    assert "plays.csv" in project.snakemake(check=False)
+    path.write_text(plays(users=20))
+    project.snakemake()
+    assert "(plays, MF, FedAvg, NoAttack" in table.read_text()
+    assert json.loads((statistics / "counts.json").read_text())["users"] == 20
+    assert json.loads((statistics / "filter.json").read_text())["dropped"][0]["users"] == 1
+    assert json.loads((statistics / "repeats.json").read_text())["test"] == 20
+    assert "Nothing to be done" in project.snakemake()
+    path.write_text(plays(users=21))
+    project.snakemake()
+    project.study.write_text(STUDY)
+    assert json.loads((statistics / "counts.json").read_text())["users"] == 21
+
+
+def plays(users: int) -> str:
+    """Each user takes 6 of 8 items and then the first of them again; one more takes one item."""
+    rows = [
+        f"{(user + step % 6) % 8};2023-05-{step + 1:02d}T09:30;u{user};x"
+        for user in range(users)
+        for step in range(7)
+    ]
+    return "\n".join(["track;played at;listener;note", *rows, "0;2023-05-01;short;x", ""])
+
+
 def test_a_wrong_config_stops_before_any_job(project: Project) -> None:
     project.study.write_text(STUDY.replace("clusters: 2", "clustres: 2"))
     log = project.snakemake(check=False)
@@ -243,6 +327,14 @@ def test_a_wrong_config_stops_before_any_job(project: Project) -> None:
         "tiny.yaml:12: attacks.ClusterAttack.clustres: unknown key; did you mean `clusters`?" in log
     )
     assert "jobid" not in log
+
+
+def test_a_key_that_stands_twice_stops_the_study(project: Project) -> None:
+    """Snakemake, which reads the file by itself, would take the last."""
+    project.study.write_text(STUDY.replace("seeds:", "results: results/other\nseeds:"))
+    log = project.snakemake(check=False)
+    project.study.write_text(STUDY)
+    assert "tiny.yaml:4: the key `results` stands on line 2 already" in log
 
 
 def test_an_attack_is_one_file_one_config_line_one_test(project: Project) -> None:
@@ -254,7 +346,7 @@ def test_an_attack_is_one_file_one_config_line_one_test(project: Project) -> Non
     assert {name.split("/")[2] for name in planned} == {"Silence"}
     project.snakemake()
     table = (project.folder / "results" / "tiny" / "tables" / "table-1.md").read_text()
-    assert "| Silence | 10 % |" in table
+    assert "| Silence | 2 |" in table
     contract = project.run(sys.executable, "-m", "pytest", "tests/attacks/test_contract.py", "-vv")
     assert "[silence-mf] PASSED" in contract and "failed" not in contract
     cell = read_record(

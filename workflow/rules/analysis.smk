@@ -7,9 +7,10 @@ rule publish:
     input:
         records=expand("{results}/runs/{cell}", results=RESULTS, cell=CELLS),
         counts=expand(
-            "{results}/data/{dataset}/counts.json",
+            "{results}/data/{dataset}/{statistics}.json",
             results=RESULTS,
             dataset=used_datasets(),
+            statistics=["counts", "filter", "repeats"],
         ),
         switches=f"{RESULTS}/data/switches.json",
     log:
@@ -46,7 +47,8 @@ rule summary:
     input:
         records,
     output:
-        "{home}/summary/{block}.csv",
+        csv="{home}/summary/{block}.csv",
+        sum="{home}/summary/{block}.csv.sha256",
     log:
         "{home}/logs/summary/{block}.log",
     benchmark:
@@ -59,7 +61,7 @@ rule summary:
         version=__version__,
     shell:
         "fedrec summary --records {input:q} --cells {params.cells:q} --report {params.report}"
-        " --output {output:q} 2> {log:q}"
+        " --output {output.csv:q} 2> {log:q}"
 
 
 rule attack_table:
@@ -94,7 +96,8 @@ rule attack_table:
 
 rule dataset_table:
     input:
-        counts=counts,
+        counts=statistics("counts"),
+        repeats=statistics("repeats"),
         paper="config/paper-values.csv",
     output:
         csv="{home}/tables/{block}.csv",
@@ -118,8 +121,8 @@ rule dataset_table:
         note=NOTE,
         version=__version__,
     shell:
-        "fedrec dataset-table {params.block:q} --counts {input.counts:q} --paper {input.paper:q}"
-        " {params.note:q} --output {output.csv:q} 2> {log:q}"
+        "fedrec dataset-table {params.block:q} --counts {input.counts:q} --repeats {input.repeats:q}"
+        " --paper {input.paper:q} {params.note:q} --output {output.csv:q} 2> {log:q}"
 
 
 rule deviation_table:
@@ -188,7 +191,7 @@ rule figure:
 rule claims:
     input:
         records=all_records,
-        counts=counts,
+        counts=statistics("counts"),
         claims=CARD.file,
     output:
         csv="{home}/tables/claims.csv",

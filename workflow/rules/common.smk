@@ -7,6 +7,8 @@ import sys
 
 from fedrec import __version__
 from fedrec.config_errors import ConfigError
+from fedrec.data.sources import LocalFile
+from fedrec.files import NAME
 from fedrec.outline import Outline, Scorecard
 from fedrec.records import cell_path
 from snakemake.exceptions import WorkflowError
@@ -43,8 +45,9 @@ DRAWN = ["pdf", "svg", "png"]
 
 wildcard_constraints:
     home="|".join(map(re.escape, (RESULTS, PUBLISHED, SO_FAR))),
-    dataset="[^/]+",
-    block="[^/]+",
+    dataset="|".join(map(re.escape, STUDY.datasets)) or "none",
+    file=NAME,
+    block="|".join(map(re.escape, STUDY.blocks())) or "none",
     cell="|".join(map(re.escape, CELLS)) or "none",
 
 
@@ -84,18 +87,6 @@ def all_records(wildcards):
     return records_at(wildcards.home, CELLS)
 
 
-def counts(wildcards):
-    """The sizes of a table's datasets, or of all."""
-    named = (
-        STUDY.tables[wildcards.block].datasets if "block" in wildcards.keys() else {}
-    )
-    home = PUBLISHED if wildcards.home == PUBLISHED else RESULTS
-    found = [
-        f"{home}/data/{dataset}/counts.json" for dataset in named or used_datasets()
-    ]
-    return found if home == RESULTS and not wildcards.home == SO_FAR else present(found)
-
-
 def used_datasets():
     """The datasets that stand in a table or figure."""
     return sorted({d for block in STUDY.blocks().values() for d in block.datasets})
@@ -125,6 +116,21 @@ def switches(wildcards):
     return f"{home}/data/switches.json"
 
 
+def statistics(name):
+    """A file of statistics for each dataset of a table, or of all: fresh, or what there is."""
+
+    def paths(wildcards):
+        block = STUDY.tables.get(wildcards.get("block"))
+        home = RESULTS if wildcards.home == SO_FAR else wildcards.home
+        found = [
+            f"{home}/data/{dataset}/{name}.json"
+            for dataset in (block.datasets if block else used_datasets())
+        ]
+        return found if wildcards.home == RESULTS else present(found)
+
+    return paths
+
+
 def block_json(wildcards):
     """What a table or figure shows, for the command that makes it."""
     return STUDY.blocks()[wildcards.block].model_dump_json()
@@ -135,12 +141,20 @@ def dataset_json(wildcards):
     return STUDY.datasets[wildcards.dataset].model_dump_json(exclude_none=True)
 
 
-def downloads(files):
-    """The downloads of a kind (`raw` or `lists`) that a dataset is made from; none if generated."""
+def files(kind):
+    """The files of a kind (`raw` or `lists`) that a dataset is made from; none if generated.
+
+    A local file is read where it lies, so that Snakemake sees when it changes.
+    """
+
+    def path(dataset, source):
+        if isinstance(source, LocalFile):
+            return source.path
+        return f"{DOWNLOADS}/{dataset}/{source.name}"
 
     def paths(wildcards):
-        sources = getattr(STUDY.datasets[wildcards.dataset], files)
-        return [f"{DOWNLOADS}/{wildcards.dataset}/{source.name}" for source in sources]
+        sources = getattr(STUDY.datasets[wildcards.dataset], kind)
+        return [path(wildcards.dataset, source) for source in sources]
 
     return paths
 

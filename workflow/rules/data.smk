@@ -1,5 +1,6 @@
-# In:  a dataset's entry in the config; the web, or FEDREC_MIRROR.
-# Out: {RESULTS}/data/{dataset}/split.npz, and counts.json for the table of datasets.
+# In:  a dataset's entry in the config; a local file, the web, or FEDREC_MIRROR.
+# Out: {RESULTS}/data/{dataset}/split.npz; counts.json and repeats.json for the table of datasets;
+#      filter.json, which says what each pass of the filter dropped.
 
 
 rule download:
@@ -20,7 +21,7 @@ rule download:
 
 rule interactions:
     input:
-        downloads("raw"),
+        files("raw"),
     output:
         f"{RESULTS}/data/{{dataset}}/interactions.npz",
     log:
@@ -39,10 +40,11 @@ rule interactions:
 rule filter:
     input:
         interactions=f"{RESULTS}/data/{{dataset}}/interactions.npz",
-        lists=downloads("lists"),
+        lists=files("lists"),
     output:
         interactions=f"{RESULTS}/data/{{dataset}}/filtered.npz",
         counts=f"{RESULTS}/data/{{dataset}}/counts.json",
+        passes=f"{RESULTS}/data/{{dataset}}/filter.json",
     log:
         f"{RESULTS}/logs/data/{{dataset}}/filter.log",
     benchmark:
@@ -54,14 +56,16 @@ rule filter:
         version=__version__,
     shell:
         "fedrec filter {params.dataset:q} --input {input.interactions:q} --lists {input.lists:q}"
-        " --output {output.interactions:q} --counts {output.counts:q} 2> {log:q}"
+        " --output {output.interactions:q} --counts {output.counts:q}"
+        " --passes {output.passes:q} 2> {log:q}"
 
 
 rule split:
     input:
         f"{RESULTS}/data/{{dataset}}/filtered.npz",
     output:
-        f"{RESULTS}/data/{{dataset}}/split.npz",
+        split=f"{RESULTS}/data/{{dataset}}/split.npz",
+        repeats=f"{RESULTS}/data/{{dataset}}/repeats.json",
     log:
         f"{RESULTS}/logs/data/{{dataset}}/split.log",
     benchmark:
@@ -71,4 +75,5 @@ rule split:
     params:
         version=__version__,
     shell:
-        "fedrec split --input {input:q} --output {output:q} 2> {log:q}"
+        "fedrec split --input {input:q} --output {output.split:q} --repeats {output.repeats:q}"
+        " 2> {log:q}"

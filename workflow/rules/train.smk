@@ -1,5 +1,6 @@
 # In:  a split, and the settings of one cell (model, dataset, attack, defense, ratio, seed).
-# Out: {RESULTS}/runs/{cell}, the record of that one training job.
+# Out: {RESULTS}/runs/{cell}, the record of that one training job. Until it is there, {cell}.checkpoint
+#      lies beside it, which is no output: Snakemake deletes those of a failed job.
 
 
 rule train:

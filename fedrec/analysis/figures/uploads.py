@@ -25,17 +25,19 @@ GRID = 200  # points of a density
 def draw(records: Sequence[Record], block: Block, report: Report, note: str = "") -> Figure:
     """A column for each window of rounds: principal components, then densities of uniformity.
 
-    The components are those of one seed's uploads under the last defence that the block lists;
-    the densities, one row a defence in the block's order from last to first, are of all seeds.
+    The components are those of uploads under the last defence that the block lists; the densities
+    have a row for each defence, from last to first. All are of the first seed: tables begin at
+    other places with other seeds, which would blur what sets uploads of one run apart.
     """
     defenses = [d for d in reversed(block.defenses) if any(r.cell.defense == d for r in records)]
-    frame = pd.concat([_uploads(record) for record in records])
+    seed = min(record.cell.seed for record in records)
+    frame = pd.concat([_uploads(record) for record in records if record.cell.seed == seed])
     windows = list(dict.fromkeys(frame.window))
     with styled():
         size = (max(1.45 * len(windows), 4.5), 1.1 + 1.35 * (1 + len(defenses)))
         figure = new_figure(*size, block.title, note)
         axes = figure.subplots(1 + len(defenses), len(windows), squeeze=False)
-        first = frame[(frame.defense == defenses[0]) & (frame.seed == frame.seed.min())]
+        first = frame[frame.defense == defenses[0]]
         for column, window in enumerate(windows):
             _scatter(axes[0, column], first[first.window == window])
             axes[0, column].set_title(window)
@@ -73,7 +75,7 @@ def _uploads(record: Record) -> pd.DataFrame:
         f"rounds {a + 1}–{b}" if a + 1 < b else f"round {b}"
         for a, b in zip(start, ends, strict=True)
     ]
-    return columns.assign(defense=record.cell.defense, seed=record.cell.seed)
+    return columns.assign(defense=record.cell.defense)
 
 
 def _scatter(axes: Axes, uploads: pd.DataFrame) -> None:

@@ -1,0 +1,40 @@
+"""Signals that ask a process to end, heard at a moment that suits it."""
+
+import signal
+from types import FrameType, TracebackType
+from typing import Any
+
+TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h: the same command will go on where this one ended
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class Interrupted(Exception):
+    """A run ended early on request, and nothing is lost; the message says how to go on."""
+
+
+class Interruption:
+    """Notes the first SIGTERM or SIGINT; a second one ends the process as if it were not heard."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> "Interruption":
+        self._before = {number: signal.signal(number, self._hear) for number in SIGNALS}
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._give_back()
+
+    def _hear(self, number: int, frame: FrameType | None) -> None:
+        self.requested = True
+        self._give_back()
+
+    def _give_back(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,147 @@
+"""A whole run: round after round, what is measured on the way, and what it takes to go on."""
+
+import dataclasses
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from pydantic import ConfigDict, TypeAdapter
+from torch.profiler import record_function
+
+from fedrec.attacks.base import Trace
+from fedrec.checkpoint import Snapshot
+from fedrec.config import CellConfig
+from fedrec.data.split import Split
+from fedrec.federation import Federation, play_round, set_up
+from fedrec.metrics.detection import Detection
+from fedrec.metrics.ranking import LeaveOneOut, Metrics, Ranking, ranking_metrics
+from fedrec.metrics.uploads import Observer
+from fedrec.records import Hits
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The state of the recommender after some rounds."""
+
+    round: int
+    validation: Metrics
+    test: Metrics
+    hits: Hits
+    loss: float  # mean over the rounds since the last evaluation
+    attack: Trace  # of the last attacked round
+    defense: Mapping[str, float | None]  # of the rounds since the last evaluation
+
+
+EVALUATIONS = TypeAdapter(list[Evaluation], config=ConfigDict(ser_json_inf_nan="constants"))
+
+
+class Simulation:
+    """A run after some of its rounds."""
+
+    def __init__(self, config: CellConfig, split: Split, device: str) -> None:
+        self._start, self._seconds_before = time.perf_counter(), 0.0
+        self._protocol = config.protocol
+        self._fed, population = set_up(config, split, device)
+        repeats = config.protocol.repeat_targets
+        self._users = len(population.evaluated)
+        self._rank = LeaveOneOut(split, population.evaluated, repeats, device)
+        self.observer = Observer(config.protocol.observe, config.protocol.window)
+        self._detection = Detection()
+        self._losses: list[float] = []  # of the rounds since the last evaluation
+        self._trace: Trace = {}
+        self.round = 0
+        self.evaluations: list[Evaluation] = []
+        self.diverged_at: int | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether no round is left to play."""
+        return self.diverged_at is not None or self.round == self._protocol.rounds
+
+    @property
+    def seconds(self) -> float:
+        """The time that the run has taken, before an interruption and since."""
+        return self._seconds_before + time.perf_counter() - self._start
+
+    def play(self) -> Evaluation | None:
+        """One more round; gives an evaluation every so many rounds, and of the last.
+
+        A run that diverges ends there. From then on its recommender recommends nothing, so its
+        last evaluation has zeros for all metrics, and the mean loss of the rounds before.
+        """
+        self.round += 1
+        try:
+            self._play()
+            if self.over or self.round % self._protocol.evaluate_every == 0:
+                return self._evaluated(evaluate(self._fed, self._rank))
+        except FloatingPointError:
+            self.diverged_at = self.round
+            nothing = ranking_metrics(np.array([np.inf]))
+            nobody = Hits(users=self._users, user=[], position=[])
+            return self._evaluated(Ranking(nothing, nothing, nobody))
+        return None
+
+    @property
+    def can_be_saved(self) -> bool:
+        """Whether the observer holds no upload back, which only a window's end is free of."""
+        return self.observer.settled
+
+    def snapshot(self) -> Snapshot:
+        """All that changes from round to round."""
+        state = self._fed.attack_state
+        values = {
+            "round": self.round,
+            "seconds": self.seconds,
+            "losses": self._losses,
+            "trace": self._trace,
+            "evaluations": EVALUATIONS.dump_python(self.evaluations, mode="json"),
+            "detection": self._detection.state(),
+            "uploads": self.observer.columns,
+            "attack": None if state is None else dataclasses.asdict(state),
+        }
+        return Snapshot(self._fed.arrays(), values)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Be the run, of the same cell on the same data, that the snapshot was taken of."""
+        values = snapshot.values
+        self._fed.restore(snapshot.arrays, values["attack"])
+        self._detection.restore(values["detection"])
+        self.observer.columns = values["uploads"]
+        self.evaluations = EVALUATIONS.validate_python(values["evaluations"])
+        self._losses, self._trace = values["losses"], values["trace"]
+        self.round, self._seconds_before = values["round"], values["seconds"]
+
+    def _play(self) -> None:
+        played = play_round(self._fed, self.round, self.observer)
+        self._losses.append(played.loss)
+        self._trace = played.attack or self._trace
+        if self._fed.defense.filters:
+            self._detection.add(played.verdict.kept, played.malicious, played.verdict.scores)
+
+    def _evaluated(self, ranking: Ranking) -> Evaluation:
+        loss = float(np.mean(self._losses)) if self._losses else 0.0
+        found = self._detection.summary() if self._fed.defense.filters else {}
+        evaluation = Evaluation(self.round, *ranking, loss, self._trace, found)
+        self.evaluations.append(evaluation)
+        self._losses = []
+        return evaluation
+
+
+def simulate(config: CellConfig, split: Split, device: str) -> Iterator[Evaluation]:
+    """Play all rounds of a cell; yields an evaluation every so many rounds and at the end."""
+    run = Simulation(config, split, device)
+    while not run.over:
+        evaluation = run.play()
+        if evaluation:
+            yield evaluation
+
+
+def evaluate(fed: Federation, rank: LeaveOneOut) -> Ranking:
+    """How well the recommender ranks as it stands."""
+    model = fed.devices.model
+    with record_function("evaluation"):
+        return rank(
+            lambda users, past: model.scores(fed.server.shared, fed.devices.local[users], past),
+            model.sequential,
+        )

@@ -1,0 +1,96 @@
+"""Many cells back to back in one process: memory, open files and disk use must not grow.
+
+`python -m tests.soak` (`make soak`). The cells are the demo's, of fewer rounds, one after the other
+with a checkpoint every round.
+"""
+
+import argparse
+import os
+from dataclasses import dataclass
+from itertools import cycle, islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from fedrec.config import CellConfig, Study
+from fedrec.data.split import Split, leave_one_out
+from fedrec.keeper import Keeper
+from fedrec.process import prepare
+from fedrec.records import write_record
+from fedrec.run import run_cell
+
+WARM_UP = 24  # cells, after which the allocator holds all that it will need
+
+
+@dataclass(frozen=True)
+class Use:
+    """What a process and a folder hold."""
+
+    memory_mb: float
+    open_files: int
+    threads: int
+    disk_bytes: int
+    files: int
+
+
+def use(folder: Path) -> Use:
+    """What is in use now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
+    return Use(
+        memory_mb=pages * os.sysconf("SC_PAGE_SIZE") / 2**20,
+        open_files=len(os.listdir("/proc/self/fd")),
+        threads=len(os.listdir("/proc/self/task")),
+        disk_bytes=sum(sizes),
+        files=len(sizes),
+    )
+
+
+def demo_cells(rounds: int) -> tuple[list[CellConfig], Split]:
+    """The demo's cells, cut short, and its data."""
+    study = Study.load("config/demo.yaml")
+    cells = [study.cell_config(cell) for b in study.blocks().values() for cell in study.cells(b)]
+    short = {"rounds": rounds, "evaluate_every": rounds}
+    parsed = [
+        CellConfig.parse({**c.values, "protocol": {**c.values["protocol"], **short}}) for c in cells
+    ]
+    synthetic = study.datasets["synthetic"].synthetic
+    assert synthetic
+    return parsed, leave_one_out(synthetic.generate())
+
+
+def soak(count: int, rounds: int, folder: Path) -> list[Use]:
+    """What is in use after each of `count` cells, whose records replace each other."""
+    cells, split = demo_cells(rounds)
+    uses = []
+    for number, config in enumerate(islice(cycle(cells), count)):
+        record = folder / f"{number % len(cells)}.json"
+        keeper = Keeper(record, lambda: False, every=0.0)
+        write_record(run_cell(config, split, "cpu", keeper), record)
+        keeper.forget()
+        uses.append(use(folder))
+    return uses
+
+
+def verdict(uses: list[Use]) -> tuple[str, bool]:
+    """A line for some moments, and whether nothing has grown since the warm-up."""
+    early, late = uses[min(WARM_UP, len(uses) // 2)], uses[-1]
+    steady = (
+        late.memory_mb < early.memory_mb * 1.05
+        and late.open_files <= early.open_files
+        and late.threads <= early.threads
+        and late.files == early.files
+    )
+    shown = [f"after {n + 1:4d} cells: {uses[n]}" for n in range(0, len(uses), len(uses) // 5 or 1)]
+    return "\n".join([*shown, f"at the end: {late}", "steady" if steady else "GROWN"]), steady
+
+
+if __name__ == "__main__":
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--cells", type=int, default=300)
+    options.add_argument("--rounds", type=int, default=40)
+    given = options.parse_args()
+    prepare(1)
+    with TemporaryDirectory() as place:
+        message, steady = verdict(soak(given.cells, given.rounds, Path(place)))
+    print(message)
+    raise SystemExit(not steady)

@@ -1,0 +1,39 @@
+"""Ctrl-C: Snakemake and its jobs are all sent SIGINT, and the next start goes on."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+from tests.workflow.test_pipeline import STUDY, Project
+
+RUNS = "results/tiny/runs/synthetic/MF"
+DONE, HALF = f"{RUNS}/NoAttack/FedAvg/m0/seed0.json", f"{RUNS}/ClusterAttack/FedAvg/m0.1/seed0.json"
+# Long enough to be cut in two; the second start has few rounds left to play.
+LONG = STUDY.replace("rounds: 6,", "rounds: 600,").replace(
+    "evaluate_every: 3", "evaluate_every: 50"
+)
+
+
+def test_ctrl_c_loses_no_finished_cell_and_half_of_none(tmp_path: Path) -> None:
+    project = Project(tmp_path / "fedrec")
+    project.study.write_text(LONG)
+    project.snakemake(DONE)
+    finished = (project.folder / DONE).stat().st_mtime_ns
+    log = project.folder / HALF.replace("runs", "logs/runs", 1)
+    log = log.with_name(f"{log.name}.log")
+    command = ("snakemake", "--cores", "1", HALF, DONE, "--configfile", str(project.study))
+    process = project.start(*command, log=tmp_path / "log")
+    end = time.monotonic() + 120
+    while not (log.exists() and "round 50/" in log.read_text()):
+        assert time.monotonic() < end and process.poll() is None, (tmp_path / "log").read_text()
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(timeout=60) != 0
+    assert not (project.folder / HALF).exists()
+    assert (project.folder / f"{HALF}.checkpoint").exists(), log.read_text()
+    project.snakemake(HALF, DONE)  # nothing to unlock
+    assert "goes on after round" in log.read_text()
+    assert (project.folder / DONE).stat().st_mtime_ns == finished
+    assert len(project.science()) == 2
+    assert not list(project.folder.rglob("*.checkpoint*"))
