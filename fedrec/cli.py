@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 import pydantic
 
 from fedrec import __version__
+from fedrec.ahead import Job, make_with
 from fedrec.config_errors import ConfigError, Place, explain
 from fedrec.data.errors import DataError
 from fedrec.data.filters import Filtered
@@ -158,22 +159,43 @@ def cell(args: argparse.Namespace) -> None:
 
 
 def train(args: argparse.Namespace) -> None:
-    """Simulate one cell, round after round, and write its record.
+    """Simulate cells, one after another in one process, and write each record as it is finished.
 
     A run that was ended, by SIGTERM, SIGINT or otherwise, goes on from `<output>.checkpoint`.
     """
+    if len(args.cell) != len(args.output):
+        raise ConfigError(f"{len(args.cell)} cells need as many outputs, not {len(args.output)}")
+    cells, split = [_json(cell) for cell in args.cell], Split.load(args.split)
+    with Interruption() as interruption:
+
+        def stop() -> bool:
+            return interruption.requested
+
+        def simulate(job: Job, path: Path) -> None:
+            _simulate(job, path, split, args, stop)
+
+        for cell, output in zip(cells, args.output, strict=True):
+            job = Job(cell, split.checksum, output)
+            if args.together:
+                make_with(job, [job.with_seed(seed) for seed in args.siblings], simulate, stop)
+            else:
+                simulate(job, output)
+
+
+def _simulate(
+    job: Job, path: Path, split: Split, args: argparse.Namespace, stop: Callable[[], bool]
+) -> None:
+    """Run one cell, from its checkpoint if there is one, and write its record to a path."""
     from fedrec.config import CellConfig
     from fedrec.keeper import Keeper
     from fedrec.process import prepare
     from fedrec.run import choose_device, run_cell
 
     prepare(args.threads)
-    with Interruption() as interruption:
-        config, split = CellConfig.parse(_json(args.cell)), Split.load(args.split)
-        keeper = Keeper(args.output, lambda: interruption.requested, args.save_every)
-        record = run_cell(config, split, choose_device(args.device), keeper)
-        write_record(record, args.output)
-        keeper.forget()
+    keeper = Keeper(job.record, stop, args.save_every)
+    record = run_cell(CellConfig.parse(job.values), split, choose_device(args.device), keeper)
+    write_record(record, path)
+    keeper.forget()
     if record.diverged_at is not None:
         print(f"diverged in round {record.diverged_at}, and is recorded so", file=sys.stderr)
 
@@ -424,9 +446,15 @@ def parser() -> argparse.ArgumentParser:
     _add_config(sub)
 
     sub = stage("train", train)
-    sub.add_argument("cell", metavar="JSON", help="settings of the cell, from `fedrec cell`")
+    text = "settings of one cell or several, from `fedrec cell`"
+    sub.add_argument("cell", metavar="JSON", nargs="+", help=text)
     sub.add_argument("--split", type=Path, required=True, help="split of the dataset (.npz)")
-    sub.add_argument("--output", type=Path, required=True, help="record to write (.json)")
+    text = "record to write (.json), one for each cell"
+    sub.add_argument("--output", type=Path, nargs="+", required=True, help=text)
+    text = "other seeds of the cell, such as 1,2: their records go beside this one, as seed1.json"
+    sub.add_argument("--siblings", type=_seeds, default=[], metavar="SEEDS", help=text)
+    text = "1: train the siblings too where nobody else does, and leave each for its own command"
+    sub.add_argument("--together", type=int, choices=[0, 1], default=0, help=text)
     text = "seconds between checkpoints (default: %(default)g); changes no result"
     sub.add_argument("--save-every", type=float, default=120.0, metavar="S", help=text)
     _add_machine(sub)
@@ -551,6 +579,10 @@ def _column(text: str) -> int | str:
 
 def _unescaped(text: str) -> str:
     return text.replace("\\t", "\t")
+
+
+def _seeds(text: str) -> list[int]:
+    return [int(seed) for seed in text.split(",") if seed]
 
 
 def _add_machine(sub: argparse.ArgumentParser) -> None:

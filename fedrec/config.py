@@ -1,7 +1,6 @@
 """The study's configuration: typed, frozen, strict, and checked before any job starts."""
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -34,7 +33,7 @@ from fedrec.methods import find_methods
 from fedrec.metrics.ranking import RepeatRule
 from fedrec.models.base import Model
 from fedrec.outline import Block, Name, Outline, Section, Switch, Variant
-from fedrec.records import Cell
+from fedrec.records import Cell, config_hash
 from fedrec.settings import STRICT, Preset, Presets, preset_values, settings
 
 KINDS: Mapping[str, Mapping[str, type]] = {
@@ -221,7 +220,7 @@ class CellConfig:
     @property
     def digest(self) -> str:
         """SHA-256 of the values."""
-        return hashlib.sha256(self.to_json().encode()).hexdigest()
+        return config_hash(self.values)
 
 
 class Study(Outline):

@@ -1,6 +1,7 @@
 """The record of one run: its schema, its reader and its writer."""
 
 import gzip
+import hashlib
 import json
 import zlib
 from collections.abc import Mapping, Sequence
@@ -137,6 +138,11 @@ class Record(Part):
                 f"{', '.join(self.trajectory.test)}; run its cell again"
             )
         return self.trajectory.test[metric][self.reported_index(report)]
+
+
+def config_hash(values: Mapping[str, Any]) -> str:
+    """SHA-256 of a cell's settings."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def cell_path(cell: Cell) -> str:

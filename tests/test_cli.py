@@ -118,6 +118,41 @@ def a_train_command(tmp_path: Path, cell: dict) -> list[str]:
     return ["train", cell, "--split", split, "--output", output, "--device", "cpu"]
 
 
+def with_seed(cell: dict, seed: int) -> str:
+    return json.dumps(cell | {"cell": cell["cell"] | {"seed": seed}})
+
+
+def test_seeds_trained_in_one_process_are_what_each_is_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Several cells, or one that goes on with its siblings, which then wait for their commands."""
+    split, cell = str(tmp_path / "split.npz"), a_cell(capsys)
+    tiny_split().save(Path(split))
+
+    def train(folder: str, seeds: list[int], *more: str) -> list[str]:
+        outputs = [str(tmp_path / folder / f"seed{seed}.json") for seed in seeds]
+        cells = [with_seed(cell, seed) for seed in seeds]
+        assert main(["train", *cells, "--split", split, "--output", *outputs, *more]) == 0
+        return capsys.readouterr().err.splitlines()
+
+    for seed in (0, 1):
+        assert len(train("alone", [seed])) == 3
+    assert len(train("several", [0, 1])) == 6
+    assert len(train("together", [0], "--siblings", "1", "--together", "1")) == 6
+    assert len(train("together", [1], "--siblings", "0", "--together", "1")) == 0
+    for seed in (0, 1):
+        alone, *others = (
+            read_record(tmp_path / folder / f"seed{seed}.json").science()
+            for folder in ("alone", "several", "together")
+        )
+        assert alone == others[0] == others[1]
+
+
+def test_each_cell_needs_an_output(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "{}", "{}", "--split", "x", "--output", "y"]) == 1
+    assert "2 cells need as many outputs, not 1" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_a_run_that_the_same_command_goes_on_with(
     number: signal.Signals, tmp_path: Path, capsys: pytest.CaptureFixture[str]

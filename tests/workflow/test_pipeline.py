@@ -15,6 +15,7 @@ from fedrec.records import read_record, read_records
 
 ROOT = Path(__file__).parents[2]
 CELL = "synthetic/MF/ClusterAttack/FedAvg/m0.1/seed0.json"
+SEEDS = (CELL, CELL.replace("seed0", "seed1"))
 COMPOSED = CELL.replace("FedAvg", "NormBound+UNION")  # its name has to be quoted in a pattern
 
 STUDY = """
@@ -222,6 +223,25 @@ def test_a_cell_is_the_same_again_on_one_core_or_two(project: Project) -> None:
     after = read_record(record)
     assert after.science() == before.science()
     assert after.cost != before.cost  # it did run
+
+
+def test_seeds_trained_together_give_the_same_records(project: Project) -> None:
+    """One process trains both seeds; the switch is no reason to train what there is."""
+    runs = project.folder / "results" / "tiny" / "runs"
+    cells = [runs / cell for cell in SEEDS]
+    before = [read_record(cell) for cell in cells]
+    together = ("--set-resources", "train:together=1")
+    assert "Nothing to be done" in project.snakemake(*together)
+    for cell in cells:
+        cell.unlink()
+    targets = [str(cell.relative_to(project.folder)) for cell in cells]
+    project.snakemake("--cores", "1", *targets, *together)
+    after = [read_record(cell) for cell in cells]
+    assert [record.science() for record in after] == [record.science() for record in before]
+    assert sorted(path.name for path in cells[0].parent.iterdir()) == ["seed0.json", "seed1.json"]
+    logs = [project.folder / "results" / "tiny" / "logs" / "runs" / cell for cell in SEEDS]
+    lengths = sorted(len(log.with_name(f"{log.name}.log").read_text()) for log in logs)
+    assert lengths[0] == 0 < lengths[1]
 
 
 def test_one_constant_concerns_its_own_cells_alone(project: Project) -> None:

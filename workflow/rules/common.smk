@@ -69,6 +69,16 @@ def cells(block):
     return [cell_path(cell) for cell in STUDY.cells(STUDY.blocks()[block])]
 
 
+def siblings(cell):
+    """The other seeds of a cell that the study asks for."""
+    arm = os.path.dirname(cell)
+    return [
+        str(other.seed)
+        for path, other in CELLS.items()
+        if os.path.dirname(path) == arm and path != cell
+    ]
+
+
 def records_at(home, wanted):
     """The records of some cells: fresh ones, those made so far, or the published file."""
     if home == PUBLISHED:

@@ -1,6 +1,7 @@
 # In:  a split, and the settings of one cell (model, dataset, attack, defense, ratio, seed).
 # Out: {RESULTS}/runs/{cell}, the record of that one training job. Until it is there, {cell}.checkpoint
-#      lies beside it, which is no output: Snakemake deletes those of a failed job.
+#      lies beside it, which is no output: Snakemake deletes those of a failed job. {cell}.ahead is a
+#      record that another seed's job has made, because `together` is 1 (docs/decisions/015).
 
 
 rule train:
@@ -19,10 +20,14 @@ rule train:
         device="auto",
         mem_mb=2000,
         runtime=60,
+        # Resources, because a change of these is no reason to train again.
+        siblings=lambda w: ",".join(siblings(w.cell)),
+        together=0,
     params:
         # The cell's own settings and no others, so that a changed constant re-runs its cells alone.
         cell=lambda w: STUDY.cell_config(CELLS[w.cell]).to_json(),
         version=__version__,
     shell:
         "fedrec train {params.cell:q} --split {input:q} --output {output:q}"
+        " --siblings {resources.siblings:q} --together {resources.together}"
         " --threads {threads} --device {resources.device} 2> {log:q}"

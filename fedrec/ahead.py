@@ -1,0 +1,123 @@
+"""Records that a warm process makes ahead of the commands that they belong to.
+
+Importing and reading take as long as some hundred rounds, so one process may go on with a cell's
+other seeds. Such a record waits beside its place, as `<record>.ahead`, until its own command takes
+it. It is no output that Snakemake knows of, because Snakemake deletes the outputs of a job before
+it runs and after it fails.
+"""
+
+import fcntl
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fedrec import __version__
+from fedrec.interruption import Interrupted
+from fedrec.records import RecordError, config_hash, read_record
+
+POLL = 0.2  # seconds between two looks at what another process is making
+
+
+@dataclass(frozen=True)
+class Job:
+    """One cell, and where its record goes."""
+
+    values: Mapping[str, Any]  # what `CellConfig.parse` takes
+    dataset_checksum: str
+    record: Path
+
+    @property
+    def waiting(self) -> Path:
+        """Where the record waits until its own command takes it."""
+        return self.record.with_name(f"{self.record.name}.ahead")
+
+    @property
+    def is_done(self) -> bool:
+        """Whether there is a record already, in its place or waiting."""
+        return self._fits(self.record) or self._fits(self.waiting)
+
+    def with_seed(self, seed: int) -> "Job":
+        """The same cell with another seed, whose record lies beside this one."""
+        cell = {**self.values["cell"], "seed": seed}
+        record = self.record.with_name(f"seed{seed}.json")
+        return Job({**self.values, "cell": cell}, self.dataset_checksum, record)
+
+    def take(self) -> bool:
+        """Put a record that waits into its place, if it is of this cell, data and version."""
+        fits = self._fits(self.waiting)
+        if fits:
+            os.replace(self.waiting, self.record)
+        self.waiting.unlink(missing_ok=True)
+        return fits
+
+    @contextmanager
+    def claimed(self) -> Iterator[bool]:
+        """Whether the job is this process's own for a while; its end frees the job too."""
+        path = self.record.with_name(f"{self.record.name}.lock")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+                return
+            try:
+                yield True
+            finally:
+                path.unlink(missing_ok=True)
+
+    def _fits(self, path: Path) -> bool:
+        if not path.exists():
+            return False
+        try:
+            found = read_record(path)
+        except RecordError:
+            return False
+        wanted = (config_hash(self.values), self.dataset_checksum, __version__)
+        return (found.config_hash, found.dataset_checksum, found.provenance.fedrec) == wanted
+
+
+Simulate = Callable[[Job, Path], None]  # runs a job and writes its record to a path
+
+
+def make_with(
+    job: Job, others: Sequence[Job], simulate: Simulate, stop: Callable[[], bool]
+) -> None:
+    """Make a record, and those of other jobs that nobody has made or is making, ahead.
+
+    Raises:
+        Interrupted: the process was asked to end; what is finished waits.
+    """
+    while True:
+        with job.claimed() as mine:
+            if mine:
+                return _make_all(job, others, simulate)
+        if stop():
+            raise Interrupted(f"interrupted while another process makes {job.record}")
+        time.sleep(POLL)
+
+
+def _make_all(job: Job, others: Sequence[Job], simulate: Simulate) -> None:
+    if job.take():
+        return
+    simulate(job, job.waiting)
+    for other in others:
+        with other.claimed() as mine:
+            if mine and not other.is_done:
+                _try(simulate, other)
+    job.take()
+
+
+def _try(simulate: Simulate, job: Job) -> None:
+    """What goes wrong ahead of time is for the job's own command to say."""
+    try:
+        simulate(job, job.waiting)
+    except Interrupted:
+        raise
+    except Exception as error:
+        print(f"{job.record} was not made ahead: {error}", file=sys.stderr, flush=True)

@@ -1,0 +1,112 @@
+"""Records made ahead: each seed's is its own, none is made twice, and none is lost."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fedrec import __version__
+from fedrec.ahead import Job, make_with
+from fedrec.interruption import Interrupted
+from fedrec.records import config_hash, read_record, write_record
+from tests.builders import make_record
+
+DATA = "1" * 64  # the checksum in `make_record`
+VALUES = {"cell": {"seed": 0}, "rounds": 400}
+
+
+class Trainer:
+    """Writes records that say what they are of, and fails or is interrupted at one seed."""
+
+    def __init__(self, error: Exception | None = None, at: int | None = None) -> None:
+        self.error, self.at, self.made = error, at, list[int]()
+
+    def __call__(self, job: Job, path: Path) -> None:
+        seed = job.values["cell"]["seed"]
+        if seed == self.at and self.error:
+            raise self.error
+        self.made.append(seed)
+        record = make_record(seed=seed)
+        made_by = record.provenance.model_copy(update={"fedrec": __version__})
+        update = {"config_hash": config_hash(job.values), "provenance": made_by}
+        write_record(record.model_copy(update=update), path)
+
+
+def a_job(folder: Path, seed: int = 0) -> Job:
+    return Job(VALUES, DATA, folder / "seed0.json").with_seed(seed)
+
+
+def make(job: Job, trainer: Trainer, seeds: range = range(5)) -> None:
+    others = [job.with_seed(seed) for seed in seeds if seed != job.values["cell"]["seed"]]
+    make_with(job, others, trainer, lambda: False)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_others_wait_for_their_own_commands_which_then_train_nothing(tmp_path: Path) -> None:
+    trainer = Trainer()
+    make(a_job(tmp_path), trainer, range(3))
+    assert trainer.made == [0, 1, 2]
+    assert names(tmp_path) == ["seed0.json", "seed1.json.ahead", "seed2.json.ahead"]
+    for seed in (1, 2):
+        make(a_job(tmp_path, seed), trainer, range(3))
+    assert trainer.made == [0, 1, 2]
+    assert names(tmp_path) == ["seed0.json", "seed1.json", "seed2.json"]
+    assert [read_record(tmp_path / name).cell.seed for name in names(tmp_path)] == [0, 1, 2]
+
+
+def test_what_there_is_already_is_not_made_again(tmp_path: Path) -> None:
+    trainer = Trainer()
+    trainer(a_job(tmp_path, 1), tmp_path / "seed1.json")
+    trainer(a_job(tmp_path, 2), tmp_path / "seed2.json.ahead")
+    make(a_job(tmp_path), trainer, range(4))
+    assert trainer.made == [1, 2, 0, 3]
+
+
+def test_a_failure_ahead_concerns_its_own_command_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trainer = Trainer(MemoryError("too much"), at=2)
+    make(a_job(tmp_path), trainer, range(4))
+    assert names(tmp_path) == ["seed0.json", "seed1.json.ahead", "seed3.json.ahead"]
+    assert "seed2.json was not made ahead: too much" in capsys.readouterr().err
+    with pytest.raises(MemoryError):
+        make(a_job(tmp_path, 2), trainer, range(4))
+
+
+def test_an_interruption_loses_no_finished_record(tmp_path: Path) -> None:
+    """Not even the command's own, whose output Snakemake would delete."""
+    trainer = Trainer(Interrupted("asked to end"), at=2)
+    with pytest.raises(Interrupted):
+        make(a_job(tmp_path), trainer)
+    assert names(tmp_path) == ["seed0.json.ahead", "seed1.json.ahead"]
+    trainer.at = None
+    make(a_job(tmp_path), trainer)
+    make(a_job(tmp_path, 1), trainer)
+    assert trainer.made == [0, 1]
+    assert names(tmp_path) == ["seed0.json", "seed1.json"]
+
+
+def test_a_record_of_something_else_is_not_taken(tmp_path: Path) -> None:
+    trainer, job = Trainer(), a_job(tmp_path)
+    of_other_settings = replace(job, values=VALUES | {"rounds": 1})
+    for wanted in (of_other_settings, replace(job, dataset_checksum="0" * 64)):
+        trainer(job, wanted.waiting)
+        assert not wanted.is_done and not wanted.take()
+        assert names(tmp_path) == []
+    job.waiting.write_text("damaged")
+    assert not job.is_done and not job.take()
+
+
+def test_what_another_process_is_making_is_left_to_it(tmp_path: Path) -> None:
+    trainer = Trainer()
+    with a_job(tmp_path, 1).claimed() as mine:
+        assert mine
+        make(a_job(tmp_path), trainer, range(3))
+        assert trainer.made == [0, 2]
+        with pytest.raises(Interrupted, match="while another process makes"):
+            make_with(a_job(tmp_path, 1), [], trainer, lambda: True)
+    make(a_job(tmp_path, 1), trainer, range(3))
+    assert trainer.made == [0, 2, 1]
