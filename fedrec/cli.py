@@ -256,7 +256,8 @@ def deviations(args: argparse.Namespace) -> None:
 
 def claims(args: argparse.Namespace) -> None:
     """Judge the paper's claims by records: a table, and a picture of all verdicts."""
-    from fedrec.analysis.claims import Claims, Evidence, scorecard, scorecard_table
+    from fedrec.analysis.claims import Claims, scorecard, scorecard_table
+    from fedrec.analysis.evidence import Evidence
     from fedrec.analysis.figures.scorecard import draw
     from fedrec.analysis.figures.style import save_figure
     from fedrec.analysis.notes import of_records

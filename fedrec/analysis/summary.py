@@ -45,7 +45,8 @@ def summarise(
     `degradation_ci95` and the p-value of the paired t-test; `users_low` and `users_high` bound the
     loss (%) for resampled users, with the p-value `users_p`, which `users_p_holm` corrects for all
     rows of its metric. They are missing for that arm itself, and the intervals over
-    seeds with a single one. `missing` counts seeds wanted in vain; `records` names the others.
+    seeds with a single one. `missing` counts seeds wanted in vain; `records` names the others, of
+    which some may have `diverged`.
     """
     arms: dict[Cell, list[Record]] = {seedless(cell): [] for cell in wanted}
     arms |= by_arm(records)
@@ -97,9 +98,10 @@ def _against(
     return found
 
 
-def _traces(records: Sequence[Record]) -> dict[str, str]:
+def _traces(records: Sequence[Record]) -> dict[str, str | int]:
     """Where the numbers of a row come from."""
     return {
+        "diverged": sum(record.diverged_at is not None for record in records),
         "records": " ".join(cell_path(record.cell) for record in records),
         "versions": " ".join(sorted({version(record) for record in records})),
     }

@@ -160,13 +160,15 @@ def _arms(table: pd.DataFrame) -> pd.DataFrame:
             if len(set(table[name]) - {0}) > 1 or name == "attack"
         }
     )
-    shown["Seeds"] = [
-        f"{row['seeds']} of {row['seeds'] + row['missing']}"
-        if row["missing"]
-        else str(row["seeds"])
-        for row in rows_of(table)
-    ]
+    shown["Seeds"] = [_seeds(row) for row in rows_of(table)]
     return shown
+
+
+def _seeds(row: Mapping[str, Any]) -> str:
+    """How many records a row is made from, and of how many that are wanted."""
+    wanted = f" of {row['seeds'] + row['missing']}" if row["missing"] else ""
+    diverged = f" ({row['diverged']} diverged)" if row["diverged"] else ""
+    return f"{row['seeds']}{wanted}{diverged}"
 
 
 def _share(ratio: float) -> str:

@@ -6,48 +6,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedrec.analysis.claims import (
-    Arm,
-    Claim,
-    Claims,
-    Evidence,
-    Finding,
-    judge,
-    outliers,
-    scorecard,
-    scorecard_table,
-    separation,
-)
+from fedrec.analysis.claims import Arm, Claim, Claims, judge, scorecard, scorecard_table
+from fedrec.analysis.evidence import Evidence, Finding
 from fedrec.config import Study
 from fedrec.config_errors import ConfigError
 from fedrec.outline import Scorecard
-from fedrec.records import Cell, Record, Uploads
+from fedrec.records import Cell, Record
+from tests.analysis.test_evidence import CONFIG, finding, uploads
 from tests.builders import make_record
 
 ROOT = Path(__file__).parents[2]
 REGIONS = {"substantial": (10.0, np.inf), "better": (-np.inf, 0.0), "apart": (0.95, 1.0)}
-
-
-def finding(low: float | None, high: float | None, estimate: float | None = 1.0) -> Finding:
-    return Finding(what="x", estimate=estimate, low=low, high=high, region=(0.0, 10.0))
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "verdict"),
-    [
-        (0.0, 10.0, "reproduced"),
-        (-2.0, -0.1, "not reproduced"),
-        (10.1, 12.0, "not reproduced"),
-        (-1.0, 1.0, "inconclusive"),
-        (None, None, "inconclusive"),
-    ],
-)
-def test_an_interval_decides(low: float | None, high: float | None, verdict: str) -> None:
-    assert finding(low, high).verdict == verdict
-
-
-def test_without_records_nothing_is_decided() -> None:
-    assert finding(None, None, None).verdict == "not run"
 
 
 HOLDS, FAILS, OPEN, ABSENT = (
@@ -145,31 +114,6 @@ def test_spreads_are_compared_seed_by_seed() -> None:
     assert found.estimate == pytest.approx(-100 * 0.5**0.5) and found.verdict == "reproduced"
     (gap,) = spread.findings(evidence(records[:2]))
     assert gap.verdict == "not run"
-
-
-def uploads(malicious: list[bool], uniformity: list[float], away: list[float]) -> Uploads:
-    return Uploads(
-        round=[1] * len(malicious),
-        malicious=malicious,
-        component_1=away,
-        component_2=[0.0] * len(malicious),
-        uniformity=uniformity,
-    )
-
-
-CONFIG = {"protocol": {"window": 10}}
-
-
-def test_separation_is_the_chance_to_be_less_uniform() -> None:
-    seen = uploads([True, False, False, False, False], [2.0, 1.0, 2.0, 3.0, 4.0], [0.0] * 5)
-    assert separation(seen, CONFIG) == [(2 + 0.5) / 4]
-    assert separation(uploads([False], [1.0], [0.0]), CONFIG) == []
-
-
-def test_outliers_are_beyond_nearly_all_benign_uploads() -> None:
-    benign = [float(i) for i in range(1, 101)]  # 95 % lie within 95.05
-    seen = uploads([True] * 4 + [False] * 100, [0.0] * 104, [96.0, -97.0, 95.0, 1.0, *benign])
-    assert outliers(seen, CONFIG) == [0.5]
 
 
 def test_uploads_are_judged_by_their_rounds() -> None:

@@ -112,6 +112,13 @@ def test_missing_seeds_are_shown() -> None:
     assert row["Seeds"] == "1 of 5"
 
 
+def test_diverged_runs_are_shown() -> None:
+    lost = make_record("Fang", 0).model_copy(update={"diverged_at": 7})
+    summary = summarise([lost, make_record("Fang", 1)], "best_val")
+    (row,) = formatted(attack_table(summary, PAPER, METRICS)).to_dict("records")
+    assert row["Seeds"] == "2 (1 diverged)"
+
+
 def test_a_page_shows_markup_as_text() -> None:
     assert "<b>" not in page("<b>", "<b>", "<b>")
 
