@@ -11,6 +11,7 @@ from fedrec.bench.measure import Effort, Result, measure_case
 from fedrec.bench.report import Benchmark, comparison, lines, table_lines
 from fedrec.bench.scaling import draw, growth
 from fedrec.bench.traffic import Work, adam_work, round_work, tally
+from fedrec.cli import main
 from fedrec.config_errors import ConfigError
 from fedrec.data.interactions import Counts
 from fedrec.federation import set_up
@@ -110,6 +111,14 @@ def test_two_files_are_compared_case_by_case() -> None:
     text = list(comparison(benchmark(result(3.0)), benchmark(result(1.5), other)))
     assert "3.00" in text[1] and "1.50" in text[1] and "2.00" in text[1]
     assert not any("Krum" in line for line in text)
+
+
+def test_the_command_compares_two_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = [str(tmp_path / name) for name in ("before.json", "after.json")]
+    for file, milliseconds in zip(files, (3.0, 1.5), strict=True):
+        benchmark(result(milliseconds)).write(Path(file))
+    assert main(["bench", "--compare", *files]) == 0
+    assert "2.00" in capsys.readouterr().out
 
 
 def test_a_table_sets_each_time_against_the_plain_cell_the_limit_and_the_plain_version() -> None:
