@@ -9,8 +9,8 @@ from tests.workflow.test_pipeline import STUDY, Project
 
 RUNS = "results/tiny/runs/synthetic/MF"
 DONE, HALF = f"{RUNS}/NoAttack/FedAvg/m0/seed0.json", f"{RUNS}/ClusterAttack/FedAvg/m0.1/seed0.json"
-# Long enough to be cut in two; the second start has few rounds left to play.
-LONG = STUDY.replace("rounds: 6,", "rounds: 600,").replace(
+# Long enough to be cut in two, however fast.
+LONG = STUDY.replace("rounds: 6,", "rounds: 5000,").replace(
     "evaluate_every: 3", "evaluate_every: 50"
 )
 

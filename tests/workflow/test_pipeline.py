@@ -231,6 +231,7 @@ def test_seeds_trained_together_give_the_same_records(project: Project) -> None:
     cells = [runs / cell for cell in SEEDS]
     before = [read_record(cell) for cell in cells]
     together = ("--set-resources", "train:together=1")
+    project.snakemake()
     assert "Nothing to be done" in project.snakemake(*together)
     for cell in cells:
         cell.unlink()
