@@ -14,7 +14,8 @@ help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 demo: $(INSTALLED) ## the whole pipeline on made-up data: a few minutes, no download
-	@snakemake reproduce-all --cores $(CORES) --quiet rules --configfile config/demo.yaml
+	@snakemake reproduce-all --cores $(CORES) --quiet rules --set-resources train:together=1 \
+		--configfile config/demo.yaml
 	@snakemake --report results/demo/report.html --quiet all --configfile config/demo.yaml
 	@echo "Tables, figures and summaries:"
 	@fedrec outputs --config config/demo.yaml
