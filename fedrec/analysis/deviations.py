@@ -26,12 +26,24 @@ def deviations(
     arms = by_arm(records)
     trio = [seedless(cell) for cell in block.trios([0])[0]]
     rows = [_row(None, "", trio, arms, report)]
+    used = _kinds(records)
     for switch in switches:
+        known = arms if switch.kind in used else {}  # a field of that name may be another method's
         rows += [
-            _row(switch, value, [switch.applied(cell, value) for cell in trio], arms, report)
+            _row(switch, value, [switch.applied(cell, value) for cell in trio], known, report)
             for value in switch.others
         ]
     return pd.DataFrame(rows)
+
+
+def _kinds(records: Sequence[Record]) -> set[str]:
+    """The methods that some records are of, and the protocol."""
+    found = {"protocol"}
+    for record in records:
+        config = record.config
+        parts = (config["model"], config["attack"], *config["defense"])
+        found |= {part["kind"] for part in parts}
+    return found
 
 
 def of_block(records: Sequence[Record], block: Block) -> list[Record]:

@@ -14,12 +14,16 @@ CLIP = Switch(
     group="attacks", kind="fang", field="rule", meaning="Clip or not.",
     paper="clip", released="rescale", ours="clip",
 )  # fmt: skip
+CONFIG = {"model": {"kind": "mf"}, "attack": {"kind": "fang"}, "defense": [{"kind": "union"}]}
 RECORDS = [
-    make_record("NoAttack", 0, [0.4]),
-    make_record("Fang", 0, [0.3]),
-    make_record("Fang", 0, [0.36], defense="Krum+UNION"),
-    make_record("Fang@rule=rescale", 0, [0.2]),
-    make_record("Fang", 7, [0.1]),  # of another seed
+    record.model_copy(update={"config": CONFIG})
+    for record in (
+        make_record("NoAttack", 0, [0.4]),
+        make_record("Fang", 0, [0.3]),
+        make_record("Fang", 0, [0.36], defense="Krum+UNION"),
+        make_record("Fang@rule=rescale", 0, [0.2]),
+        make_record("Fang", 7, [0.1]),  # of another seed
+    )
 ]
 
 
@@ -34,6 +38,12 @@ def test_losses_as_configured_and_with_each_switch_the_other_way() -> None:
     shown = formatted_deviations(table, BLOCK)
     assert shown["Fang: lost"].tolist() == ["25.0 %", "50.0 %"]
     assert shown["Fang, Krum+UNION: lost"].tolist() == ["10.0 %", "–"]  # not run
+
+
+def test_a_switch_of_a_method_that_is_not_in_use_has_no_effect_to_show() -> None:
+    other = CLIP.model_copy(update={"kind": "lie"})
+    table = deviations([other], of_block(RECORDS, BLOCK), BLOCK, "last")
+    assert table.attack_loss.isna().tolist() == [False, True]
 
 
 def test_a_switch_of_the_defence_leaves_the_undefended_run_alone() -> None:
