@@ -34,6 +34,7 @@ def draw(
             _draw_series(place, panel)
             for value in _unattacked(records, dataset, model, metric, report):
                 place.axhline(value, label="no attack", **REFERENCE)
+            place.set_ylim(bottom=0)  # after all is drawn, or the top would stay where it is
             place.set_title(f"{model}, {dataset}{share(ratio)}")
             place.set_xlabel("initial number of clusters K")
         axes[0].set_ylabel(f"test {metric.upper()}")
@@ -66,7 +67,6 @@ def _draw_series(axes: Axes, panel: pd.DataFrame) -> None:
             linestyle="-" if adaptive else "--",
         )  # fmt: skip
     axes.set_xticks(range(len(ticks)), [str(k) for k in ticks])
-    axes.set_ylim(bottom=0)
     sns.despine(ax=axes)
 
 

@@ -36,3 +36,4 @@ def test_the_dashed_line_is_no_attack() -> None:
     (axes,) = draw([*RECORDS, plain], BLOCK, "last").axes
     (line,) = [line for line in axes.get_lines() if line.get_label() == "no attack"]
     assert np.allclose(line.get_ydata(), 0.5)
+    assert axes.get_ylim()[1] > 0.5  # within the panel
