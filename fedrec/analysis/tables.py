@@ -238,11 +238,18 @@ def _latex(table: Table) -> str:
 
 def _html(table: Table) -> str:
     notes = "".join(f"<p>{escape(note)}</p>\n" for note in table.notes)
-    return PAGE.format(
-        title=escape(table.title), table=table.shown.to_html(index=False, border=0), notes=notes
-    )
+    shown = table.shown.map(_html_cell).rename(columns=escape)
+    made = shown.to_html(index=False, border=0, escape=False)
+    return PAGE.format(title=escape(table.title), table=made, notes=notes)
 
 
+def _html_cell(content: object) -> str:
+    """Long texts are marked, so that they do not shrink to a word a line beside wide columns."""
+    text = escape(str(content))
+    return f"<div>{text}</div>" if len(text) > LONG else text
+
+
+LONG = 40  # characters of a text
 PAGE = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -252,6 +259,7 @@ PAGE = """<!doctype html>
 body {{ font: 14px/1.5 sans-serif; margin: 2em; color: #222; background: #fff; }}
 table {{ border-collapse: collapse; border-top: 2px solid; border-bottom: 2px solid; }}
 th, td {{ padding: .3em .8em; text-align: left; vertical-align: top; }}
+td div {{ min-width: 18em; }}
 th:first-child, td:first-child {{ min-width: 12em; }}
 thead th {{ border-bottom: 1px solid; }}
 tbody tr:hover {{ background: #f2f2f2; }}

@@ -103,7 +103,8 @@ def _densities(axes: Axes, uploads: pd.DataFrame) -> None:
 
 
 def _share_limits(row: np.ndarray) -> None:
-    """One horizontal scale for all panels of a row."""
+    """One horizontal scale for all panels of a row, with ticks that have room."""
     limits = np.array([axes.get_xlim() for axes in row])
     for axes in row:
         axes.set_xlim(limits[:, 0].min(), limits[:, 1].max())
+        axes.locator_params(axis="x", nbins=3)
