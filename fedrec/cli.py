@@ -39,6 +39,7 @@ from fedrec.records import (
     add_to_pack,
     cell_path,
     parse_cell,
+    read_record,
     read_records,
     write_record,
 )
@@ -49,20 +50,27 @@ if TYPE_CHECKING:  # importing these takes PyTorch
 
 T = TypeVar("T", bound=Section)
 DEVICES = ("auto", "cpu", "cuda")
+DIVERGED = 3  # exit code
 FIGURES = ("training_curves", "attack_grid", "adaptive_clustering", "uploads")
+
+
+class Diverged(Exception):
+    """Training diverged, and its record says so; the message names record and round."""
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one subcommand; whatever stops it gives one message and an exit code.
 
-    1: a mistake of the user's, or something that the machine lacks; 75: interrupted, and the same
-    command goes on where this one ended.
+    1: a mistake of the user's, or something that the machine lacks; 3: training diverged, and is
+    recorded so; 75: interrupted, and the same command goes on where this one ended.
     """
     args = parser().parse_args(arguments)
     try:
         args.run(args)
     except Interrupted as error:
         return _stopped(args.command, str(error), TRY_AGAIN)
+    except Diverged as error:
+        return _stopped(args.command, str(error), DIVERGED)
     except (ConfigError, DataError, RecordError, RuntimeError, OSError, MemoryError) as error:
         return _stopped(args.command, _explained(error), 1)
     return 0
@@ -180,6 +188,21 @@ def train(args: argparse.Namespace) -> None:
                 make_with(job, [job.with_seed(seed) for seed in args.siblings], simulate, stop)
             else:
                 simulate(job, output)
+    _tell_of_divergence(args.output, args.accept_divergence)
+
+
+def _tell_of_divergence(outputs: Iterable[Path], accept: bool) -> None:
+    """Say which records are of runs that diverged.
+
+    Raises:
+        Diverged: there are some, and that is not accepted.
+    """
+    rounds = {path: read_record(path).diverged_at for path in outputs}
+    found = [f"{path}: diverged in round {at}" for path, at in rounds.items() if at is not None]
+    if found and not accept:
+        raise Diverged("; ".join(found) + " (recorded so; no retry can end otherwise)")
+    for line in found:
+        print(line, file=sys.stderr)
 
 
 def _simulate(
@@ -196,8 +219,6 @@ def _simulate(
     record = run_cell(CellConfig.parse(job.values), split, choose_device(args.device), keeper)
     write_record(record, path)
     keeper.forget()
-    if record.diverged_at is not None:
-        print(f"diverged in round {record.diverged_at}, and is recorded so", file=sys.stderr)
 
 
 def summary(args: argparse.Namespace) -> None:
@@ -456,6 +477,8 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--siblings", type=_seeds, default=[], metavar="SEEDS", help=text)
     text = "1: train the siblings too where nobody else does, and leave each for its own command"
     sub.add_argument("--together", type=int, choices=[0, 1], default=0, help=text)
+    text = "end with 0, not 3, if training diverges: an attack may have meant it to"
+    sub.add_argument("--accept-divergence", action="store_true", help=text)
     text = "seconds between checkpoints (default: %(default)g); changes no result"
     sub.add_argument("--save-every", type=float, default=120.0, metavar="S", help=text)
     _add_machine(sub)

@@ -227,9 +227,13 @@ def test_a_diverged_run_is_recorded_and_said(
 ) -> None:
     cell = a_cell(capsys)
     cell["model"]["learning_rate"] = 1e30
-    assert main(a_train_command(tmp_path, cell)) == 0
-    assert "diverged in round 2" in capsys.readouterr().err.splitlines()[-1]
+    command = a_train_command(tmp_path, cell)
+    assert main(command) == 3
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("fedrec train: ") and "record.json: diverged in round 2" in last
     assert read_record(tmp_path / "record.json").diverged_at == 2
+    assert main([*command, "--accept-divergence"]) == 0
+    assert "record.json: diverged in round 2" in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_an_unknown_cell_is_met_with_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:

@@ -245,6 +245,21 @@ def test_seeds_trained_together_give_the_same_records(project: Project) -> None:
     assert lengths[0] == 0 < lengths[1]
 
 
+def test_a_diverged_run_is_a_result(project: Project) -> None:
+    """It is in its table, and neither fails nor is tried again."""
+    changed = {"results/tiny": "results/lost", "dim: 8": "dim: 8, learning_rate: 1.0e+30"}
+    study = STUDY
+    for before, after in changed.items():
+        study = study.replace(before, after)
+    project.study.write_text(study)
+    log = project.snakemake("results/lost/tables/table-1.md")
+    project.study.write_text(STUDY)
+    lost = project.folder / "results" / "lost"
+    assert {read_record(path).diverged_at for path in (lost / "runs").rglob("*.json")} == {2}
+    assert "2 (2 diverged)" in (lost / "tables" / "table-1.md").read_text()
+    assert "Error" not in log and "Trying to restart" not in log
+
+
 def test_one_constant_concerns_its_own_cells_alone(project: Project) -> None:
     project.study.write_text(STUDY.replace("clusters: 2", "clusters: 3"))
     planned = project.planned()

@@ -29,5 +29,5 @@ rule train:
         version=__version__,
     shell:
         "fedrec train {params.cell:q} --split {input:q} --output {output:q}"
-        " --siblings={resources.siblings} --together {resources.together}"
+        " --siblings={resources.siblings} --together {resources.together} --accept-divergence"
         " --threads {threads} --device {resources.device} 2> {log:q}"
