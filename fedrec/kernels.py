@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
-from jaxtyping import Float, Int, UInt64
+from jaxtyping import Float, Int, UInt16, UInt64
 from numba import njit
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -71,6 +71,21 @@ def fill(state: UInt64[np.ndarray, "4"], words: UInt64[np.ndarray, " words"]) ->
         c = ((c << np.uint64(24)) | (c >> np.uint64(40))) + word
         words[w] = word
     state[0], state[1], state[2], state[3] = a, b, c, counter
+
+
+@compiled()
+def scatter_lanes(
+    lanes: UInt16[np.ndarray, "a b c"],
+    dropped_below: int,
+    scale: float,
+    out: Float[np.ndarray, "a more_b more_c"],
+) -> None:
+    """The scale where a lane is kept, else 0, in the first places of each axis."""
+    below, factor = np.uint16(dropped_below), np.float32(scale)
+    for i in range(lanes.shape[0]):
+        for j in range(lanes.shape[1]):
+            for k in range(lanes.shape[2]):
+                out[i, j, k] = factor if lanes[i, j, k] >= below else np.float32(0)
 
 
 # Unlike fastmath=True, these let an infinity be one, where training diverges.

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from pydantic import Field, model_validator
 from torch import Tensor
-from torch.nn.functional import layer_norm, logsigmoid, relu
+from torch.nn.functional import embedding, layer_norm, logsigmoid, relu
 
 from fedrec.models.base import (
     Batch,
@@ -54,7 +54,8 @@ class Tokens:
     def groups(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Clients of about equal length, the (clients, time) grid of their tokens, its padding.
 
-        A grid's unused places, at the end of the shorter sequences, point at the first token.
+        A grid's unused places, at the end of the shorter sequences, point at the first token, whose
+        gradient they leave alone: no loss depends on them.
         """
         first = self.counts.cumsum(0) - self.counts
         for clients in self.counts.argsort(descending=True, stable=True).split(GROUP):
@@ -147,12 +148,13 @@ class SASRec:
         for clients, grid, used in tokens.groups():
             read, counts = tokens.read[grid], tokens.counts[clients]
             named = (batch.history[read], batch.positive[read + 1], batch.negative[read + 1])
-            leaves = [*(shared.items[items] for items in named), dense[clients]]
+            leaves = [*(embedding(items, shared.items) for items in named)]
+            leaves.append(dense.index_select(0, clients))
             for leaf in leaves:
                 leaf.requires_grad_()
             past, positive, negative, own = leaves
             ids = batch.clients[clients].tolist()
-            kept = self.kept(ids, counts.tolist(), streams, loss.device)
+            kept = self.kept(ids, counts.tolist(), streams, loss.device, 1 / (1 - self.dropout))
             state = self._states(past, self._named(own), counts, kept)
             bpr = -logsigmoid((state * (positive - negative)).sum(2))
             mean = (bpr * used).sum(1) / counts.clamp(min=1)
@@ -163,8 +165,8 @@ class SASRec:
                 batch.negative_row[read + 1],
             )
             for place, gradient in zip(places, to_items, strict=True):
-                rows.index_add_(0, place[used], gradient[used])
-            to_dense[clients] += to_dense_of
+                rows.index_add_(0, place.view(-1), gradient.view(-1, self.dim))
+            to_dense.index_add_(0, clients, to_dense_of)
             loss[clients] = mean.detach()
         return LocalGradients(
             updates=Updates(
@@ -246,8 +248,8 @@ class SASRec:
             self._split(_linear(y, f"{block}.{layer}", own))
             for y, layer in ((queries, "query"), (x, "key"), (x, "value"))
         )
-        later = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool, device=x.device).triu_(1)
-        weights = (q @ k.mT / sqrt(q.shape[-1])).masked_fill(later, -torch.inf).softmax(-1)
+        later = x.new_full((x.shape[1], x.shape[1]), -torch.inf).triu_(1)
+        weights = (q / sqrt(q.shape[-1]) @ k.mT + later).softmax(-1)
         mixed = self._drop(weights, f"{block}.attention", kept) @ v
         return mixed.transpose(1, 2).flatten(2) + queries
 
@@ -263,28 +265,34 @@ class SASRec:
         return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
 
     def _drop(self, x: Tensor, name: str, kept: Mapping[str, Tensor]) -> Tensor:
-        return x * kept[name] / (1 - self.dropout) if name in kept else x
+        return x * kept[name] if name in kept else x
 
     def kept(
-        self, clients: list[int], counts: list[int], streams: Streams, device: torch.device
+        self,
+        clients: list[int],
+        counts: list[int],
+        streams: Streams,
+        device: torch.device,
+        scale: float = 1,
     ) -> Mapping[str, Float[Tensor, "clients ..."]]:
-        """What dropout keeps, 1 or 0, by name; each client's bits are its own stream's."""
+        """What dropout keeps, `scale` or 0, by name; each client's bits are its own stream's.
+
+        A client's bits go name by name, those of its own length alone, from high to low axes.
+        """
         if self.dropout == 0:
             return {}
-        below, longest = dropped_below(self.dropout), max(counts)
-        kept = {
-            name: np.zeros((len(clients), *shape), np.float32)
-            for name, shape in self._dropped(longest).items()
-        }
+        from fedrec.kernels import scatter_lanes
+
+        longest = self._dropped(max(counts))
+        kept = {n: np.zeros((len(clients), *shape), np.float32) for n, shape in longest.items()}
         for c, (client, count) in enumerate(zip(clients, counts, strict=True)):
-            shapes = self._dropped(count)
-            sizes = np.cumsum([prod(shape) for shape in shapes.values()])
-            lanes = random_lanes("dropout", streams, client, (int(sizes[-1]),)) >= below
-            for (name, shape), part in zip(
-                shapes.items(), np.split(lanes, sizes[:-1]), strict=True
-            ):
-                window: tuple[slice, ...] = tuple(slice(size) for size in shape)
-                kept[name][c][window] = part.reshape(shape)
+            shapes, start = self._dropped(count), 0
+            lanes = random_lanes("dropout", streams, client, (sum(map(prod, shapes.values())),))
+            for name, shape in shapes.items():
+                part = lanes[start : start + prod(shape)].reshape(prod(shape[:-2]), *shape[-2:])
+                out = kept[name][c].reshape(len(part), *longest[name][-2:])
+                scatter_lanes(part, dropped_below(self.dropout), scale, out)
+                start += prod(shape)
         return {name: torch.from_numpy(mask).to(device) for name, mask in kept.items()}
 
     def _dropped(self, time: int) -> Mapping[str, tuple[int, ...]]:
@@ -305,4 +313,4 @@ def _linear(x: Float[Tensor, "clients time a"], name: str, own: Parameters) -> T
 
 def _norm(x: Float[Tensor, "clients time d"], name: str, own: Parameters) -> Tensor:
     scale, shift = own[f"{name}.scale"][:, None], own[f"{name}.shift"][:, None]
-    return layer_norm(x, x.shape[-1:], eps=NORM_EPS) * scale + shift
+    return torch.addcmul(shift, layer_norm(x, x.shape[-1:], eps=NORM_EPS), scale)
