@@ -131,7 +131,7 @@ def stages(given: Study) -> list[Stage]:
         ),
         Stage(
             ("publish", *cells, "--counts", COUNTS, "--folder", "published"),
-            ("published/records.jsonl.gz",),
+            ("published/records.jsonl.gz", f"published/data/{COUNTS}"),
         ),
     ]
 

@@ -18,8 +18,6 @@ from fedrec.process import prepare
 from fedrec.records import write_record
 from fedrec.run import run_cell
 
-WARM_UP = 24  # cells, after which the allocator holds all that it will need
-
 
 @dataclass(frozen=True)
 class Use:
@@ -48,7 +46,8 @@ def use(folder: Path) -> Use:
 def demo_cells(rounds: int) -> tuple[list[CellConfig], Split]:
     """The demo's cells, cut short, and its data."""
     study = Study.load("config/demo.yaml")
-    cells = [study.cell_config(cell) for b in study.blocks().values() for cell in study.cells(b)]
+    named = dict.fromkeys(cell for b in study.blocks().values() for cell in study.cells(b))
+    cells = map(study.cell_config, named)
     short = {"rounds": rounds, "evaluate_every": rounds}
     parsed = [
         CellConfig.parse({**c.values, "protocol": {**c.values["protocol"], **short}}) for c in cells
@@ -58,9 +57,8 @@ def demo_cells(rounds: int) -> tuple[list[CellConfig], Split]:
     return parsed, leave_one_out(synthetic.generate())
 
 
-def soak(count: int, rounds: int, folder: Path) -> list[Use]:
+def soak(cells: list[CellConfig], split: Split, count: int, folder: Path) -> list[Use]:
     """What is in use after each of `count` cells, whose records replace each other."""
-    cells, split = demo_cells(rounds)
     uses = []
     for number, config in enumerate(islice(cycle(cells), count)):
         record = folder / f"{number % len(cells)}.json"
@@ -71,16 +69,20 @@ def soak(count: int, rounds: int, folder: Path) -> list[Use]:
     return uses
 
 
-def verdict(uses: list[Use]) -> tuple[str, bool]:
-    """A line for some moments, and whether nothing has grown since the warm-up."""
-    early, late = uses[min(WARM_UP, len(uses) // 2)], uses[-1]
+def verdict(uses: list[Use], warm_up: int) -> tuple[str, bool]:
+    """A line for some moments, and whether nothing has grown since the warm-up.
+
+    That is one pass over all kinds of cells: then the allocator holds all that it will need.
+    """
+    early, late = uses[warm_up - 1], uses[-1]
     steady = (
         late.memory_mb < early.memory_mb * 1.05
         and late.open_files <= early.open_files
         and late.threads <= early.threads
         and late.files == early.files
     )
-    shown = [f"after {n + 1:4d} cells: {uses[n]}" for n in range(0, len(uses), len(uses) // 5 or 1)]
+    moments = sorted({warm_up - 1, *range(0, len(uses), len(uses) // 5 or 1)})
+    shown = [f"after {n + 1:4d} cells: {uses[n]}" for n in moments]
     return "\n".join([*shown, f"at the end: {late}", "steady" if steady else "GROWN"]), steady
 
 
@@ -91,6 +93,8 @@ if __name__ == "__main__":
     given = options.parse_args()
     prepare(1)
     with TemporaryDirectory() as place:
-        message, steady = verdict(soak(given.cells, given.rounds, Path(place)))
+        cells, split = demo_cells(given.rounds)
+        uses = soak(cells, split, max(given.cells, len(cells) + 1), Path(place))
+    message, steady = verdict(uses, warm_up=len(cells))
     print(message)
     raise SystemExit(not steady)

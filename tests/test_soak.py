@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.soak import Use, soak, verdict
+from tests.soak import Use, demo_cells, soak, verdict
 
 FLAT = [Use(memory_mb=100, open_files=9, threads=2, disk_bytes=10, files=12)] * 60
 
@@ -15,12 +15,13 @@ FLAT = [Use(memory_mb=100, open_files=9, threads=2, disk_bytes=10, files=12)] * 
     "grown", [{"memory_mb": 110.0}, {"open_files": 10}, {"threads": 3}, {"files": 13}]
 )
 def test_growth_is_noticed(grown: dict[str, Any]) -> None:
-    assert verdict(FLAT)[1]
-    message, steady = verdict([*FLAT, replace(FLAT[0], **grown)])
+    assert verdict(FLAT, warm_up=20)[1]
+    message, steady = verdict([*FLAT, replace(FLAT[0], **grown)], warm_up=20)
     assert not steady and "GROWN" in message
 
 
 def test_cells_leave_their_records_and_nothing_else(tmp_path: Path) -> None:
-    uses = soak(count=2, rounds=2, folder=tmp_path)
+    cells, split = demo_cells(rounds=2)
+    uses = soak(cells[:2], split, count=3, folder=tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0.json", "1.json"]
-    assert [use.files for use in uses] == [1, 2]
+    assert [use.files for use in uses] == [1, 2, 2]

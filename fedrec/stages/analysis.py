@@ -1,0 +1,239 @@
+"""From records to tables, figures and verdicts."""
+
+import argparse
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from fedrec.config_errors import ConfigError
+from fedrec.data.interactions import Counts
+from fedrec.data.split import Repeats
+from fedrec.data.statistics import load_statistics
+from fedrec.files import read_with_sum, write_text, write_with_sum
+from fedrec.outline import Scorecard, Switch
+from fedrec.records import Record, RecordError, add_to_pack, cell_path, parse_cell, read_records
+from fedrec.stages.arguments import (
+    add_block,
+    add_cells,
+    add_config,
+    add_counts,
+    add_records,
+    add_table,
+    block_of,
+    json_of,
+    stage_of,
+    valid,
+)
+
+FIGURES = ("training_curves", "attack_grid", "adaptive_clustering", "uploads")
+
+
+def add_to(stages: Any) -> None:
+    """Add the subcommands to a parser's."""
+    stage = stage_of(stages)
+    sub = stage("summary", summary)
+    add_records(sub)
+    add_cells(sub)
+    sub.add_argument("--output", type=Path, required=True, help="summary to write (.csv)")
+
+    sub = stage("figure", figure)
+    add_block(sub)
+    add_records(sub)
+    add_cells(sub)
+    sub.add_argument("--output", type=Path, required=True, help="PDF; SVG and PNG go beside it")
+
+    sub = stage("table", table)
+    add_block(sub)
+    sub.add_argument("--summary", type=Path, required=True, help="summary (.csv)")
+    _add_paper(sub)
+    add_table(sub)
+
+    sub = stage("dataset-table", dataset_table)
+    add_block(sub)
+    add_counts(sub)
+    text = "repeats.json of each dataset, likewise"
+    sub.add_argument("--repeats", type=Path, nargs="+", required=True, help=text)
+    _add_paper(sub)
+    add_table(sub)
+
+    sub = stage("deviations", deviations)
+    add_block(sub)
+    add_records(sub)
+    sub.add_argument("--switches", type=Path, required=True, help="switches.json")
+    add_table(sub)
+
+    sub = stage("claims", claims)
+    sub.add_argument("--claims", type=Path, required=True, help="claims and their tests (.yaml)")
+    sub.add_argument("--scorecard", default="{}", help="the scorecard's entry in the config")
+    add_records(sub)
+    add_counts(sub)
+    add_table(sub)
+    sub.add_argument("--picture", type=Path, required=True, help="PDF; SVG and PNG go beside it")
+
+    sub = stage("runs", runs)
+    add_records(sub)
+    add_table(sub)
+
+    sub = stage("configuration", configuration)
+    sub.add_argument("config", metavar="JSON", help="the configuration")
+    sub.add_argument("--note", default="", help="stands below it")
+    sub.add_argument("--output", type=Path, required=True, help="page to write (.html)")
+
+    sub = stage("publish", publish)
+    sub.add_argument("records", type=Path, nargs="+", help="records of single runs")
+    sub.add_argument("--counts", type=Path, nargs="+", help="counts and other statistics")
+    sub.add_argument("--switches", type=Path, help="switches.json")
+    sub.add_argument("--folder", type=Path, required=True, help="folder to keep them in")
+
+    add_config(stage("outputs", outputs))
+
+
+def _add_paper(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--paper", type=Path, required=True, help="the paper's values (.csv)")
+
+
+def summary(args: argparse.Namespace) -> None:
+    """Aggregate the records of one table over seeds."""
+    from fedrec.analysis.summary import summarise
+
+    cells = [parse_cell(path) for path in args.cells]
+    frame = summarise(_records_of(args), args.report, cells)
+    write_with_sum(args.output, frame.to_csv(index=False))
+
+
+def table(args: argparse.Namespace) -> None:
+    """Make a table of attacks from a summary, as CSV, Markdown, LaTeX and HTML."""
+    import pandas as pd
+
+    from fedrec.analysis.notes import of_summary
+    from fedrec.analysis.tables import Table, attack_table, constants, formatted
+
+    block = block_of(args)
+    values = attack_table(
+        pd.read_csv(StringIO(_summary(args.summary))), pd.read_csv(args.paper), block.metrics
+    )
+    title = f"{block.title.rstrip('.')} ({constants(values)})."
+    notes = of_summary(values, args.note)
+    Table(title, values, formatted(values), notes).write(args.output)
+
+
+def dataset_table(args: argparse.Namespace) -> None:
+    """Make the table of datasets from their counts, as CSV, Markdown, LaTeX and HTML."""
+    import pandas as pd
+
+    from fedrec.analysis.tables import Table, dataset_table, formatted_datasets
+
+    counts, repeats = (
+        {path.parent.name: vars(load_statistics(kind, path)) for path in paths}
+        for kind, paths in ((Counts, args.counts), (Repeats, args.repeats))
+    )
+    values = dataset_table(counts, repeats, pd.read_csv(args.paper))
+    notes = [args.note] if args.note else []
+    Table(block_of(args).title, values, formatted_datasets(values), notes).write(args.output)
+
+
+def deviations(args: argparse.Namespace) -> None:
+    """Make the table of switches between the paper's text and code, and of what each does."""
+    from fedrec.analysis.deviations import deviations, formatted_deviations, of_block
+    from fedrec.analysis.notes import of_records
+    from fedrec.analysis.tables import Table
+
+    block = block_of(args)
+    records = of_block(read_records(args.records), block)
+    switches = [Switch.model_validate(entry) for entry in json_of(args.switches.read_text())]
+    values = deviations(switches, records, block, args.report)
+    notes = of_records(records, args.note)
+    Table(block.title, values, formatted_deviations(values, block), notes).write(args.output)
+
+
+def claims(args: argparse.Namespace) -> None:
+    """Judge the paper's claims by records: a table, and a picture of all verdicts."""
+    from fedrec.analysis.claims import Claims, scorecard, scorecard_table
+    from fedrec.analysis.evidence import Evidence
+    from fedrec.analysis.figures.scorecard import draw
+    from fedrec.analysis.figures.style import save_figure
+    from fedrec.analysis.notes import of_records
+
+    known, records = Claims.load(args.claims), read_records(args.records)
+    counts = {path.parent.name: vars(load_statistics(Counts, path)) for path in args.counts}
+    card = scorecard(
+        known,
+        Evidence(records, counts, valid(Scorecard, args.scorecard), known.regions, args.report),
+    )
+    made = scorecard_table(card, of_records(records, args.note))
+    made.write(args.output)
+    save_figure(draw(card, made.title, args.note), args.picture)
+
+
+def runs(args: argparse.Namespace) -> None:
+    """List every run: what it measured, what it took, and what code made it."""
+    from fedrec.analysis.runs import run_table
+
+    run_table(read_records(args.records), args.report, args.note).write(args.output)
+
+
+def figure(args: argparse.Namespace) -> None:
+    """Draw a figure from records, as PDF, SVG and PNG."""
+    from importlib import import_module
+
+    from fedrec.analysis.figures.style import save_figure
+
+    block = block_of(args)
+    if block.kind not in FIGURES:
+        raise ConfigError(f"a figure has no kind {block.kind!r}, only {', '.join(FIGURES)}")
+    drawing = import_module(f"fedrec.analysis.figures.{block.kind}")
+    records = _records_of(args)
+    save_figure(drawing.draw(records, block, args.report, note=args.note), args.output)
+
+
+def configuration(args: argparse.Namespace) -> None:
+    """Show a configuration as a page."""
+    import yaml
+
+    from fedrec.analysis.tables import page
+
+    text = yaml.safe_dump(json_of(args.config), sort_keys=False, allow_unicode=True)
+    write_text(args.output, page("Configuration", text, args.note))
+
+
+def publish(args: argparse.Namespace) -> None:
+    """Keep records and statistics in few small files; older ones stay or are replaced."""
+    add_to_pack(read_records(args.records), args.folder / "records.jsonl.gz")
+    for path in args.counts or ():
+        write_text(args.folder / "data" / path.parent.name / path.name, path.read_text())
+    if args.switches:
+        write_text(args.folder / "data" / args.switches.name, args.switches.read_text())
+
+
+def outputs(args: argparse.Namespace) -> None:
+    """List the tables, figures and summaries that a study has made."""
+    from fedrec.config import Study
+
+    results = Path(Study.load(*args.config).results)
+    for folder in ("tables", "figures", "summary"):
+        for path in sorted((results / folder).glob("*")):
+            if path.suffix not in (".sha256", ".tmp"):
+                print(path)
+
+
+def _summary(path: Path) -> str:
+    try:
+        return read_with_sum(path)
+    except ValueError as error:
+        raise RecordError(f"{path}: {error}: delete it and run `summary` again") from None
+
+
+def _records_of(args: argparse.Namespace) -> list[Record]:
+    """The records of the cells that are to be shown, in their order.
+
+    Raises:
+        RecordError: there is none.
+    """
+    order = {path: i for i, path in enumerate(args.cells)}
+    records = read_records(args.records)
+    if not order:
+        return records
+    records = [record for record in records if cell_path(record.cell) in order]
+    if not records:
+        raise RecordError(f"{args.records[0]} and others: no record of the cells to show")
+    return sorted(records, key=lambda record: order[cell_path(record.cell)])

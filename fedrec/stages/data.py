@@ -1,0 +1,175 @@
+"""From raw files to a split."""
+
+import argparse
+import dataclasses
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from fedrec.config_errors import ConfigError
+from fedrec.data.filters import Filtered
+from fedrec.data.interactions import Interactions, check_counts
+from fedrec.data.rows import TimeFormat
+from fedrec.data.sources import RawFile, Source, check_sum, fetch
+from fedrec.data.split import leave_one_out
+from fedrec.data.statistics import save_statistics
+from fedrec.stages.arguments import add_stage, stage_of, valid
+
+if TYPE_CHECKING:  # importing it takes PyTorch
+    from fedrec.config import Dataset
+
+
+def add_to(stages: Any) -> None:
+    """Add the subcommands to a parser's."""
+    stage = stage_of(stages)
+    _add_output(stage("download", download))
+
+    sub = stage("interactions", interactions)
+    _add_output(sub)
+    sub.add_argument("--raw", type=Path, nargs="*", help="downloaded files, in order")
+
+    sub = stage("filter", filter_)
+    _add_output(sub)
+    sub.add_argument("--input", type=Path, required=True, help="interactions (.npz)")
+    sub.add_argument("--counts", type=Path, required=True, help="counts to write (.json)")
+    sub.add_argument("--passes", type=Path, help="what each pass dropped, to write (.json)")
+    sub.add_argument("--lists", type=Path, nargs="*", help="lists of users and items")
+
+    sub = stage("split", split)
+    sub.add_argument("--input", type=Path, required=True, help="filtered interactions (.npz)")
+    sub.add_argument("--output", type=Path, required=True, help="split to write (.npz)")
+    text = "counts of targets that their users took before, to write (.json)"
+    sub.add_argument("--repeats", type=Path, help=text)
+
+    text = "Look at files of interactions."
+    data = stages.add_parser("data", help=text, description=text)
+    looks = data.add_subparsers(required=True, metavar="COMMAND")
+    sub = add_stage(looks, "inspect", inspect)
+    sub.set_defaults(command="data inspect")
+    _add_known(sub)
+
+
+def _add_output(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("dataset", metavar="JSON", help="the dataset's entry in the config")
+    sub.add_argument("--output", type=Path, required=True, help="file to write")
+
+
+def download(args: argparse.Namespace) -> None:
+    """Bring a dataset's raw file, from FEDREC_MIRROR if that is set, else from the web."""
+    dataset = _dataset(args.dataset)
+    files = (*dataset.raw, *dataset.lists)
+    sources = {source.name: source for source in files if isinstance(source, Source)}
+    if args.output.name not in sources:
+        raise ConfigError(
+            f"this dataset has no file {args.output.name!r}; its files: "
+            + (", ".join(sources) or "none, there is nothing to download")
+        )
+    fetch(sources[args.output.name], args.output, os.environ.get("FEDREC_MIRROR") or None)
+
+
+def inspect(args: argparse.Namespace) -> None:
+    """Say what a file of interactions holds, and how to read it: an entry for the config.
+
+    Separator, header, columns and the format of times are guessed from the first lines of a text
+    (plain, .gz or .zip), of item lists or of a Parquet file. Options say what was guessed wrongly.
+    Nothing is written. For example
+
+      fedrec data inspect plays.csv.gz
+      fedrec data inspect ml-1m.zip --member ml-1m/ratings.dat
+      fedrec data inspect visits.tsv --user 0 --item 4 --time 1 --time-zone Europe/Berlin
+    """
+    from fedrec.data.guessing import Known
+    from fedrec.data.inspection import inspect
+
+    known = {field.name: getattr(args, field.name) for field in dataclasses.fields(Known)}
+    print(inspect(args.file, Known(**known)), end="")
+
+
+def interactions(args: argparse.Namespace) -> None:
+    """Read raw files, or generate synthetic interactions."""
+    dataset = _dataset(args.dataset)
+    if dataset.synthetic:
+        dataset.synthetic.generate().save(args.output)
+        return
+    if len(args.raw or ()) != len(dataset.raw):
+        names = " ".join(source.name for source in dataset.raw)
+        raise ConfigError(f"this dataset is read from files: give them as --raw {names}")
+    _check_sums(dataset.raw, args.raw)
+    dataset.read(args.raw).save(args.output)
+
+
+def filter_(args: argparse.Namespace) -> None:
+    """Apply a dataset's filter, check its counts, and write both, and what each pass dropped."""
+    dataset = _dataset(args.dataset)
+    before = Interactions.load(args.input)
+    found = _filtered(dataset, before, args.lists or ())
+    if dataset.expect:
+        check_counts(found.kept.counts, dataset.expect, str(args.input))
+    found.kept.save(args.output)
+    save_statistics(args.counts, found.kept.counts)
+    if args.passes:
+        save_statistics(args.passes, found.passes)
+    passes = len(found.passes.dropped)
+    print(f"kept {found.kept.counts} of {before.counts} in {passes} passes", file=sys.stderr)
+
+
+def _filtered(dataset: "Dataset", before: Interactions, lists: Sequence[Path]) -> Filtered:
+    if dataset.k_core:
+        return dataset.k_core.apply(before)
+    if not dataset.id_lists:
+        return Filtered.through([], before)
+    if len(lists) != 2:
+        names = " ".join(source.name for source in dataset.lists)
+        raise ConfigError(f"this dataset is filtered by lists: give them as --lists {names}")
+    _check_sums(dataset.lists, lists)
+    return dataset.id_lists.apply(before, *lists)
+
+
+def split(args: argparse.Namespace) -> None:
+    """Leave each user's last interaction out for testing, and the one before for validation."""
+    found = leave_one_out(Interactions.load(args.input))
+    found.save(args.output)
+    if args.repeats:
+        save_statistics(args.repeats, found.repeats)
+
+
+def _add_known(sub: argparse.ArgumentParser) -> None:
+    """What a file's user knows about it."""
+    sub.add_argument("file", type=Path, metavar="FILE", help="text, .gz, .zip or Parquet")
+    sub.add_argument("--separator", type=_unescaped, help=r"between fields, such as , or \t or ::")
+    flag = argparse.BooleanOptionalAction
+    sub.add_argument("--header", action=flag, help="the first line holds names, or does not")
+    for what in ("user", "item", "time", "rating"):
+        text = f"column of the {what}: its name, or its number from 0"
+        sub.add_argument(f"--{what}", type=_column, metavar="COLUMN", help=text)
+    sub.add_argument("--min-rating", type=float, help="leave lower ratings out (with --rating)")
+    sub.add_argument("--time-format", choices=get_args(TimeFormat))
+    text = "of times that name none, such as Europe/Berlin (default: UTC)"
+    sub.add_argument("--time-zone", default="UTC", metavar="ZONE", help=text)
+    sub.add_argument("--member", help="the file within a .zip archive")
+    sub.add_argument("--item-lists", action="store_true", help="a user and its items on each line")
+
+
+def _column(text: str) -> int | str:
+    return int(text) if text.isdecimal() else text
+
+
+def _unescaped(text: str) -> str:
+    return text.replace("\\t", "\t")
+
+
+def _check_sums(sources: Iterable[RawFile], paths: Iterable[Path]) -> None:
+    """Refuse files that are missing or others than meant."""
+    for source, path in zip(sources, paths, strict=True):
+        if isinstance(source, Source):
+            check_sum(source, path)
+        else:
+            source.check()
+
+
+def _dataset(text: str) -> "Dataset":
+    from fedrec.config import Dataset, known_keys
+
+    return valid(Dataset, text, known_keys)

@@ -1,0 +1,140 @@
+"""Cells, and the runs that make their records."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from fedrec.ahead import Job, make_with
+from fedrec.config_errors import ConfigError
+from fedrec.data.sources import Source
+from fedrec.data.split import Split
+from fedrec.interruption import Interruption
+from fedrec.records import cell_path, read_record, write_record
+from fedrec.stages.arguments import add_config, add_machine, json_of, stage_of
+
+
+def add_to(stages: Any) -> None:
+    """Add the subcommands to a parser's."""
+    stage = stage_of(stages)
+    _add_training(stage("train", train))
+
+    sub = stage("cell", cell)
+    sub.add_argument("name", help="such as ml-1m/MF/ClusterAttack/FedAvg/m0.01/seed0.json")
+    add_config(sub)
+
+    add_config(stage("check", check))
+    stage("schema", schema)
+
+
+def _add_training(sub: argparse.ArgumentParser) -> None:
+    text = "settings of one cell or several, from `fedrec cell`"
+    sub.add_argument("cell", metavar="JSON", nargs="+", help=text)
+    sub.add_argument("--split", type=Path, required=True, help="split of the dataset (.npz)")
+    text = "record to write (.json), one for each cell"
+    sub.add_argument("--output", type=Path, nargs="+", required=True, help=text)
+    text = "other seeds of the cell, such as 1,2: their records go beside this one, as seed1.json"
+    sub.add_argument("--siblings", type=_seeds, default=[], metavar="SEEDS", help=text)
+    text = "1: train the siblings too where nobody else does, and leave each for its own command"
+    sub.add_argument("--together", type=int, choices=[0, 1], default=0, help=text)
+    text = "end with 0, not 3, if training diverges: an attack may have meant it to"
+    sub.add_argument("--accept-divergence", action="store_true", help=text)
+    text = "seconds between checkpoints (default: %(default)g); changes no result"
+    sub.add_argument("--save-every", type=float, default=120.0, metavar="S", help=text)
+    add_machine(sub)
+
+
+class Diverged(Exception):
+    """Training diverged, and its record says so; the message names record and round."""
+
+
+def cell(args: argparse.Namespace) -> None:
+    """Print the settings of one cell, every field written out: what `train` takes."""
+    from fedrec.config import Study
+
+    study = Study.load(*args.config)
+    cells = {cell_path(c): c for block in study.blocks().values() for c in study.cells(block)}
+    if args.name not in cells:
+        raise ConfigError(f"no cell {args.name!r}; the study has\n  " + "\n  ".join(cells))
+    print(study.cell_config(cells[args.name]).to_json())
+
+
+def train(args: argparse.Namespace) -> None:
+    """Simulate cells, one after another in one process, and write each record as it is finished.
+
+    A run that was ended, by SIGTERM, SIGINT or otherwise, goes on from `<output>.checkpoint`.
+    """
+    if len(args.cell) != len(args.output):
+        raise ConfigError(f"{len(args.cell)} cells need as many outputs, not {len(args.output)}")
+    cells, split = [json_of(cell) for cell in args.cell], Split.load(args.split)
+    with Interruption() as interruption:
+
+        def stop() -> bool:
+            return interruption.requested
+
+        def simulate(job: Job, path: Path) -> None:
+            _simulate(job, path, split, args, stop)
+
+        for cell, output in zip(cells, args.output, strict=True):
+            job = Job(cell, split.checksum, output)
+            if args.together:
+                make_with(job, [job.with_seed(seed) for seed in args.siblings], simulate, stop)
+            else:
+                simulate(job, output)
+    _tell_of_divergence(args.output, args.accept_divergence)
+
+
+def _tell_of_divergence(outputs: Iterable[Path], accept: bool) -> None:
+    """Say which records are of runs that diverged.
+
+    Raises:
+        Diverged: there are some, and that is not accepted.
+    """
+    rounds = {path: read_record(path).diverged_at for path in outputs}
+    found = [f"{path}: diverged in round {at}" for path, at in rounds.items() if at is not None]
+    if found and not accept:
+        raise Diverged("; ".join(found) + " (recorded so; no retry can end otherwise)")
+    for line in found:
+        print(line, file=sys.stderr)
+
+
+def _simulate(
+    job: Job, path: Path, split: Split, args: argparse.Namespace, stop: Callable[[], bool]
+) -> None:
+    """Run one cell, from its checkpoint if there is one, and write its record to a path."""
+    from fedrec.config import CellConfig
+    from fedrec.keeper import Keeper
+    from fedrec.process import prepare
+    from fedrec.run import choose_device, run_cell
+
+    prepare(args.threads)
+    keeper = Keeper(job.record, stop, args.save_every)
+    record = run_cell(CellConfig.parse(job.values), split, choose_device(args.device), keeper)
+    write_record(record, path)
+    keeper.forget()
+
+
+def check(args: argparse.Namespace) -> None:
+    """Check config files, and local data that they name; say how many cells they ask for."""
+    from fedrec.config import Study
+
+    study = Study.load(*args.config)
+    for dataset in study.datasets.values():
+        for source in (*dataset.raw, *dataset.lists):
+            if not isinstance(source, Source):
+                source.check()
+    cells = {c for block in study.blocks().values() for c in study.cells(block)}
+    print(f"{', '.join(map(str, args.config))}: {len(cells)} training jobs")
+
+
+def schema(args: argparse.Namespace) -> None:
+    """Print the JSON schema of a config file."""
+    from fedrec.config import Study
+
+    print(json.dumps(Study.model_json_schema(), indent=2))
+
+
+def _seeds(text: str) -> list[int]:
+    return [int(seed) for seed in text.split(",") if seed]
