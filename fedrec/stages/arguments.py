@@ -84,7 +84,11 @@ def add_table(sub: argparse.ArgumentParser) -> None:
 
 
 def json_of(text: str) -> Any:
-    """JSON given on the command line, or the file that holds it."""
+    """JSON given on the command line.
+
+    Raises:
+        ConfigError: it is none.
+    """
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
