@@ -222,7 +222,7 @@ def _criterion(claim: Claim, regions: Mapping[str, Region]) -> str:
         return {"spread": "below 0", "counts": "as stated"}[claim.test.kind]
     low, high = regions[within]
     between = f"between {low:g} and {high:g}"
-    bound = f"at least {low:g}" if high == np.inf else f"at most {high:g}"
+    bound = f"above {low:g}" if high == np.inf else f"below {high:g}"
     region = between if np.isfinite([low, high]).all() else bound
     return f"{claim.needs}: {region} ({within})"
 

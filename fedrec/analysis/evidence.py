@@ -27,14 +27,19 @@ class Finding(Section):
 
     @property
     def verdict(self) -> Verdict:
-        """Whether the interval lies inside the region, outside, or across its border."""
+        """Whether the interval lies inside the region, outside, or across its border.
+
+        The end of a half-line does not belong to it: no difference is neither better nor worse.
+        """
         if self.estimate is None:
             return "not run"
         if self.low is None or self.high is None:
             return "inconclusive"
-        if self.region[0] <= self.low and self.high <= self.region[1]:
+        lower, upper = self.region
+        closed = lower <= self.low and self.high <= upper
+        if closed and (np.isfinite(self.region).all() or (lower < self.low and self.high < upper)):
             return "reproduced"
-        apart = self.high < self.region[0] or self.region[1] < self.low
+        apart = self.high < lower or upper < self.low
         return "not reproduced" if apart else "inconclusive"
 
     def __str__(self) -> str:

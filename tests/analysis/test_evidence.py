@@ -1,5 +1,6 @@
 """Numbers with intervals, and where they lie."""
 
+import numpy as np
 import pytest
 
 from fedrec.analysis.evidence import Finding, outliers, separation
@@ -22,6 +23,22 @@ def finding(low: float | None, high: float | None, estimate: float | None = 1.0)
 )
 def test_an_interval_decides(low: float | None, high: float | None, verdict: str) -> None:
     assert finding(low, high).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [
+        (0.1, 5.0, "reproduced"),
+        (0.0, 5.0, "inconclusive"),
+        (0.0, 0.0, "inconclusive"),
+        (-3.0, -0.1, "not reproduced"),
+    ],
+)
+def test_no_difference_is_neither_better_nor_worse(low: float, high: float, verdict: str) -> None:
+    for sign, region in ((1, (0.0, np.inf)), (-1, (-np.inf, 0.0))):
+        ends = sorted((sign * low, sign * high))
+        found = Finding(what="x", estimate=ends[0], low=ends[0], high=ends[1], region=region)
+        assert found.verdict == verdict
 
 
 def test_without_records_nothing_is_decided() -> None:
