@@ -173,6 +173,7 @@ def scorecard(claims: Claims, evidence: Evidence) -> pd.DataFrame:
                 "why": _why(verdict, findings),
                 "test": _criterion(claim, claims.regions),
                 "findings": "; ".join(map(str, findings)),
+                "records": " ".join(dict.fromkeys(name for f in findings for name in f.records)),
             }
         )
     return pd.DataFrame(rows)
@@ -194,7 +195,8 @@ def scorecard_table(card: pd.DataFrame, notes: Sequence[str] = ()) -> Table:
         }
     )
     title = "The paper's claims"
-    return Table(title, card, shown, (f"{len(card)} claims: {counts}.", *notes))
+    traced = "The CSV names the records behind each claim (column records)."
+    return Table(title, card, shown, (f"{len(card)} claims: {counts}.", traced, *notes))
 
 
 def _shortened(findings: str) -> str:

@@ -12,6 +12,7 @@ from fedrec.outline import Block, Switch
 from fedrec.records import BASELINE, PLAIN, Cell, Record, Report, cell_path
 
 METRIC = "hr@5"
+TRACED = "The CSV names the records behind each loss, those without attack included."
 EFFECTS = ("attack_loss", "defended_loss")
 
 
@@ -102,7 +103,8 @@ def _row(
     for effect, arm, cell in zip(EFFECTS, attacked, trio[1:], strict=True):
         concerned = switch is None or "@" in f"{cell.model}{cell.attack}{cell.defense}"
         found |= _effect(effect, arm, plain, report) | {f"{effect}_changes": concerned}
-        found[f"{effect}_records"] = " ".join(cell_path(record.cell) for record in arm)
+        used = (*arm, *plain) if arm else ()
+        found[f"{effect}_records"] = " ".join(cell_path(record.cell) for record in used)
     return names | {"if": _text(value)} | found
 
 

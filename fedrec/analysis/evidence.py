@@ -10,7 +10,7 @@ from jaxtyping import Float
 from fedrec.analysis.statistics import RESAMPLES, half_width, loss
 from fedrec.analysis.summary import by_arm
 from fedrec.outline import Scorecard, Section
-from fedrec.records import BASELINE, PLAIN, Cell, Record, Report, Uploads
+from fedrec.records import BASELINE, PLAIN, Cell, Record, Report, Uploads, cell_path
 
 Verdict = Literal["reproduced", "not reproduced", "inconclusive", "not run"]
 Region = tuple[float, float]
@@ -24,6 +24,7 @@ class Finding(Section):
     low: float | None = None  # None where there is no interval
     high: float | None = None
     region: Region
+    records: tuple[str, ...] = ()  # what the estimate is of
 
     @property
     def verdict(self) -> Verdict:
@@ -75,18 +76,18 @@ class Evidence:
             found = loss(ours, theirs, metric, self._report)
         except ValueError:
             return Finding(what=what, estimate=None, region=region)
-        return _finding(what, found.percent, (found.low, found.high), region)
+        interval = (found.low, found.high)
+        return _finding(what, found.percent, interval, region, _names([*ours, *theirs]))
 
     def uploads(self, arm: Cell, measure: Any, name: str, within: str) -> Finding:
         """A measure over rounds, resampled."""
-        region = self._regions[within]
-        rounds = [
-            value for r in self._of(arm) if r.uploads for value in measure(r.uploads, r.config)
-        ]
+        region, seen = self._regions[within], [r for r in self._of(arm) if r.uploads]
+        rounds = [value for r in seen for value in measure(r.uploads, r.config)]
         what = f"{name} under {arm.defense}"
         if not rounds:
             return Finding(what=what, estimate=None, region=region)
-        return _finding(what, float(np.mean(rounds)), _bootstrap(np.array(rounds)), region)
+        interval = _bootstrap(np.array(rounds))
+        return _finding(what, float(np.mean(rounds)), interval, region, _names(seen))
 
     def spread(self, arms: Sequence[Cell], others: Sequence[Cell]) -> Finding:
         """The difference of the standard deviations of two sets of means (%), over seeds."""
@@ -100,15 +101,18 @@ class Evidence:
         spreads = [self._spreads(side, sorted(seeds)) for side in sides]
         differences = spreads[0] - spreads[1]
         interval = _t_interval(differences)
-        return _finding(what, float(differences.mean()), interval, region)
+        used = _names(r for side in sides for found in side for r in found if r.cell.seed in seeds)
+        return _finding(what, float(differences.mean()), interval, region, used)
 
     def count(self, dataset: str, name: str, stated: int) -> Finding:
         """A dataset's count: exact or not."""
-        found = self._counts.get(self._datasets.get(dataset, dataset), {}).get(name)
+        used = self._datasets.get(dataset, dataset)
+        found = self._counts.get(used, {}).get(name)
         what, region = f"{name} of {dataset}", (float(stated), float(stated))
         if found is None:
             return Finding(what=what, estimate=None, region=region)
-        return _finding(what, float(found), (float(found), float(found)), region)
+        interval = (float(found), float(found))
+        return _finding(what, float(found), interval, region, [f"{used}/counts.json"])
 
     def _spreads(
         self, side: Sequence[Sequence[Record]], seeds: Sequence[int]
@@ -179,9 +183,26 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
-def _finding(what: str, estimate: float, interval: tuple[float, float], region: Region) -> Finding:
+def _finding(
+    what: str,
+    estimate: float,
+    interval: tuple[float, float],
+    region: Region,
+    records: Iterable[str],
+) -> Finding:
     low, high = (None if np.isnan(end) else float(end) for end in interval)
-    return Finding(what=what, estimate=float(estimate), low=low, high=high, region=region)
+    return Finding(
+        what=what,
+        estimate=float(estimate),
+        low=low,
+        high=high,
+        region=region,
+        records=tuple(records),
+    )
+
+
+def _names(records: Iterable[Record]) -> Iterable[str]:
+    return dict.fromkeys(cell_path(record.cell) for record in records)
 
 
 def _bootstrap(values: Float[np.ndarray, " n"]) -> tuple[float, float]:

@@ -134,7 +134,7 @@ def dataset_table(args: argparse.Namespace) -> None:
 
 def deviations(args: argparse.Namespace) -> None:
     """Make the table of switches between the paper's text and code, and of what each does."""
-    from fedrec.analysis.deviations import deviations, formatted_deviations, of_block
+    from fedrec.analysis.deviations import TRACED, deviations, formatted_deviations, of_block
     from fedrec.analysis.notes import of_records
     from fedrec.analysis.tables import Table
 
@@ -142,7 +142,7 @@ def deviations(args: argparse.Namespace) -> None:
     records = of_block(read_records(args.records), block)
     switches = [Switch.model_validate(entry) for entry in json_of(args.switches.read_text())]
     values = deviations(switches, records, block, args.report)
-    notes = of_records(records, args.note)
+    notes = [TRACED, *of_records(records, args.note)]
     Table(block.title, values, formatted_deviations(values, block), notes).write(args.output)
 
 
