@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -67,33 +68,36 @@ class FixedPairs:
 
     def batch(self, positions: Int[Tensor, " n"], streams: Streams) -> Batch:
         """All pairs of the clients at `positions`; the same in every round."""
-        pairs, owner = self._slices(self.sizes, positions)
-        rows, row_owner = self._slices(self.row_sizes, positions)
-        row_sizes = self.row_sizes[positions]
-        first_row = (row_sizes.cumsum(0) - row_sizes)[owner]
-        positive, positive_row = self.positive[pairs], self.positive_row[pairs] + first_row
+        # index_select takes a quarter of the time of brackets.
+        sizes, row_sizes = (x.index_select(0, positions) for x in (self.sizes, self.row_sizes))
+        pairs, owner = _slices(self._starts, sizes, positions)
+        rows, row_owner = _slices(self._row_starts, row_sizes, positions)
+        first_row = _starts(row_sizes).index_select(0, owner)
+        positive = self.positive.index_select(0, pairs)
+        positive_row = self.positive_row.index_select(0, pairs).add_(first_row)
         return Batch(
-            clients=self.users[positions],
-            sizes=self.sizes[positions],
+            clients=self.users.index_select(0, positions),
+            sizes=sizes,
             owner=owner,
             positive=positive,
-            negative=self.negative[pairs],
+            negative=self.negative.index_select(0, pairs),
             history=positive,
             positive_row=positive_row,
-            negative_row=self.negative_row[pairs] + first_row,
+            negative_row=self.negative_row.index_select(0, pairs).add_(first_row),
             history_row=positive_row,
             row_owner=row_owner,
-            row_item=self.row_item[rows],
+            row_item=self.row_item.index_select(0, rows),
         )
 
     def of(self, positions: Int[Tensor, " n"]) -> "FixedPairs":
         """The pairs of these clients alone."""
-        pairs, _ = self._slices(self.sizes, positions)
-        rows, _ = self._slices(self.row_sizes, positions)
+        sizes, row_sizes = self.sizes[positions], self.row_sizes[positions]
+        pairs, _ = _slices(self._starts, sizes, positions)
+        rows, _ = _slices(self._row_starts, row_sizes, positions)
         return FixedPairs(
             users=self.users[positions],
-            sizes=self.sizes[positions],
-            row_sizes=self.row_sizes[positions],
+            sizes=sizes,
+            row_sizes=row_sizes,
             positive=self.positive[pairs],
             negative=self.negative[pairs],
             positive_row=self.positive_row[pairs],
@@ -101,15 +105,27 @@ class FixedPairs:
             row_item=self.row_item[rows],
         )
 
-    @staticmethod
-    def _slices(
-        sizes: Int[Tensor, " users"], positions: Int[Tensor, " n"]
-    ) -> tuple[Int[Tensor, " flat"], Int[Tensor, " flat"]]:
-        """Indices of the entries of some clients in CSR order, and whose each entry is."""
-        starts, wanted = (sizes.cumsum(0) - sizes)[positions], sizes[positions]
-        owner = torch.arange(len(positions), device=sizes.device).repeat_interleave(wanted)
-        shift = starts - (wanted.cumsum(0) - wanted)
-        return torch.arange(len(owner), device=sizes.device) + shift[owner], owner
+    @cached_property
+    def _starts(self) -> Int[Tensor, " users"]:
+        return _starts(self.sizes)
+
+    @cached_property
+    def _row_starts(self) -> Int[Tensor, " users"]:
+        return _starts(self.row_sizes)
+
+
+def _starts(sizes: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
+    """Where the entries of each begin, if those of all lie one after another."""
+    return sizes.cumsum(0) - sizes
+
+
+def _slices(
+    starts: Int[Tensor, " users"], sizes: Int[Tensor, " n"], positions: Int[Tensor, " n"]
+) -> tuple[Int[Tensor, " flat"], Int[Tensor, " flat"]]:
+    """Indices of the entries of some clients, of these sizes, and whose each entry is."""
+    owner = torch.repeat_interleave(sizes)
+    shift = starts.index_select(0, positions) - _starts(sizes)
+    return torch.arange(len(owner), device=owner.device).add_(shift.index_select(0, owner)), owner
 
 
 @dataclass(frozen=True)

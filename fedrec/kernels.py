@@ -63,13 +63,18 @@ def next_word(state: UInt64[np.ndarray, "4"]) -> np.uint64:
 def fill(state: UInt64[np.ndarray, "4"], words: UInt64[np.ndarray, " words"]) -> None:
     """The generator's next words: `next_word` with its state in registers."""
     a, b, c, counter = state[0], state[1], state[2], state[3]
+    word = a + b + counter
     for w in range(len(words)):
-        word = a + b + counter
-        counter += np.uint64(1)
+        # The period's end. With a second exit LLVM leaves the loop as it is; it would unroll it,
+        # and by the laws of algebra make sums of the steps that take nearly twice the time.
+        if counter == 0:
+            break
+        words[w] = word
         a = b ^ (b >> np.uint64(11))
         b = c + (c << np.uint64(3))
         c = ((c << np.uint64(24)) | (c >> np.uint64(40))) + word
-        words[w] = word
+        counter += np.uint64(1)
+        word = a + b + counter
     state[0], state[1], state[2], state[3] = a, b, c, counter
 
 

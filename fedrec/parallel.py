@@ -15,7 +15,7 @@ A = TypeVar("A")
 B = TypeVar("B")
 SHARES = 4  # of the work, for each thread
 PARTS = 8  # pieces of work that are cut by size, whatever the threads
-
+INNER = np.arange(1, PARTS) / PARTS  # where they meet
 
 _threads = 1
 
@@ -61,9 +61,14 @@ def client_ranges(bounds: Int[np.ndarray, " clients_plus_1"]) -> list[tuple[int,
 
 def even_ranges(bounds: Int[np.ndarray, " bounds"]) -> list[slice]:
     """Ranges of about equally many rows, as slices of `bounds` that share their ends."""
-    cuts = np.searchsorted(bounds, np.linspace(0, bounds[-1], PARTS + 1)[1:-1])
-    ends = [0, *np.unique(cuts[(cuts > 0) & (cuts < len(bounds) - 1)]).tolist(), len(bounds) - 1]
+    cuts = np.searchsorted(bounds, bounds[-1] * INNER).tolist()
+    ends = sorted({0, *cuts, len(bounds) - 1})
     return [slice(first, last + 1) for first, last in pairwise(ends)]
+
+
+def row_ranges(rows: int) -> list[tuple[int, int]]:
+    """The first and the end of equally many rows each."""
+    return list(pairwise(rows * part // PARTS for part in range(PARTS + 1)))
 
 
 @lru_cache(maxsize=1)

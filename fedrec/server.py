@@ -1,17 +1,15 @@
 """The server: the shared parameters, and one Adam step a round (FedAvg with Adam, section 5.1)."""
 
 from collections.abc import Mapping
-from itertools import pairwise
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from fedrec.adam import adam_state, restore_adam
 from fedrec.models.base import Shared
-from fedrec.parallel import PARTS, spread
+from fedrec.parallel import row_ranges, spread
 from fedrec.updates import Gradient, on_cpu
 
 BETAS, EPS = (0.9, 0.999), 1e-8  # of Kingma and Ba (2015)
@@ -84,8 +82,7 @@ def adam_steps(
             size,
             out.numpy(),
         ]
-        rows = pairwise(np.linspace(0, len(items), PARTS + 1, dtype=int).tolist())
-        spread(lambda part: kernels.adam_steps(*[*arguments, *part]), rows)
+        spread(lambda part: kernels.adam_steps(*[*arguments, *part]), row_ranges(len(items)))
         return out
     embedding, mean, square = (table.index_select(0, items) for table in tables)
     mean.mul_(BETAS[0]).add_(gradient, alpha=1 - BETAS[0])

@@ -35,7 +35,7 @@ def uniformities(
     owner, place, gradient = received.rows_on(items)
     embedding = received.table[items]
     center = embedding.mean(0)  # shorter vectors, less cancellation
-    moved = step(gradient, items[place]) - center
+    moved = step(gradient, items.index_select(0, place)).sub_(center)
     ridges, group = received.ridge.unique(return_inverse=True)
     base = torch.stack([step(ridge * embedding, items) - center for ridge in ridges])
     sizes = torch.bincount(owner, minlength=len(received))

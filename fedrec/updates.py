@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -10,7 +9,7 @@ from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
 from fedrec.noise import Noises, add_noises
-from fedrec.parallel import PARTS, client_ranges, even_ranges, spread
+from fedrec.parallel import client_ranges, even_ranges, row_ranges, spread
 
 BLOCK = 256  # items whose gradients are written out at a time, where that is no loss
 MANY = 8  # rows an item from which on it pays to add them up in two halves
@@ -152,7 +151,8 @@ class Updates:
         place[items] = torch.arange(len(items), device=items.device)
         if on_cpu(self.value):
             rows, gradient = self._whole_rows(place)
-            return self.owner[rows], place[self.item[rows]], gradient
+            item = self.item.index_select(0, rows)
+            return self.owner.index_select(0, rows), place.index_select(0, item), gradient
         place = place[self.item]
         rows = (place >= 0).nonzero()[:, 0]
         owner, place = self.owner[rows], place[rows]
@@ -217,7 +217,7 @@ class Updates:
             def work(part: tuple[int, int]) -> None:
                 row_squares(owner, item, value, ridge, table, squares, *part)
 
-            spread(work, pairwise(np.linspace(0, len(item), PARTS + 1, dtype=int).tolist()))
+            spread(work, row_ranges(len(item)))
             return torch.from_numpy(squares)
         whole = self.value + self.ridge[self.owner][:, None] * self.table[self.item]
         return whole.square().sum(1)
@@ -254,7 +254,7 @@ class Updates:
         def work(some: tuple[int, int]) -> None:
             whole_rows(rows, owner, item, value, ridge, table, gradient, *some)
 
-        spread(work, pairwise(np.linspace(0, len(rows), PARTS + 1, dtype=int).tolist()))
+        spread(work, row_ranges(len(rows)))
         return torch.from_numpy(rows), torch.from_numpy(gradient)
 
     def _bounds(self) -> Int[np.ndarray, " n_plus_1"]:
