@@ -1,11 +1,11 @@
 """Work shared out among threads: ours, and PyTorch's own where its operations are large."""
 
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import lru_cache
 from itertools import pairwise
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -13,7 +13,6 @@ from jaxtyping import Int
 
 A = TypeVar("A")
 B = TypeVar("B")
-SHARES = 4  # of the work, for each thread
 PARTS = 8  # pieces of work that are cut by size, whatever the threads
 INNER = np.arange(1, PARTS) / PARTS  # where they meet
 
@@ -48,10 +47,21 @@ def spread(work: Callable[[A], B], parts: Iterable[A]) -> list[B]:
     if _threads == 1:
         return list(map(work, parts))
     parts = list(parts)
-    # A few shares each: handing over takes longer than many a part.
-    shares = min(SHARES * _threads, len(parts))
-    done = list(_pool(_threads).map(lambda i: list(map(work, parts[i::shares])), range(shares)))
-    return [done[i % shares][i // shares] for i in range(len(parts))]
+    results: list[Any] = [None] * len(parts)
+    rest = iter(range(len(parts)))  # one for all threads, of which each takes the next
+
+    def take() -> None:
+        for i in rest:
+            results[i] = work(parts[i])
+
+    helpers = [_pool(_threads - 1).submit(take) for _ in parts[1:_threads]]
+    try:
+        take()
+    finally:
+        wait(helpers)
+    for helper in helpers:
+        helper.result()
+    return results
 
 
 def client_ranges(bounds: Int[np.ndarray, " clients_plus_1"]) -> list[tuple[int, int]]:

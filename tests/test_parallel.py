@@ -1,5 +1,7 @@
 """Work shared out among threads."""
 
+from time import sleep
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,27 @@ from fedrec.parallel import client_ranges, spread, torch_threads, use_threads
 def test_results_keep_the_order_of_the_parts(threads: int, parts: int) -> None:
     use_threads(threads)
     assert spread(lambda x: x * x, iter(range(parts))) == [x * x for x in range(parts)]
+
+
+@pytest.mark.usefixtures("one_thread_afterwards")
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("bad", [0, 5, 9])
+def test_an_error_in_any_part_is_raised_after_all_threads_have_stopped(
+    threads: int, bad: int
+) -> None:
+    use_threads(threads)
+    working: set[int] = set()
+
+    def work(part: int) -> None:
+        working.add(part)
+        sleep(0.001)
+        working.remove(part)
+        if part == bad:
+            raise ValueError(f"part {part}")
+
+    with pytest.raises(ValueError, match=f"part {bad}"):
+        spread(work, range(10))
+    assert not working
 
 
 @pytest.mark.usefixtures("one_thread_afterwards")
