@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from fedrec.adam import adam_state, restore_adam
+from fedrec.adam import BETAS, EPS, Adam
 from fedrec.data.split import Split, draw_negatives
 from fedrec.models.base import Batch, LocalGradients, Model, Shared
 from fedrec.rng import Streams
@@ -204,30 +204,26 @@ class DenseAdam:
     """
 
     def __init__(self, local: Float[Tensor, "users k"], learning_rate: float) -> None:
-        self._local = local
-        self._local.grad = torch.zeros_like(local)
-        self._adam = torch.optim.Adam([local], lr=learning_rate, fused=True)
+        self._gradient = torch.zeros_like(local)
+        self._adam = Adam([local], learning_rate)
 
     def step(self, clients: Int[Tensor, " n"], gradient: Float[Tensor, "n k"]) -> None:
         """One step of the whole table."""
-        assert self._local.grad is not None
-        self._local.grad[clients] = gradient
-        self._adam.step()
-        self._local.grad[clients] = 0
+        self._gradient[clients] = gradient
+        self._adam.step([self._gradient])
+        self._gradient[clients] = 0
 
     def state(self) -> dict[str, Tensor]:
         """Adam's moments and step count."""
-        return adam_state(self._adam)
+        return self._adam.state()
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Have Adam remember what `state` gave."""
-        restore_adam(self._adam, state)
+        self._adam.restore(state)
 
 
 class LazyAdam:
     """Each client keeps an Adam of its own, which steps only when the client takes part."""
-
-    BETAS, EPS = (0.9, 0.999), 1e-8
 
     def __init__(self, local: Float[Tensor, "users k"], learning_rate: float) -> None:
         self._local, self._learning_rate = local, learning_rate
@@ -236,13 +232,13 @@ class LazyAdam:
 
     def step(self, clients: Int[Tensor, " n"], gradient: Float[Tensor, "n k"]) -> None:
         """One step of the rows of these clients."""
-        beta1, beta2 = self.BETAS
+        beta1, beta2 = BETAS
         self._steps[clients] += 1
         self._mean[clients] = self._mean[clients].lerp(gradient, 1 - beta1)
         self._square[clients] = self._square[clients].lerp(gradient.square(), 1 - beta2)
         mean = self._mean[clients] / (1 - beta1 ** self._steps[clients])
         square = self._square[clients] / (1 - beta2 ** self._steps[clients])
-        self._local[clients] -= self._learning_rate * mean / (square.sqrt() + self.EPS)
+        self._local[clients] -= self._learning_rate * mean / (square.sqrt() + EPS)
 
     def state(self) -> dict[str, Tensor]:
         """Every client's moments and step count."""

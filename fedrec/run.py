@@ -45,7 +45,8 @@ def run_cell(config: CellConfig, split: Split, device: str, keeper: Keeper | Non
     Raises:
         Interrupted: the process was asked to end; the keeper's checkpoint is where it was.
     """
-    torch.use_deterministic_algorithms(True)
+    # As `use_deterministic_algorithms` does, which first imports the compiler: 2 s.
+    torch.set_deterministic_debug_mode("error")
     run, made_by = Simulation(config, split, device), provenance(device)
     identity = {
         "config": config.digest,

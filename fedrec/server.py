@@ -7,12 +7,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from fedrec.adam import adam_state, restore_adam
+from fedrec.adam import BETAS, EPS, Adam
 from fedrec.models.base import Shared
 from fedrec.parallel import row_ranges, spread
 from fedrec.updates import Gradient, on_cpu
-
-BETAS, EPS = (0.9, 0.999), 1e-8  # of Kingma and Ba (2015)
 
 
 class Server:
@@ -21,23 +19,19 @@ class Server:
     def __init__(self, shared: Shared, learning_rate: float) -> None:
         self.shared = shared
         self._learning_rate = learning_rate
-        # Fused is one pass over memory.
-        self._adam = torch.optim.Adam(
-            [shared.items, shared.dense], lr=learning_rate, betas=BETAS, eps=EPS, fused=True
-        )
+        self._adam = Adam([shared.items, shared.dense], learning_rate)
 
     def apply(self, gradient: Gradient) -> None:
         """One Adam step down the gradient."""
-        self.shared.items.grad, self.shared.dense.grad = gradient.items, gradient.dense
-        self._adam.step()
+        self._adam.step([gradient.items, gradient.dense])
 
     def state(self) -> dict[str, Tensor]:
         """What Adam remembers, for `restore`; the parameters are in `shared`."""
-        return adam_state(self._adam)
+        return self._adam.state()
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Have Adam remember what `state` gave."""
-        restore_adam(self._adam, state)
+        self._adam.restore(state)
 
     def preview(
         self,
@@ -53,12 +47,10 @@ class Server:
         if rule == "sgd":
             embedding = self.shared.items.index_select(0, items)
             return embedding.double().sub_(gradient, alpha=self._learning_rate)
-        state = self._adam.state[self.shared.items]
-        step = int(state["step"]) + 1 if state else 1
+        of_items = self._adam.moments[0]
+        step = int(of_items.step) + 1
         correction1, correction2 = 1 - BETAS[0] ** step, 1 - BETAS[1] ** step
-        none = torch.zeros_like(self.shared.items) if not state else None
-        mean, square = (state.get(name, none) for name in ("exp_avg", "exp_avg_sq"))
-        tables = (self.shared.items, mean, square)
+        tables = (self.shared.items, of_items.mean, of_items.square)
         return adam_steps(gradient, items, tables, correction2, self._learning_rate / correction1)
 
 
