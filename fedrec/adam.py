@@ -11,10 +11,10 @@ BETAS, EPS = (0.9, 0.999), 1e-8
 
 
 class Moments(NamedTuple):
-    """What Adam remembers of one parameter."""
+    """What Adam remembers of one parameter, by PyTorch's names."""
 
-    mean: Tensor
-    square: Tensor
+    exp_avg: Tensor
+    exp_avg_sq: Tensor
     step: Tensor  # a float32 scalar, as the fused kernel wants it
 
 

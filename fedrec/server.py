@@ -50,7 +50,7 @@ class Server:
         of_items = self._adam.moments[0]
         step = int(of_items.step) + 1
         correction1, correction2 = 1 - BETAS[0] ** step, 1 - BETAS[1] ** step
-        tables = (self.shared.items, of_items.mean, of_items.square)
+        tables = (self.shared.items, of_items.exp_avg, of_items.exp_avg_sq)
         return adam_steps(gradient, items, tables, correction2, self._learning_rate / correction1)
 
 
