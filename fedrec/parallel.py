@@ -58,8 +58,9 @@ def spread(work: Callable[[A], B], parts: Iterable[A]) -> list[B]:
     try:
         take()
     finally:
-        wait(helpers)
-    for helper in helpers:
+        started = [helper for helper in helpers if not helper.cancel()]
+        wait(started)
+    for helper in started:
         helper.result()
     return results
 

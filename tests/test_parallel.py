@@ -19,6 +19,14 @@ def test_results_keep_the_order_of_the_parts(threads: int, parts: int) -> None:
 
 @pytest.mark.usefixtures("one_thread_afterwards")
 @pytest.mark.parametrize("threads", [1, 2, 3])
+def test_work_may_be_shared_out_within_a_share(threads: int) -> None:
+    use_threads(threads)
+    rows = spread(lambda i: spread(lambda j: 10 * i + j, range(10)), range(10))
+    assert rows == [[10 * i + j for j in range(10)] for i in range(10)]
+
+
+@pytest.mark.usefixtures("one_thread_afterwards")
+@pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.mark.parametrize("bad", [0, 5, 9])
 def test_an_error_in_any_part_is_raised_after_all_threads_have_stopped(
     threads: int, bad: int
