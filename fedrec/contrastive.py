@@ -1,6 +1,5 @@
 """The contrastive task that spreads item embeddings out (paper, section 4.2, Eq. 4)."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
@@ -59,8 +58,9 @@ class Contrastive:
         streams: Streams,
     ) -> Float[Tensor, "items d"]:
         """α ∂L_cl/∂v of one client, over all items."""
-        ids, none = np.array([client]), np.zeros(2, np.int64)
-        alone = self._drawn(ids, [history.cpu().numpy()], none, none[:0], len(table), streams)
+        ids, size, none = np.array([client]), np.array([len(history)]), np.zeros(2, np.int64)
+        own = history.cpu().numpy()
+        alone = self._drawn(ids, own, size, none, none[:0], len(table), streams)
         total = torch.zeros_like(table)
         if on_cpu(table):
             from fedrec.kernels import add_info_nce
@@ -78,16 +78,16 @@ class Contrastive:
 
     def _draw(self, honest: Updates, batch: Batch, streams: Streams) -> "_Cohort":
         """The candidates of all clients of a batch."""
-        parts = np.split(batch.history.cpu().numpy(), batch.sizes.cumsum(0).cpu().numpy()[:-1])
-        item, owner = honest.item.cpu().numpy(), honest.owner.cpu().numpy()
+        of_clients = (batch.clients, batch.history, batch.sizes, honest.item, honest.owner)
+        ids, history, sizes, item, owner = (x.cpu().numpy() for x in of_clients)
         rows = np.searchsorted(owner, np.arange(len(honest) + 1))
-        ids = batch.clients.cpu().numpy()
-        return self._drawn(ids, parts, rows, item, len(honest.table), streams)
+        return self._drawn(ids, history, sizes, rows, item, len(honest.table), streams)
 
     def _drawn(
         self,
         ids: Int[np.ndarray, " n"],
-        histories: Sequence[np.ndarray],
+        history: Int[np.ndarray, " items"],
+        sizes: Int[np.ndarray, " n"],
         rows: Int[np.ndarray, " n_plus_1"],
         item: Int[np.ndarray, " rows"],
         n_items: int,
@@ -96,9 +96,7 @@ class Contrastive:
         """A history of a single item holds no positive, and draws nothing."""
         from fedrec.kernels import draw_all  # numba takes a while to import, and few cells need it
 
-        sizes = np.array([len(part) if len(part) > 1 else 0 for part in histories])
-        usable = [part for part in histories if len(part) > 1]
-        history = np.concatenate([np.zeros(0, np.int64), *usable])
+        history, sizes = history[np.repeat(sizes > 1, sizes)], np.where(sizes > 1, sizes, 0)
         bounds, touched = _bounds(sizes), np.zeros(len(ids), np.int64)
         drawn = np.empty((len(history), self.negatives + 2), np.int64)
         seeds = streams.seeds(PAIRS, ids)
