@@ -70,7 +70,7 @@ class FixedPairs:
         """All pairs of the clients at `positions`; the same in every round."""
         # index_select takes a quarter of the time of brackets.
         sizes, row_sizes = (x.index_select(0, positions) for x in (self.sizes, self.row_sizes))
-        pairs, owner = _slices(self._starts, sizes, positions)
+        pairs, owner = _slices(self._pair_starts, sizes, positions)
         rows, row_owner = _slices(self._row_starts, row_sizes, positions)
         first_row = _starts(row_sizes).index_select(0, owner)
         positive = self.positive.index_select(0, pairs)
@@ -92,7 +92,7 @@ class FixedPairs:
     def of(self, positions: Int[Tensor, " n"]) -> "FixedPairs":
         """The pairs of these clients alone."""
         sizes, row_sizes = self.sizes[positions], self.row_sizes[positions]
-        pairs, _ = _slices(self._starts, sizes, positions)
+        pairs, _ = _slices(self._pair_starts, sizes, positions)
         rows, _ = _slices(self._row_starts, row_sizes, positions)
         return FixedPairs(
             users=self.users[positions],
@@ -106,7 +106,7 @@ class FixedPairs:
         )
 
     @cached_property
-    def _starts(self) -> Int[Tensor, " users"]:
+    def _pair_starts(self) -> Int[Tensor, " users"]:
         return _starts(self.sizes)
 
     @cached_property
