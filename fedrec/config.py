@@ -4,7 +4,7 @@ import dataclasses
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias, Union, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias, Union
 
 import pydantic
 from pydantic import BaseModel, Field, create_model, model_validator
@@ -47,7 +47,7 @@ KINDS: Mapping[str, Mapping[str, type]] = {
 class Protocol:
     """How clients are sampled, trained and evaluated."""
 
-    PRESETS: ClassVar[Presets] = {"released": {"filters": "all"}}
+    PRESETS: ClassVar[Presets] = {"paper": {"filters": "in_turn"}}
 
     rounds: int = Field(default=6000, ge=1, description="Training rounds (Appendix A).")
     clients_per_round: int = Field(default=50, ge=1, description="Sampled clients n (Appendix A).")
@@ -59,20 +59,24 @@ class Protocol:
         description="Share of users that may be malicious: an attack takes the first of them, "
         "and all are left out of every evaluation.",
     )
+    pool_drawn: Literal["once", "per_seed"] = Field(
+        default="once",
+        description="The pool is drawn once for all seeds (both uploads), or for each anew.",
+    )
     negatives: Literal["fixed", "resampled"] = Field(
-        default="fixed", description="Negatives drawn once a seed (released code) or every round."
+        default="fixed", description="Negatives drawn once a seed (both uploads) or every round."
     )
     user_optimizer: Literal["dense", "lazy"] = Field(
         default="dense",
-        description="One Adam over all clients' own parameters (released code), or one each.",
+        description="One Adam over all clients' own parameters (both uploads), or one each.",
     )
     repeat_targets: RepeatRule = Field(
-        default="miss", description="A target that its user visited before (released code: miss)."
+        default="miss", description="A target that its user visited before (both uploads: miss)."
     )
     filters: Literal["in_turn", "all"] = Field(
-        default="in_turn",
-        description="A defence's filter judges what those before it kept (section 4.2), or all "
-        "uploads (released code).",
+        default="all",
+        description="A defence's filter judges all uploads (both uploads of the code), or what "
+        "those before it kept (section 4.2).",
     )
     observe: int = Field(
         default=0,
@@ -276,10 +280,9 @@ class Study(Outline):
             for part in self._entry(group, name)
         }  # fmt: skip
         changed = [
-            switch.applied(cell, value)
+            switch.applied(cell, switch.other)
             for switch in self.switches()
             if switch.kind in {*kinds, "protocol"}
-            for value in switch.others
             for cell in cells
         ]
         return self.distinct([*cells, *changed])
@@ -414,17 +417,14 @@ class Study(Outline):
 
 
 def _switches(group: str, kind: str, method: type, preset: Preset) -> Iterator[Switch]:
-    """The fields of a method that presets set differently."""
-    values = {p: preset_values(method, p) for p in get_args(Preset)}
-    for field in dict.fromkeys(name for given in values.values() for name in given):
+    """The fields of a method that the preset of the paper's text sets otherwise."""
+    for field, paper in preset_values(method, "paper").items():
         info: pydantic.fields.FieldInfo = vars(method)["__pydantic_fields__"][field]
-        paper, released, ours = (
-            values[p].get(field, info.default) for p in ("paper", "released", preset)
-        )
+        ours = preset_values(method, preset).get(field, info.default)
         yield Switch.model_validate(
             {
                 "group": group, "kind": kind, "field": field, "meaning": info.description or "",
-                "paper": paper, "released": released, "ours": ours,
+                "paper": paper, "code": info.default, "ours": ours,
             }
         )  # fmt: skip
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import ceil, isfinite
+from math import ceil, floor, isfinite
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 from torch.profiler import record_function
 
-from fedrec.attacks.base import Attack, AttackerView, Trace
+from fedrec.attacks.base import Attack, AttackerView, Forgery, Trace
 from fedrec.clients import Devices, LocalAdam, PairSource, local_adam, training_pairs
 from fedrec.config import CellConfig
 from fedrec.data.split import Split
@@ -35,10 +35,13 @@ class Population:
 
     @staticmethod
     def draw(n_users: int, pool: float, ratio: float, streams: Streams) -> "Population":
-        """A pool of users drawn per seed; an attack takes the first of it, none is evaluated."""
-        size = int(pool * n_users)
+        """A pool of users, of which an attack takes the first, and none is evaluated.
+
+        Their numbers are ⌊pool · users⌋ and ⌊ratio · users⌋, as in both uploads.
+        """
+        size, count = (floor(round(share * n_users, 9)) for share in (pool, ratio))
         order = streams.generator("malicious-pool").permutation(n_users)
-        malicious = np.sort(order[: min(round(ratio * n_users), size)])
+        malicious = np.sort(order[: min(count, size)])
         return Population(n_users, torch.from_numpy(malicious), np.sort(order[size:]))
 
 
@@ -117,12 +120,15 @@ def play_round(fed: Federation, number: int, observer: Observer | None = None) -
     with record_function("clients: the defence's task"):
         view = ClientView(shared, fed.devices, cohort, batch, plain, streams)
         received = fed.defense.on_clients(plain, view).updates
-    trace: Trace = {}
+    trace, own = {}, plain.local
     if malicious.any():
         with record_function("attack: forge"):
-            forged, trace = _forge(fed, cohort[malicious], plain.updates.select(malicious), streams)
+            forgery = _forge(fed, cohort[malicious], plain.updates.select(malicious), streams)
+            trace, places = forgery.trace, malicious.nonzero()[:, 0]
             # Malicious uploads stand in their clients' places, unmarked.
-            received = received.replaced(malicious.nonzero()[:, 0], forged)
+            received = received.replaced(places, forgery.updates)
+            if forgery.local is not None:
+                own = own.index_copy(0, places, forgery.local)
     with record_function("defense: aggregate"):
         verdict = fed.defense(
             received, ServerView(shared, fed.server.preview, fed.expected_malicious, streams)
@@ -132,7 +138,7 @@ def play_round(fed: Federation, number: int, observer: Observer | None = None) -
     with record_function("server: step"):
         fed.server.apply(verdict.gradient)
     with record_function("clients: own step"):
-        fed.local_adam.step(cohort, plain.local)
+        fed.local_adam.step(cohort, own)
     # A sum is finite only if every term is, and costs less than to look at each.
     if not isfinite(shared.items.sum() + shared.dense.sum() + fed.devices.local[cohort].sum()):
         raise FloatingPointError(f"round {number}: a parameter is not finite")
@@ -141,8 +147,8 @@ def play_round(fed: Federation, number: int, observer: Observer | None = None) -
 
 def _forge(
     fed: Federation, selected: Int[Tensor, " m"], benign: Updates, streams: Streams
-) -> tuple[Updates, Trace]:
-    """What the malicious clients of a cohort upload; `benign` is what they trained honestly."""
+) -> Forgery[Any]:
+    """What the malicious clients of a cohort do; `benign` is what they trained honestly."""
     own = fed.devices.local[fed.malicious_pairs.users]
     view = AttackerView(
         shared=fed.server.shared,
@@ -152,7 +158,7 @@ def _forge(
     )
     forgery = fed.attack.forge(view, fed.attack_state, streams)
     fed.attack_state = forgery.state
-    return forgery.updates, forgery.trace
+    return forgery
 
 
 def _under(head: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -161,14 +167,16 @@ def _under(head: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def expected_malicious(clients: int, ratio: float) -> int:
-    """How many of a round's uploads a server prepares for: ⌈n·m%⌉, and at least 1."""
-    return max(ceil(round(clients * ratio, 9)), 1)
+    """How many malicious uploads a server prepares for in a round: ⌈n·m%⌉, none without attack."""
+    return ceil(round(clients * ratio, 9))
 
 
 def set_up(config: CellConfig, split: Split, device: str) -> tuple[Federation, Population]:
     """A federation before its first round."""
     streams = Streams(config.cell.seed)
-    population = Population.draw(split.n_users, config.protocol.pool, config.cell.ratio, streams)
+    # Once for all seeds: as in seed 0.
+    drawing = streams if config.protocol.pool_drawn == "per_seed" else Streams(0)
+    population = Population.draw(split.n_users, config.protocol.pool, config.cell.ratio, drawing)
     users = torch.arange(split.n_users, device=device)
     malicious = population.malicious.to(device)
     position = torch.full_like(users, -1)

@@ -95,21 +95,20 @@ class Block(Section):
 
 
 class Switch(Section):
-    """A point on which the paper's text and its released code differ, and what is used here."""
+    """A point on which the paper's text and its authors' code differ, and what is used here."""
 
     group: Literal["models", "attacks", "defenses", "protocol"]
     kind: str  # of the method; `protocol` for the protocol's own
     field: str
     meaning: str
     paper: Any
-    released: Any
+    code: Any
     ours: Any
 
     @property
-    def others(self) -> list[Any]:
-        """The values that are not used."""
-        values = [self.paper, self.released]
-        return [v for i, v in enumerate(values) if v != self.ours and v not in values[:i]]
+    def other(self) -> Any:
+        """The value that is not used."""
+        return self.code if self.ours == self.paper else self.paper
 
     def applied(self, cell: Cell, value: Any) -> Cell:
         """The cell with this switch set otherwise, in so far as it is concerned."""

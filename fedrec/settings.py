@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeVar, dataclass_transform
 import pydantic
 from pydantic import ConfigDict, Field
 
-Preset = Literal["reproduction", "paper", "released"]
+Preset = Literal["reproduction", "paper"]
 Presets = Mapping[str, Mapping[str, Any]]
 
 T = TypeVar("T")
@@ -18,8 +18,9 @@ STRICT = ConfigDict(extra="forbid", strict=True, frozen=True)
 def settings(cls: type[T]) -> type[T]:
     """Make `cls` a frozen, keyword-only dataclass that refuses unknown keys and wrong types.
 
-    Field defaults are the preset `reproduction`. A class whose paper and released code differ
-    also carries `PRESETS`, which says, per preset, the fields that take another value.
+    Field defaults are the preset `reproduction`: what the authors' code does, or the paper's text
+    where they published no code. A class of which the text says something else also carries
+    `PRESETS`, which says, per preset, the fields that take another value.
     """
     decorate = pydantic.dataclasses.dataclass(kw_only=True, config=STRICT)
     return decorate(cls)  # type: ignore[return-value]

@@ -1,6 +1,6 @@
 """Updates: what the clients of one round upload, the one type that crosses the network."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,6 +21,13 @@ class Gradient:
 
     items: Float[Tensor, "items d"]
     dense: Float[Tensor, " params"]
+
+    def map(self, function: Callable[..., Tensor], *others: "Gradient") -> "Gradient":
+        """`function` of the items, then of the dense part, here and in `others`."""
+        return Gradient(
+            function(self.items, *(other.items for other in others)),
+            function(self.dense, *(other.dense for other in others)),
+        )
 
 
 @dataclass(frozen=True)
@@ -191,6 +198,8 @@ class Updates:
         """Coordinate-wise mean without the `trim` smallest and the `trim` largest of n values."""
         if self.noise:
             return self.written_out().trimmed_mean(trim)
+        if trim == 0:
+            return self.weighted_sum(torch.full_like(self.weight, 1 / len(self)))
         dense = self.dense.sort(dim=0).values[trim : len(self) - trim].mean(0)
         items = torch.empty_like(self.table)
         if on_cpu(self.value):

@@ -79,7 +79,7 @@ def test_one_round_equals_the_textbook() -> None:
         mine = batch.owner == i
         ones = torch.ones(int(mine.sum()), 3, 8)
         loss, _ = mf_loss(
-            users[client], items, batch.positive[mine], batch.negative[mine], ones, 0.0, 0.01
+            users[client], items, batch.positive[mine], batch.negative[mine], ones, 0.0, 0.005
         )
         weight = batch.sizes[i] / batch.sizes.sum()
         (item_gradient, user_gradient) = torch.autograd.grad(loss, [items, users])

@@ -94,15 +94,16 @@ PLAIN = CELL.model_copy(update={"attack": "NoAttack", "defense": "FedAvg", "rati
 def test_a_switch_is_set_where_it_belongs(group: str, changed: str, plain: str) -> None:
     switch = Switch.model_validate(
         {"group": group, "kind": "k", "field": "on", "meaning": "", "paper": False,
-         "released": True, "ours": False}
+         "code": True, "ours": False}
     )  # fmt: skip
-    assert switch.others == [True]
+    assert switch.other is True
     for cell, expected in ((CELL, changed), (PLAIN, plain)):
         found = switch.applied(cell, True)
         assert f"{found.model}/{found.attack}/{found.defense}" == expected
 
 
-def test_a_switch_that_is_set_as_nobody_has_it_has_two_others() -> None:
-    switch = Switch(group="models", kind="k", field="n", meaning="", paper=1, released=2, ours=3)
-    assert switch.others == [1, 2]
-    assert switch.model_copy(update={"released": 1}).others == [1]
+@pytest.mark.parametrize(("ours", "other"), [(1, 2), (2, 1)])
+def test_the_other_value_is_the_codes_or_the_texts(ours: int, other: int) -> None:
+    values = {"paper": 1, "code": 2, "ours": ours}
+    switch = Switch(group="models", kind="k", field="n", meaning="", **values)
+    assert switch.other == other

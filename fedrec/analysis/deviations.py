@@ -1,4 +1,4 @@
-"""Where the paper's text and its released code differ, and what each choice does to the results."""
+"""Where the paper's text and its authors' code differ, and what each choice does to the results."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,21 +19,19 @@ EFFECTS = ("attack_loss", "defended_loss")
 def deviations(
     switches: Sequence[Switch], records: Sequence[Record], block: Block, report: Report
 ) -> pd.DataFrame:
-    """One row for each switch and value: what the attack costs (%), undefended and defended.
+    """One row for each switch set otherwise: what the attack costs (%), undefended and defended.
 
     Losses of HR@5 against the run without attack and defence under the same value, with 95 %
     intervals. The first row is the study as configured. Missing where there are no records.
     """
     arms = by_arm(records)
     trio = [seedless(cell) for cell in block.trios([0])[0]]
-    rows = [_row(None, "", trio, arms, report)]
+    rows = [_row(None, trio, arms, report)]
     used = _kinds(records)
     for switch in switches:
         known = arms if switch.kind in used else {}  # a field of that name may be another method's
-        rows += [
-            _row(switch, value, [switch.applied(cell, value) for cell in trio], known, report)
-            for value in switch.others
-        ]
+        changed = [switch.applied(cell, switch.other) for cell in trio]
+        rows.append(_row(switch, changed, known, report))
     return pd.DataFrame(rows)
 
 
@@ -72,8 +70,6 @@ def formatted_deviations(table: pd.DataFrame, block: Block) -> pd.DataFrame:
         {
             "Switch": table.switch,
             "Meaning": table.meaning,
-            "Text": table.paper,
-            "Code": table.released,
             "Here": table.ours,
             "If instead": table["if"],
         }
@@ -85,18 +81,19 @@ def formatted_deviations(table: pd.DataFrame, block: Block) -> pd.DataFrame:
 
 def _row(
     switch: Switch | None,
-    value: Any,
     trio: Sequence[Cell],
     arms: Mapping[Cell, Sequence[Record]],
     report: Report,
 ) -> dict[str, Any]:
-    """What is known of the study with one switch set to `value`; without one, as it is."""
-    names = {"switch": "as configured", "meaning": "", "paper": "", "released": "", "ours": ""}
+    """What is known of the study with one switch set otherwise; without one, as it is."""
+    names = {"switch": "as configured"}
+    names |= dict.fromkeys(("meaning", "paper", "code", "ours", "if"), "")
     if switch:
         names = {
             "switch": f"{switch.kind}.{switch.field}",
             "meaning": switch.meaning,
-            **{name: _text(getattr(switch, name)) for name in ("paper", "released", "ours")},
+            **{name: _text(getattr(switch, name)) for name in ("paper", "code", "ours")},
+            "if": _text(switch.other),
         }
     plain, *attacked = (arms.get(cell, ()) for cell in trio)
     found: dict[str, Any] = {}
@@ -105,7 +102,7 @@ def _row(
         found |= _effect(effect, arm, plain, report) | {f"{effect}_changes": concerned}
         used = (*arm, *plain) if arm else ()
         found[f"{effect}_records"] = " ".join(cell_path(record.cell) for record in used)
-    return names | {"if": _text(value)} | found
+    return names | found
 
 
 def _effect(

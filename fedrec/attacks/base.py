@@ -2,21 +2,22 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar, runtime_checkable
+from typing import Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from fedrec.clients import Devices
-from fedrec.models.base import Shared
+from fedrec.models.base import Batch, Shared
 from fedrec.rng import Streams
 from fedrec.updates import Gradient, Updates
 
 State = TypeVar("State")
-# (μ, σ, a client's own random generator) -> what it uploads, of the same shape
-Draw = Callable[[Tensor, Tensor, np.random.Generator], Tensor]
+# (μ, σ, a client's own random generator) -> what it uploads
+Draw = Callable[[Gradient, Gradient, np.random.Generator], Gradient]
+OwnRow = Literal["poisoned", "benign"]
 Trace = dict[str, float | int]  # what an attack reports of one round, to be recorded
 
 
@@ -40,11 +41,16 @@ class AttackerView:
 
 @dataclass(frozen=True)
 class Forgery(Generic[State]):
-    """What an attack uploads for its selected clients, the state it carries on, what to record."""
+    """What an attack uploads for its selected clients, the state it carries on, what to record.
+
+    `local` is the gradient by which these clients step their own parameters, which never leave
+    them; None where they step as if they were honest.
+    """
 
     updates: Updates
     state: State
     trace: Trace = field(default_factory=dict)
+    local: Float[Tensor, "m k"] | None = None
 
 
 @runtime_checkable
@@ -62,9 +68,9 @@ class Attack(Protocol[State]):
 
 
 def normal_updates(view: AttackerView, count: int, streams: Streams) -> Updates:
-    """Benign-style gradients of up to `count` clients drawn from the malicious pool.
+    """Benign-style gradients of up to `count` malicious clients, drawn anew in each round.
 
-    The released code of ClusterAttack estimates from them too, and so does UA-FedRec (Yi et al.).
+    Each computes in full, dropout and penalty included (both uploads; UA-FedRec of Yi et al.).
     """
     pool = len(view.devices.local)
     chosen = streams.generator("normal-clients").choice(pool, min(count, pool), replace=False)
@@ -82,7 +88,14 @@ def forged_everywhere(
 ) -> Updates:
     """Uploads whose every coordinate `draw` makes from the normal μ and σ, client by client."""
     clients = view.devices.users[view.selected].tolist()
-    rngs = [streams.generator(purpose, client) for client in clients]
-    items = torch.stack([draw(mean.items, deviation.items, rng) for rng in rngs])
-    dense = torch.stack([draw(mean.dense, deviation.dense, rng) for rng in rngs])
+    drawn = [draw(mean, deviation, streams.generator(purpose, client)) for client in clients]
+    items, dense = torch.stack([g.items for g in drawn]), torch.stack([g.dense for g in drawn])
     return Updates.over_all_items(view.benign, items, dense)
+
+
+def trained_on(
+    batch: Batch, view: AttackerView, streams: Streams, own_row: OwnRow
+) -> Forgery[None]:
+    """Data poisoning: what training on a poisoned batch gives, the own rows' step as asked for."""
+    found = view.devices.train(view.shared, view.selected, batch, streams)
+    return Forgery(found.updates, None, local=found.local if own_row == "poisoned" else None)

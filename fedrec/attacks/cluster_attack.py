@@ -44,12 +44,12 @@ class ClusterAttack:
     """
 
     PRESETS: ClassVar[Presets] = {
-        "released": {
-            "norm_rule": "rescale",
-            "loss_over_clusters": True,
-            "trigger": "reached",
-            "rounding": "nearest",
-            "count_first": False,
+        "paper": {
+            "norm_rule": "clip",
+            "loss_over_clusters": False,
+            "trigger": "exceeded",
+            "rounding": "floor",
+            "count_first": True,
         },
     }
 
@@ -59,7 +59,7 @@ class ClusterAttack:
     max_clusters: int = Field(default=50, ge=1, description="K_max of Algorithm 1.")
     threshold: int = Field(default=100, ge=1, description="R of Algorithm 1, in attacked rounds.")
     decay: float = Field(
-        default=0.999, ge=0, lt=1, description="β of Algorithm 1 (released code; not in the text)."
+        default=0.999, ge=0, lt=1, description="β of Algorithm 1 (both uploads; not in the text)."
     )
     spread: float = Field(default=3.0, ge=0, description="Upper end of λ ~ U[0, 3] in b = μ + λσ.")
     normal_clients: int = Field(
@@ -67,24 +67,24 @@ class ClusterAttack:
     )
     norms_over: Literal["all_items", "touched_items"] = Field(
         default="all_items",
-        description="Items whose normal gradients count for μ and σ (released code: all).",
+        description="Items whose normal gradients count for μ and σ (both uploads: all).",
     )
     norm_rule: NormRule = Field(
-        default="clip",
-        description="Only shrink to the bound (Eq. 3), or always scale to it (code).",
+        default="rescale",
+        description="Always scale to the bound (code), or only shrink to it (Eq. 3).",
     )
     loss_over_clusters: bool = Field(
-        default=False, description="Divide Eq. 2 by K (released code)."
+        default=True, description="Divide Eq. 2 by K (code; not in the text)."
     )
     trigger: Literal["exceeded", "reached"] = Field(
-        default="exceeded",
-        description="K changes when the counters' gap is > R (text) or >= R (code).",
+        default="reached",
+        description="K changes when the counters' gap is >= R (code) or > R (text).",
     )
     rounding: Literal["floor", "nearest"] = Field(
-        default="floor", description="Rounding of the new K: floor (text) or nearest (code)."
+        default="nearest", description="Rounding of the new K: nearest (code) or floor (text)."
     )
     count_first: bool = Field(
-        default=True,
+        default=False,
         description="After a start or a reset, compare the first loss with L̂ = 0 (text) or not.",
     )
     contrastive: float = Field(

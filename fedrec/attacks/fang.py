@@ -1,4 +1,6 @@
-"""Fang: the attack on the trimmed mean, with partial knowledge (Fang et al. 2020)."""
+"""Fang: normal gradients, moved by a few deviations (Fang et al. 2020)."""
+
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -8,19 +10,34 @@ from torch import Tensor
 from fedrec.attacks.base import AttackerView, Forgery, forged_everywhere, normal_updates
 from fedrec.normal_gradients import coordinate_statistics
 from fedrec.rng import Streams
-from fedrec.settings import settings
+from fedrec.settings import Presets, settings
+from fedrec.updates import Gradient
 
 
 @settings
 class Fang:
-    """Each coordinate lies 3 to 4 σ from normal gradients' mean μ, on the far side of zero.
+    """Uploads μ ± λ sign(μ) σ of normal gradients, with λ ~ U[near, far], coordinate by coordinate.
 
-    With s = sign μ it is drawn from U[μ − 4σ, μ − 3σ] where s > 0, from U[μ + 3σ, μ + 4σ] where
-    s < 0, and is μ where s = 0; for each client by itself.
+    The first upload has one λ for each malicious client and round, and moves *along* the mean,
+    which the server descends. Fang et al. (2020, the attack on the trimmed mean with partial
+    knowledge) draw λ for each coordinate and move *against* it, as the paper's text has it.
+    UA-FedRec (Yi et al.) moves against it by 3 σ exactly. Where μ = 0 nothing is moved.
     """
+
+    PRESETS: ClassVar[Presets] = {"paper": {"direction": "against", "drawn": "per_coordinate"}}
 
     near: float = Field(default=3.0, ge=0, description="The least distance from μ, in σ.")
     far: float = Field(default=4.0, ge=0, description="The greatest distance from μ, in σ.")
+    direction: Literal["along", "against"] = Field(
+        default="along",
+        description="The side of μ: with its sign (first upload), or against it (section 5.2; "
+        "Fang et al.; UA-FedRec).",
+    )
+    drawn: Literal["once", "per_coordinate"] = Field(
+        default="once",
+        description="λ is drawn once for each malicious client and round (first upload), or for "
+        "each coordinate (Fang et al.).",
+    )
     normal_clients: int = Field(
         default=50, ge=1, description="Malicious clients whose benign gradients give μ and σ."
     )
@@ -35,14 +52,24 @@ class Fang:
         """Nothing is carried between rounds."""
 
     def forge(self, view: AttackerView, state: None, streams: Streams) -> Forgery[None]:
-        """A sample of the opposite direction for each malicious client."""
+        """A moved mean for each malicious client."""
         normal = normal_updates(view, self.normal_clients, streams)
         mean, deviation = coordinate_statistics(normal)
-        uploads = forged_everywhere(view, mean, deviation, self.opposed, "fang", streams)
+        uploads = forged_everywhere(view, mean, deviation, self.moved, "fang", streams)
         return Forgery(uploads, None)
 
-    def opposed(self, mean: Tensor, deviation: Tensor, rng: np.random.Generator) -> Tensor:
-        """μ − sign(μ) · U[near, far] · σ for every coordinate."""
-        drawn = torch.from_numpy(rng.random(tuple(mean.shape), dtype=np.float32)).to(mean.device)
-        distance = drawn.mul_(self.far - self.near).add_(self.near).mul_(deviation)
-        return mean - torch.sign(mean) * distance
+    def moved(self, mean: Gradient, deviation: Gradient, rng: np.random.Generator) -> Gradient:
+        """What one client uploads."""
+        side = 1 if self.direction == "along" else -1
+        once = rng.uniform(self.near, self.far) if self.drawn == "once" else None
+
+        def move(center: Tensor, spread: Tensor) -> Tensor:
+            distance = spread * (self._distances(center, rng) if once is None else once)
+            return center + side * torch.sign(center) * distance
+
+        return mean.map(move, deviation)
+
+    def _distances(self, like: Tensor, rng: np.random.Generator) -> Tensor:
+        """λ of each coordinate."""
+        drawn = torch.from_numpy(rng.random(tuple(like.shape), dtype=np.float32)).to(like.device)
+        return drawn.mul_(self.far - self.near).add_(self.near)

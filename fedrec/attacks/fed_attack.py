@@ -1,22 +1,40 @@
 """FedAttack: train on the hardest samples (Wu et al. 2022)."""
 
+from typing import Literal
+
 import torch
 from jaxtyping import Float, Int
+from pydantic import Field
 from torch import Tensor
 
-from fedrec.attacks.base import AttackerView, Forgery
+from fedrec.attacks.base import AttackerView, Forgery, OwnRow, trained_on
+from fedrec.models.base import Batch
 from fedrec.rng import Streams
 from fedrec.settings import settings
+
+# Items of the pairs: positives, negatives
+Targets = tuple[Int[Tensor, " pairs"], Int[Tensor, " pairs"]]
 
 
 @settings
 class FedAttack:
-    """Uploads honest gradients of the worst pairs that a user's current embedding allows.
+    """Uploads honest gradients of the hardest pairs that a user's current embedding allows.
 
-    Every positive becomes the item farthest from the user embedding by inner product, and its
-    negative the nearest one. There are as many pairs as the client has, each with its own
-    dropout. Models whose user embedding moves along a sequence have a pair for each position.
+    By inner product with the user embedding, the farthest item becomes the positive of all pairs
+    of a client, and the n nearest items, for its n pairs, become the negatives, in random order
+    (first upload). Where a user embedding moves along a sequence, the latest one counts.
     """
+
+    hardest: Literal["client", "pair"] = Field(
+        default="client",
+        description="One farthest item and the n nearest for a client (first upload), or the "
+        "farthest and the nearest for each pair's own user embedding.",
+    )
+    own_row: OwnRow = Field(
+        default="poisoned",
+        description="A malicious client's own parameters follow its hardest pairs (first upload), "
+        "or its true ones.",
+    )
 
     def initial_state(self) -> None:
         """Nothing is carried between rounds."""
@@ -26,13 +44,34 @@ class FedAttack:
         devices = view.devices
         batch = devices.pairs.batch(view.selected, streams)
         users = devices.model.user_embeddings(view.shared, devices.local[view.selected], batch)
-        hardest = batch.retargeted(*hardest_pairs(users, view.shared.items))
-        return Forgery(devices.train(view.shared, view.selected, hardest, streams).updates, None)
+        items = view.shared.items
+        found = (
+            hardest_pairs(users, items)
+            if self.hardest == "pair"
+            else hardest_of_clients(users, items, batch, streams)
+        )
+        return trained_on(batch.retargeted(*found), view, streams, self.own_row)
 
 
-def hardest_pairs(
-    users: Float[Tensor, "pairs d"], items: Float[Tensor, "items d"]
-) -> tuple[Int[Tensor, " pairs"], Int[Tensor, " pairs"]]:
+def hardest_of_clients(
+    users: Float[Tensor, "pairs d"], items: Float[Tensor, "items d"], batch: Batch, streams: Streams
+) -> Targets:
+    """The farthest item of each client, for all its n pairs, and its n nearest ones, shuffled.
+
+    A client with more pairs than there are items takes the nearest ones again.
+    """
+    positive, negative = torch.empty_like(batch.positive), torch.empty_like(batch.negative)
+    ends = batch.sizes.cumsum(0).tolist()
+    for client, size, end in zip(batch.clients.tolist(), batch.sizes.tolist(), ends, strict=True):
+        if size:
+            order = (items @ users[end - 1]).argsort(stable=True)
+            shuffled = streams.generator("fed-attack", client).permutation(size) % len(items)
+            positive[end - size : end] = order[0]
+            negative[end - size : end] = order.flip(0)[torch.from_numpy(shuffled).to(order.device)]
+    return positive, negative
+
+
+def hardest_pairs(users: Float[Tensor, "pairs d"], items: Float[Tensor, "items d"]) -> Targets:
     """The farthest item of each user embedding, as positive, and the nearest, as negative.
 
     Two different items: where all are equally near, the first two.

@@ -9,6 +9,7 @@ from fedrec.attacks.base import AttackerView, Forgery, forged_everywhere, normal
 from fedrec.normal_gradients import coordinate_statistics
 from fedrec.rng import Streams
 from fedrec.settings import settings
+from fedrec.updates import Gradient
 
 
 @settings
@@ -27,8 +28,11 @@ class Gaussian:
         normal = normal_updates(view, self.normal_clients, streams)
         mean, deviation = coordinate_statistics(normal)
 
-        def draw(center: Tensor, spread: Tensor, rng: np.random.Generator) -> Tensor:
-            noise = rng.standard_normal(tuple(center.shape), dtype=np.float32)
-            return center + spread * torch.from_numpy(noise).to(center.device)
+        def draw(mean: Gradient, deviation: Gradient, rng: np.random.Generator) -> Gradient:
+            def sample(center: Tensor, spread: Tensor) -> Tensor:
+                noise = rng.standard_normal(tuple(center.shape), dtype=np.float32)
+                return center + spread * torch.from_numpy(noise).to(center.device)
+
+            return mean.map(sample, deviation)
 
         return Forgery(forged_everywhere(view, mean, deviation, draw, "gaussian", streams), None)

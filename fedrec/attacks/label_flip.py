@@ -1,6 +1,8 @@
 """LabelFlip: train on swapped labels (Tolpegin et al. 2020)."""
 
-from fedrec.attacks.base import AttackerView, Forgery
+from pydantic import Field
+
+from fedrec.attacks.base import AttackerView, Forgery, OwnRow, trained_on
 from fedrec.rng import Streams
 from fedrec.settings import settings
 
@@ -12,10 +14,16 @@ class LabelFlip:
     The targets alone are swapped; a sequence that a model reads as input stays as it is.
     """
 
+    own_row: OwnRow = Field(
+        default="poisoned",
+        description="A malicious client's own parameters follow its flipped pairs (first upload), "
+        "or its true ones.",
+    )
+
     def initial_state(self) -> None:
         """Nothing is carried between rounds."""
 
     def forge(self, view: AttackerView, state: None, streams: Streams) -> Forgery[None]:
         """The gradients of each malicious client's flipped pairs."""
         batch = view.devices.pairs.batch(view.selected, streams).flipped()
-        return Forgery(view.devices.train(view.shared, view.selected, batch, streams).updates, None)
+        return trained_on(batch, view, streams, self.own_row)

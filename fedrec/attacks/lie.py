@@ -5,25 +5,26 @@ from typing import Literal
 
 import numpy as np
 from pydantic import Field
-from torch import Tensor
 
 from fedrec.attacks.base import AttackerView, Forgery, forged_everywhere, normal_updates
 from fedrec.normal_gradients import coordinate_statistics
 from fedrec.rng import Streams
 from fedrec.settings import settings
+from fedrec.updates import Gradient
 
 
 @settings
 class LIE:
-    """All malicious clients upload μ − zσ, coordinate by coordinate.
+    """All malicious clients of a round upload μ − zσ, coordinate by coordinate.
 
-    The formula z = Φ⁻¹((n − m − s) / (n − m)) with s = ⌊n/2 + 1⌋ − m makes most benign uploads
-    look farther out than the forged ones. It asks for many malicious clients: with one of 50,
-    z = −0.026, which is no attack.
+    z = 0.1 is the first upload's; Baruch et al.'s code has 1.5. By their formula
+    z = Φ⁻¹((n − m − s) / (n − m)) with s = ⌊n/2 + 1⌋ − m most benign uploads look farther out than
+    the forged ones. It asks for many malicious clients: with one of 50, z = −0.026, which is no
+    attack.
     """
 
     z: float | Literal["formula"] = Field(
-        default=1.5, description="Shift in σ (default of Baruch et al.'s code), or their formula."
+        default=0.1, description="Shift in σ (first upload), or Baruch et al.'s formula."
     )
     clients: int = Field(
         default=50, ge=3, description="The n of the formula: uploads in a round, as the attacker "
@@ -42,8 +43,8 @@ class LIE:
         mean, deviation = coordinate_statistics(normal)
         z = formula(self.clients, len(view)) if self.z == "formula" else self.z
 
-        def shift(center: Tensor, spread: Tensor, rng: np.random.Generator) -> Tensor:
-            return center - z * spread
+        def shift(mean: Gradient, deviation: Gradient, rng: np.random.Generator) -> Gradient:
+            return mean.map(lambda center, spread: center - z * spread, deviation)
 
         uploads = forged_everywhere(view, mean, deviation, shift, "lie", streams)
         return Forgery(uploads, None, {"z": z})

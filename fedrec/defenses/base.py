@@ -37,7 +37,7 @@ class ServerView:
 
     shared: Shared
     preview: Preview
-    expected_malicious: int  # uploads that the server is prepared for: ⌈n·m%⌉, at least 1
+    expected_malicious: int  # uploads that the server is prepared for: ⌈n·m%⌉; 0 without attack
     streams: Streams
 
 

@@ -1,6 +1,7 @@
 """FL-WBC: white blood cells for federated learning (Sun et al. 2021)."""
 
 from dataclasses import replace
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -15,26 +16,31 @@ from fedrec.settings import settings
 
 @settings
 class FLWBC:
-    """Honest clients add Laplace noise where their gradient hardly changes along its own step.
+    """Honest clients add Laplace noise where their gradient hardly changes between two steps.
 
     An attack's effect stays in the parameter space in which the Hessian of the benign loss is
-    nearly null. Its diagonal is estimated by Δg = g(θ) − g(θ − ηg), and noise Υ ~ Laplace(0, s)
-    is added on the coordinates with |Δg| ≤ |Υ|. The published algorithm compares gradients of
-    successive local steps; with one gradient per client the step is taken for the comparison
-    only. On rows that a client does not touch Δg is η·ridge²·v, far below any noise: it counts
-    as 0.
+    nearly null. Its diagonal is estimated by the change Δg of the gradient between successive
+    minibatches, and noise Υ ~ Laplace(0, s) is added on the coordinates with |Δg| ≤ |Υ|.
+
+    Here a client computes one gradient a round, so there is no second minibatch. By default Δg is
+    g(θ) − g(θ − ηg) over all pairs: at most 1e-6 where s is 1e-4, so that nearly every coordinate
+    gets noise, and nothing is selected in effect. With `successive: halves` the two halves of a
+    client's pairs are the minibatches. The step is taken for the comparison only. On rows that a
+    client does not touch Δg is η·ridge²·v, far below any noise: it counts as 0.
     """
 
     scale: float = Field(
-        default=1e-4,
-        gt=0,
-        description="s of Laplace(0, s). In no source for recommenders: calibrated on one cell "
-        "(docs/fidelity.md).",
+        default=1e-4, gt=0, description="s of Laplace(0, s) (default of Sun et al.'s code)."
+    )
+    successive: Literal["step", "halves"] = Field(
+        default="step",
+        description="Gradients that are compared: of all pairs before and after a step, or of the "
+        "earlier half of the pairs and, after its step, of the later one.",
     )
 
     def on_clients(self, honest: LocalGradients, view: ClientView) -> LocalGradients:
         """The same gradients, with noise in their uploads."""
-        item, change, dense_change = changes(view)
+        item, change, dense_change = changes(view, self.successive == "halves")
         rows = torch.bincount(view.batch.row_owner, minlength=len(view.positions)).tolist()
         parts = zip(
             view.batch.clients.tolist(),
@@ -60,18 +66,22 @@ class FLWBC:
 
 
 def changes(
-    view: ClientView,
+    view: ClientView, in_halves: bool
 ) -> tuple[Int[Tensor, " rows"], Float[Tensor, "rows d"], Float[Tensor, "n params"]]:
     """Δg of each client along its own step: on the rows of its batch, and of the dense part."""
-    before, eta = view.plain.updates, view.devices.model.learning_rate
+    plain, batch, eta = view.plain, view.batch, view.devices.model.learning_rate
+    if in_halves:
+        earlier, batch = batch.halves()
+        plain = view.devices.train(view.shared, view.positions, earlier, view.streams)
+    before = plain.updates
     embedding, ridge = before.table[before.item], before.ridge[before.owner][:, None]
     step = (before.value + ridge * embedding).mul_(eta)
-    local = view.devices.local[view.positions] - eta * view.plain.local
+    local = view.devices.local[view.positions] - eta * plain.local
     # Every client steps on a table of its own, which holds the rows that it touches.
     after = view.devices.model.gradients(
         Shared(embedding - step, view.shared.dense - eta * before.dense),
         local,
-        view.batch.over_rows(),
+        batch.over_rows(),
         view.streams,
     ).updates
     change = (before.value - after.value).add_(ridge * step)

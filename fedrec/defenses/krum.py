@@ -19,13 +19,14 @@ class Krum:
     """Keeps the uploads of the lowest scores: sums of squared distances to the nearest others.
 
     One upload is kept by Krum (section 4 of Blanchard et al.), several by MultiKrum, whose mean
-    the reduction takes. f, the malicious uploads prepared for, is ⌈n·m%⌉ and at least 1; a score
-    sums over n − f − 2 neighbours, and over one at least.
+    the reduction takes. f, the malicious uploads prepared for, is ⌈n·m%⌉ (first upload), so that
+    MultiKrum keeps all where there is no attack; a score sums over n − f − 2 neighbours, and over
+    one at least.
     """
 
     keep: Literal["n-f"] | PositiveInt = Field(
         default=1,
-        description="Uploads kept: 1 is Krum; MultiKrum keeps n-f (released code of ClusterAttack; "
+        description="Uploads kept: 1 is Krum; MultiKrum keeps n-f (first upload; "
         "Blanchard et al. leave the number m open).",
     )
     neighbours: Neighbours = Field(

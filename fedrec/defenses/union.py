@@ -49,7 +49,8 @@ class Union:
     )
     preview: PreviewRule = Field(
         default="adam",
-        description="A plain step of η (Algorithm 2), or the server's next Adam step (code).",
+        description="The server's next Adam step (both uploads of the code), or a plain one of η "
+        "(Algorithm 2).",
     )
     distance: Literal["unsquared", "squared"] = Field(
         default="unsquared",

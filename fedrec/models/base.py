@@ -6,7 +6,7 @@ from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt16
+from jaxtyping import Bool, Float, Int, UInt16
 from torch import Tensor
 
 from fedrec.rng import Streams
@@ -71,6 +71,24 @@ class Batch:
             row_owner=rows.div(span, rounding_mode="floor"),
             row_item=rows.remainder(span),
         )
+
+    def halves(self) -> tuple["Batch", "Batch"]:
+        """The earlier pairs of each client and its later ones, over the same rows.
+
+        Of an odd number the earlier half has one more.
+        """
+        starts = self.sizes.cumsum(0) - self.sizes
+        place = torch.arange(len(self.owner), device=self.owner.device) - starts[self.owner]
+        earlier = 2 * place < self.sizes[self.owner]
+        return self._pairs(earlier), self._pairs(~earlier)
+
+    def _pairs(self, kept: Bool[Tensor, " pairs"]) -> "Batch":
+        columns = (
+            "owner", "positive", "negative", "history",
+            "positive_row", "negative_row", "history_row",
+        )  # fmt: skip
+        sizes = torch.bincount(self.owner[kept], minlength=len(self.sizes))
+        return replace(self, sizes=sizes, **{name: getattr(self, name)[kept] for name in columns})
 
     def over_rows(self) -> "Batch":
         """The same pairs on an item table that holds every client's rows apart, one by one."""

@@ -36,7 +36,7 @@ class MF:
     and scatters.
     """
 
-    PRESETS: ClassVar[Presets] = {"released": {"l2_half": True}}
+    PRESETS: ClassVar[Presets] = {"paper": {"l2_half": False}}
     sequential: ClassVar[bool] = False
 
     dim: int = Field(default=64, ge=1, description="Embedding size d (section 5.1).")
@@ -46,7 +46,7 @@ class MF:
     learning_rate: float = Field(default=2e-3, gt=0, description="Adam's η (Table 6).")
     l2: float = Field(default=1e-5, ge=0, description="L2 coefficient λ (Eq. 1, Table 6).")
     l2_half: bool = Field(
-        default=False, description="Penalty ½λ‖Θ‖² (released code) instead of λ‖Θ‖² (Eq. 1)."
+        default=True, description="Penalty ½λ‖Θ‖² (both uploads) instead of λ‖Θ‖² (Eq. 1)."
     )
 
     @property

@@ -23,7 +23,7 @@ from fedrec.models.base import (
 )
 from fedrec.parallel import torch_threads
 from fedrec.rng import Streams
-from fedrec.settings import Presets, settings
+from fedrec.settings import settings
 from fedrec.updates import Updates
 
 NORM_EPS = 1e-8  # of the original's layer normalisation
@@ -74,7 +74,6 @@ class SASRec:
     table, the positions and the transformer are shared and uploaded; nothing stays local.
     """
 
-    PRESETS: ClassVar[Presets] = {"released": {"l2_half": True}}
     sequential: ClassVar[bool] = True
 
     dim: int = Field(default=64, ge=1, description="Embedding size d (section 5.1).")
@@ -88,7 +87,8 @@ class SASRec:
     learning_rate: float = Field(default=1e-3, gt=0, description="Adam's η (Table 6).")
     l2: float = Field(default=1e-5, ge=0, description="L2 coefficient λ (Eq. 1, Table 6).")
     l2_half: bool = Field(
-        default=False, description="Penalty ½λ‖Θ‖² (released code) instead of λ‖Θ‖² (Eq. 1)."
+        default=False,
+        description="Penalty ½λ‖Θ‖², as in the authors' code for MF, instead of λ‖Θ‖² (Eq. 1).",
     )
 
     @model_validator(mode="after")

@@ -1,15 +1,14 @@
 """Rounds played client after client, with autograd over the whole item table."""
 
 import copy
-from collections.abc import Sequence
 from functools import singledispatch
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from fedrec.attacks.base import AttackerView
+from fedrec.attacks.base import AttackerView, Forgery
 from fedrec.clients import Devices
 from fedrec.contrastive import PAIRS, contrastive_masks
 from fedrec.defenses.base import ServerView
@@ -62,12 +61,12 @@ class Reference:
             self.local.grad[client] = gradient.user
         malicious = fed.position[cohort] >= 0
         if malicious.any():
-            for place, forged in zip(
-                malicious.nonzero()[:, 0].tolist(),
-                self._forge(cohort[malicious], streams),
-                strict=True,
-            ):
+            forgery = self._forge(cohort[malicious], streams)
+            for i, place in enumerate(malicious.nonzero()[:, 0].tolist()):
+                forged = forgery.updates.weighted_sum(torch.eye(len(forgery.updates))[i])
                 uploads[place] = (forged.items, forged.dense, uploads[place][2])
+                if forgery.local is not None:
+                    self.local.grad[cohort[place]] = forgery.local[i]
         items, dense, weights = zip(*uploads, strict=True)
         received = Uploads(torch.stack(items), torch.stack(dense), torch.tensor(weights))
         total = self._defend(received, streams)
@@ -89,8 +88,8 @@ class Reference:
             *(torch.zeros_like(x) if x.grad is None else x.grad for x in leaves)
         ), weight
 
-    def _forge(self, selected: Int[Tensor, " m"], streams: Streams) -> Sequence[Gradient]:
-        """What the malicious clients upload, written out."""
+    def _forge(self, selected: Int[Tensor, " m"], streams: Streams) -> Forgery[Any]:
+        """What the malicious clients do."""
         fed, shared = self._fed, Shared(self.items, self.dense)
         pairs = fed.malicious_pairs
         devices = Devices(self._model, pairs, self.local[pairs.users])
@@ -99,7 +98,7 @@ class Reference:
         view = AttackerView(shared, devices, positions, benign)
         forgery = fed.attack.forge(view, self._attack_state, streams)
         self._attack_state = forgery.state
-        return [forgery.updates.weighted_sum(row) for row in torch.eye(len(view))]
+        return forgery
 
     def _defend(self, received: Uploads, streams: Streams) -> Gradient:
         fed, defense = self._fed, self._fed.defense

@@ -12,7 +12,7 @@ BLOCK = Block(
 )  # fmt: skip
 CLIP = Switch(
     group="attacks", kind="fang", field="rule", meaning="Clip or not.",
-    paper="clip", released="rescale", ours="clip",
+    paper="clip", code="rescale", ours="clip",
 )  # fmt: skip
 CONFIG = {"model": {"kind": "mf"}, "attack": {"kind": "fang"}, "defense": [{"kind": "union"}]}
 RECORDS = [

@@ -22,11 +22,13 @@ from tests.attacks.views import attacker_view
 from tests.oracles.attacks import candidates, info_nce, lloyd, told_view
 from tests.oracles.dense import dense_items
 
+TEXT = ClusterAttack.PRESETS["paper"]
+
 
 def test_the_upload_is_the_gradient_of_the_within_cluster_variance() -> None:
     """With no bound to speak of, a forged row is autograd's gradient of Eq. 2."""
     view = attacker_view()
-    attack = ClusterAttack(clusters=1, min_clusters=1, spread=1e9)
+    attack = ClusterAttack(**TEXT, clusters=1, min_clusters=1, spread=1e9)
     forged = dense_items(attack.forge(view, attack.initial_state(), Streams(0).at(1)).updates)
     items = view.shared.items.clone().requires_grad_()
     loss = (items - view.shared.items.mean(0)).square().sum()
@@ -59,7 +61,7 @@ def test_bounds_differ_by_item_and_client_and_lie_in_range() -> None:
 
 def test_dividing_the_loss_by_k_divides_the_gradient() -> None:
     view, streams = attacker_view(), Streams(0).at(1)
-    whole = ClusterAttack(clusters=2, spread=1e9)
+    whole = ClusterAttack(**TEXT, clusters=2, spread=1e9)
     shared = replace(whole, loss_over_clusters=True)
     first, second = (a.forge(view, a.initial_state(), streams) for a in (whole, shared))
     assert_close(first.updates.value, 2 * second.updates.value)
@@ -89,8 +91,17 @@ def four_items() -> Updates:
 
 @pytest.mark.parametrize("round", range(4))
 def test_a_whole_round_by_hand(round: int) -> None:
-    """The clusters {0, 1} and {10, 12}, from any start; norms 1, 1, 2, 2 under a bound of 1.5."""
+    """As uploaded. The clusters {0, 1} and {10, 12}, from any start; all norms become 1.5."""
     view, attack = told_view(four_items(), [1, 0]), ClusterAttack(clusters=2)
+    forgery = attack.forge(view, attack.initial_state(), Streams(0).at(round))
+    assert_close(dense_items(forgery.updates), torch.tensor([[[-1.5], [1.5], [-1.5], [1.5]]] * 2))
+    assert forgery.trace == {"clusters": 2, "attack_loss": 1.25}  # (0.25 + 0.25 + 1 + 1) / K
+
+
+@pytest.mark.parametrize("round", range(4))
+def test_a_whole_round_of_the_text_by_hand(round: int) -> None:
+    """The clusters {0, 1} and {10, 12}, from any start; norms 1, 1, 2, 2 under a bound of 1.5."""
+    view, attack = told_view(four_items(), [1, 0]), ClusterAttack(**TEXT, clusters=2)
     forgery = attack.forge(view, attack.initial_state(), Streams(0).at(round))
     assert_close(dense_items(forgery.updates), torch.tensor([[[-1.0], [1.0], [-1.5], [1.5]]] * 2))
     assert forgery.updates.dense.tolist() == [[8.0], [7.0]]
@@ -102,7 +113,7 @@ def test_a_whole_round_by_hand(round: int) -> None:
 def test_the_gradient_equals_autograd_on_clusters_found_slowly(k: int) -> None:
     """Centroids are the means of their clusters, and count as constants (Eq. 2)."""
     view, streams = attacker_view(), Streams(0).at(k)
-    attack = ClusterAttack(clusters=k, spread=1e9, tolerance=1e-9)
+    attack = ClusterAttack(**TEXT, clusters=k, spread=1e9, tolerance=1e-9)
     forged = dense_items(attack.forge(view, attack.initial_state(), streams).updates)
     items = view.shared.items.clone().requires_grad_()
     within_clusters(view.shared, k, items, streams).backward()
@@ -127,7 +138,13 @@ def test_with_the_contrastive_task_the_upload_is_the_gradient_of_both(
     """With no bound to speak of, and no dropout: L_attack + α L_cl of each client's own data."""
     view, streams = attacker_view(MF(dim=4, dropout=0)), Streams(0).at(1)
     attack = ClusterAttack(
-        clusters=2, spread=1e9, tolerance=1e-9, contrastive=0.7, negatives=5, reduction=reduction
+        **TEXT,
+        clusters=2,
+        spread=1e9,
+        tolerance=1e-9,
+        contrastive=0.7,
+        negatives=5,
+        reduction=reduction,
     )
     forgery = attack.forge(view, attack.initial_state(), streams)
     forged = dense_items(forgery.updates)
@@ -192,14 +209,14 @@ def after_losses(attack: ClusterAttack, losses: list[float]) -> Clustering:
 
 
 def test_rising_losses_raise_k_by_the_root_of_the_room_above() -> None:
-    attack = ClusterAttack(clusters=2, threshold=3)
+    attack = ClusterAttack(**TEXT, clusters=2, threshold=3)
     losses = [1.0, 2.0, 3.0, 4.0]  # the first counts as a rise over 0
     assert after_losses(attack, losses[:3]).clusters == 2
     assert after_losses(attack, losses) == Clustering(clusters=8)  # floor(2 + √48)
 
 
 def test_falling_losses_lower_k() -> None:
-    attack = ClusterAttack(clusters=10, threshold=2)
+    attack = ClusterAttack(**TEXT, clusters=10, threshold=2)
     losses = [9.0, 8.0, 7.0, 6.0, 5.0]  # one rise over 0, then falls; the gap needs 3
     assert after_losses(attack, losses[:4]).clusters == 10
     assert after_losses(attack, losses).clusters == 7  # floor(10 − 3)
@@ -212,14 +229,17 @@ def test_k_stays_within_its_range() -> None:
     assert after_losses(low, [9.0, 8.0, 7.0, 6.0]).clusters == 1
 
 
-def test_the_released_codes_switches() -> None:
-    reached = ClusterAttack(clusters=2, threshold=3, trigger="reached")
+def test_the_codes_switches() -> None:
+    reached = ClusterAttack(**{**TEXT, "trigger": "reached"}, clusters=2, threshold=3)
     assert after_losses(reached, [1.0, 2.0, 3.0]).clusters == 8
     nearest = replace(reached, rounding="nearest")
     assert after_losses(nearest, [1.0, 2.0, 3.0]).clusters == 9  # round(8.93)
     skipping = replace(reached, count_first=False)
     assert after_losses(skipping, [1.0, 2.0, 3.0]).clusters == 2
     assert after_losses(skipping, [1.0, 2.0, 3.0, 4.0]).clusters == 8
+    assert replace(skipping, rounding="nearest", loss_over_clusters=True, norm_rule="rescale") == (
+        ClusterAttack(clusters=2, threshold=3)
+    )
 
 
 def test_a_changed_k_is_used_in_the_next_round() -> None:

@@ -56,6 +56,17 @@ def test_gradients_of_swapped_pairs_by_hand() -> None:
     assert forged.weight.tolist() == [1.0, 2.0]
 
 
+def test_own_rows_follow_the_flipped_pairs_by_hand() -> None:
+    """−σ(−x) (p − n) of swapped pairs: p − n is (−3, 1), then (3, −1) and (0, −7), in the mean."""
+    view = two_clients()
+    forged = LabelFlip().forge(view, None, STREAMS)
+    assert forged.local is not None
+    first, second, third = 0.7310586, 0.0024726, 0.5  # σ(1), σ(−6), σ(0)
+    expected = [[3 * first, -first], [-3 * second / 2, (second + 7 * third) / 2]]
+    assert_close(forged.local, torch.tensor(expected), atol=1e-5, rtol=1e-5)
+    assert LabelFlip(own_row="benign").forge(view, None, STREAMS).local is None
+
+
 @pytest.mark.parametrize("dropout", [0.0, 0.2])
 def test_uploads_equal_autograd_on_swapped_labels(dropout: float) -> None:
     """With L2, and with the dropout masks of a pair's positive now on its new positive."""
@@ -72,7 +83,7 @@ def test_uploads_equal_autograd_on_swapped_labels(dropout: float) -> None:
             negative=batch.positive[mine],
             masks=masks[mine],
             dropout=dropout,
-            penalty=0.01,
+            penalty=0.005,
         )
         loss.backward()
         assert_close(forged[i], items.grad)

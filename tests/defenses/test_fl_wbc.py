@@ -11,8 +11,9 @@ from fedrec.clients import Devices, FixedPairs
 from fedrec.data.split import Split
 from fedrec.defenses.base import ClientView
 from fedrec.defenses.fl_wbc import FLWBC, changes
-from fedrec.models.base import Shared, dropout_masks
+from fedrec.models.base import Model, Shared, dropout_masks
 from fedrec.models.mf import MF
+from fedrec.models.sas_rec import SASRec
 from fedrec.rng import Streams
 from fedrec.updates import Updates
 from tests.defenses.views import client_view, marked
@@ -33,7 +34,7 @@ def slow_changes(view: ClientView) -> Tensor:
     for i, position in enumerate(view.positions.tolist()):
         mine = batch.owner == i
         pairs = (batch.positive[mine], batch.negative[mine])
-        loss = {"masks": masks[mine], "dropout": model.dropout, "penalty": model.l2}
+        loss = {"masks": masks[mine], "dropout": model.dropout, "penalty": model.ridge / 2}
         user, items = view.devices.local[position], view.shared.items
         to_user, before = mf_gradients(user, items, *pairs, **loss)
         eta = model.learning_rate
@@ -60,12 +61,32 @@ def one_pair(user: float, positive: float, negative: float) -> ClientView:
     return ClientView(shared, devices, client, batch, plain, Streams(0))
 
 
+def two_pairs() -> ClientView:
+    """A client with two pairs, of items 0 and 1 and of items 2 and 3."""
+    model = MF(dim=1, dropout=0.0, learning_rate=1.0, l2=0.0)
+    one = torch.tensor([0])
+    pairs = FixedPairs(
+        users=one,
+        sizes=torch.tensor([2]),
+        row_sizes=torch.tensor([4]),
+        positive=torch.tensor([0, 2]),
+        negative=torch.tensor([1, 3]),
+        positive_row=torch.tensor([0, 2]),
+        negative_row=torch.tensor([1, 3]),
+        row_item=torch.arange(4),
+    )
+    devices = Devices(model, pairs, torch.tensor([[1.0]]))
+    shared = Shared(torch.tensor([[2.0], [0.0], [0.0], [3.0]]), torch.zeros(0))
+    plain, batch = devices.gradients(shared, one, Streams(0)), pairs.batch(one, Streams(0))
+    return ClientView(shared, devices, one, batch, plain, Streams(0))
+
+
 def test_the_change_along_a_step_by_hand() -> None:
     """u = 1, p = 2, n = 0: σ(−2) = 0.119203, so u, p, n step to 1.238406, 2.119203, −0.119203.
 
     There σ(−1.238406 · 2.238406) = 0.058852, and g_p = −0.058852 · 1.238406 = −0.072884.
     """
-    item, change, _ = changes(one_pair(1.0, 2.0, 0.0))
+    item, change, _ = changes(one_pair(1.0, 2.0, 0.0), False)
     assert item.tolist() == [0, 1]
     expected = -0.119203 + 0.072884
     assert_close(change, torch.tensor([[expected], [-expected]]), rtol=0, atol=2e-6)
@@ -74,19 +95,40 @@ def test_the_change_along_a_step_by_hand() -> None:
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 def test_the_change_equals_autograds(dropout: float) -> None:
     view = client_view(MF(dim=4, dropout=dropout, learning_rate=0.5, l2=0.05))
-    item, change, _ = changes(view)
+    item, change, _ = changes(view, False)
     slow = slow_changes(view)
     assert_close(change, slow[view.batch.row_owner, item], rtol=1e-4, atol=1e-6)
     # On the other rows it is η · ridge² · v, and counts as 0.
     untouched = torch.ones(slow.shape[:2], dtype=torch.bool)
     untouched[view.batch.row_owner, item] = False
-    expected = (0.5 * 0.1**2 * view.shared.items).expand_as(slow)
+    expected = (0.5 * 0.05**2 * view.shared.items).expand_as(slow)
     assert_close(slow[untouched], expected[untouched], rtol=1e-3, atol=1e-7)
+
+
+def test_halves_are_compared_before_and_after_the_earlier_ones_step_by_hand() -> None:
+    """u = 1, items 2, 0, 0 and 3, pairs (0, 1) and (2, 3), η = 1, neither dropout nor penalty.
+
+    The first pair has x = 2 and σ(−2) = 0.119203, so u becomes 1 + 0.238406, and g_0 = −0.119203.
+    The second then has x = −3.715217 and σ(3.715217) = 0.976226: g_2 = −0.976226 · 1.238406.
+    """
+    item, change, _ = changes(two_pairs(), True)
+    assert item.tolist() == [0, 1, 2, 3]
+    later = 0.976226 * 1.238406
+    expected = torch.tensor([[-0.119203], [0.119203], [later], [-later]])
+    assert_close(change, expected, rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("model", [MF(dim=4), SASRec(dim=4, hidden=4, length=6)])
+def test_a_gradient_changes_more_between_halves_than_along_a_step(model: Model) -> None:
+    """A step of η hardly changes a gradient; another minibatch does."""
+    view = client_view(model)
+    along, between = (changes(view, halves)[1].abs().mean() for halves in (False, True))
+    assert between > 4 * along
 
 
 def test_the_change_is_taken_on_a_copy() -> None:
     view, before = client_view(), client_view()
-    changes(view)
+    changes(view, False)
     assert torch.equal(view.shared.items, before.shared.items)
     assert torch.equal(view.devices.local, before.devices.local)
 

@@ -74,6 +74,15 @@ def test_an_outlier_of_any_size_leaves_no_trace() -> None:
     assert torch.equal(method.reduce(huge, everyone, server_view(huge)).items, expected)
 
 
+@pytest.mark.parametrize(("f", "mean"), [(0, 22.0), (1, 4.0), (2, 3.0), (9, 3.0)])
+def test_as_many_are_dropped_as_are_prepared_for(f: int, mean: float) -> None:
+    """1, 2, 3, 7 and 97: without attack their plain mean; one at least is left."""
+    received = on_a_line(1.0, 2.0, 3.0, 7.0, 97.0)
+    view = replace(server_view(received), expected_malicious=f)
+    gradient = TrimmedMean().reduce(received, marked(5, *range(5)), view)
+    assert_close(gradient.items, torch.tensor([[mean]]))
+
+
 @pytest.mark.parametrize("share", [-0.1, 0.5, 1.0])
 def test_half_of_the_uploads_on_each_side_is_too_many(share: float) -> None:
     with pytest.raises(ValueError):
