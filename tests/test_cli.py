@@ -110,10 +110,10 @@ def test_training_writes_a_record_and_a_line_an_evaluation(
     assert lines[-1].startswith("round 5/5") and "HR@5" in lines[-1] and "  K 2" in lines[-1]
 
 
-def a_train_command(tmp_path: Path, cell: dict) -> list[str]:
+def a_train_command(tmp_path: Path, cell: dict, users: int = 60) -> list[str]:
     """Trains a cell on the tiny split."""
     split, output = str(tmp_path / "split.npz"), str(tmp_path / "record.json")
-    tiny_split().save(Path(split))
+    tiny_split(users).save(Path(split))
     cell = json.dumps(cell)
     return ["train", cell, "--split", split, "--output", output, "--device", "cpu"]
 
@@ -171,6 +171,19 @@ def test_a_signal_ends_a_run_that_the_same_command_goes_on_with(
     assert "goes on after round" in again.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["record.json", "split.npz"]
     assert read_record(record).trajectory.round == list(range(20, 301, 20))
+
+
+def test_an_attack_by_nobody_ends_in_one_line_before_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cell = a_cell(capsys)
+    cell["cell"]["ratio"] = 0.05
+    command = a_train_command(tmp_path, cell, users=10)
+    assert main(command) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("fedrec train: synthetic/MF/ClusterAttack/FedAvg/m0.05/seed0.json: none")
+    assert line.endswith("of its 10 users would be malicious: one takes a ratio above 0.05")
+    assert [path.name for path in tmp_path.iterdir()] == ["split.npz"]
 
 
 def full(*_: Any) -> None:

@@ -1,17 +1,21 @@
 """The simulation: who takes part, what an attacker can reach, and that a cell can be repeated."""
 
 import dataclasses
+import re
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from fedrec.attacks.base import AttackerView
 from fedrec.attacks.cluster_attack import ClusterAttack
 from fedrec.attacks.no_attack import NoAttack
 from fedrec.config import CellConfig, Protocol
+from fedrec.config_errors import ConfigError
 from fedrec.defenses.base import Defense
 from fedrec.defenses.mean import Mean
 from fedrec.federation import Population, play_round, sample_clients, set_up
@@ -112,6 +116,42 @@ def test_without_malicious_clients_an_attack_is_no_attack() -> None:
     disarmed = dataclasses.replace(attacked, cell=attacked.cell.model_copy(update={"ratio": 0.0}))
     assert trajectory(disarmed) == trajectory(a_cell())
     assert trajectory(attacked) != trajectory(a_cell())
+
+
+@pytest.mark.parametrize(("clients", "expected"), [(20, 2), (60, 6), (1000, 6)])
+def test_a_server_prepares_for_the_clients_there_are(clients: int, expected: int) -> None:
+    """A tenth of a cohort, which has 60 clients at most; not a tenth of what was asked for."""
+    fed, _ = set_up(a_cell(ClusterAttack(), clients_per_round=clients), SPLIT, "cpu")
+    assert fed.expected_malicious == expected
+
+
+@pytest.mark.parametrize(
+    ("ratio", "pool", "remedy"),
+    [
+        (0.05, 0.2, "one takes a ratio above 0.05$"),
+        (0.1, 0.09, "one takes a protocol.pool of 0.1 at least$"),
+        (0.05, 0.05, "one takes a ratio above 0.05 and a protocol.pool of 0.1 at least$"),
+    ],
+)
+def test_an_attack_by_nobody_is_refused(ratio: float, pool: float, remedy: str) -> None:
+    """Of 10 users 5 % are half a user, which rounds to none."""
+    config = a_cell(ClusterAttack(), pool=pool)
+    config = dataclasses.replace(config, cell=config.cell.model_copy(update={"ratio": ratio}))
+    name = f"synthetic/MF/ClusterAttack/FedAvg/m{ratio}/seed0.json"
+    with pytest.raises(ConfigError, match=f"^{name}: none of its 10 users .*{remedy}"):
+        set_up(config, tiny_split(users=10), "cpu")
+    set_up(a_cell(pool=0.0), tiny_split(users=10), "cpu")
+
+
+@given(st.integers(2, 10_000))
+def test_the_remedies_against_an_attack_by_nobody_work(n_users: int) -> None:
+    cell = a_cell(ClusterAttack()).cell.model_copy(update={"ratio": 1e-9})
+    with pytest.raises(ConfigError) as refused:
+        Population.draw(n_users, 0.0, cell.ratio, Streams(0)).check(cell, 0.0)
+    ratio, pool = map(float, re.findall(r"(?:above|pool of) ([0-9.e-]+)", str(refused.value)))
+    above = ratio * (1 + 1e-9)
+    assert len(Population.draw(n_users, pool, above, Streams(0)).malicious) == 1
+    assert ratio < 0.5 / n_users * 1.002 and pool < 1 / n_users * 1.002
 
 
 class Spy:
