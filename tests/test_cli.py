@@ -105,6 +105,7 @@ def test_training_writes_a_record_and_a_line_an_evaluation(
     assert record.trajectory.round == [2, 4, 5]
     assert record.config == cell and record.dataset_checksum == tiny_split().checksum
     assert record.provenance.device == "cpu" and record.cost.seconds > 0
+    assert record.malicious.users == 6 and record.malicious.rounds > 0
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 3
     assert lines[-1].startswith("round 5/5") and "HR@5" in lines[-1] and "  K 2" in lines[-1]
@@ -349,7 +350,8 @@ def test_tables_of_runs_and_of_claims(tmp_path: Path) -> None:
     assert first.startswith("counts-ml-1m,Table 2,") and ",reproduced," in first
     assert "A note." in csv.with_suffix(".md").read_text() and pdf.exists()
     assert main(["runs", "--records", str(record), "--output", str(tmp_path / "runs.csv")]) == 0
-    assert "ml-1m/MF/NoAttack/FedAvg/m0/seed0.json" in (tmp_path / "runs.md").read_text()
+    shown = (tmp_path / "runs.md").read_text()
+    assert "ml-1m/MF/NoAttack/FedAvg/m0/seed0.json" in shown and "Malicious users" in shown
 
 
 def test_a_table_shows_what_was_wanted_in_vain(tmp_path: Path) -> None:
