@@ -18,7 +18,7 @@ import numpy as np
 from fedrec.data.npz import DAMAGE
 from fedrec.files import replaced
 
-MAGIC, FORMAT = b"fedrec-checkpoint", b"1"  # of the file, and of what a snapshot holds
+MAGIC, FORMAT = b"fedrec-checkpoint", b"2"  # of the file, and of what a snapshot holds
 NOTES = "notes"  # the array that holds JSON
 
 Identity = Mapping[str, Any]  # what a checkpoint is of, and what made it

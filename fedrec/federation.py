@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import ceil, floor, isfinite
+from math import ceil, floor, isfinite, log10
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,12 @@ from torch.profiler import record_function
 from fedrec.attacks.base import Attack, AttackerView, Forgery, Trace
 from fedrec.clients import Devices, LocalAdam, PairSource, local_adam, training_pairs
 from fedrec.config import CellConfig
+from fedrec.config_errors import ConfigError
 from fedrec.data.split import Split
 from fedrec.defenses.base import ClientView, Defense, ServerView, Verdict
 from fedrec.metrics.uploads import Observer
 from fedrec.models.base import Shared
+from fedrec.records import Cell, cell_path
 from fedrec.rng import Streams
 from fedrec.server import Server
 from fedrec.updates import Updates
@@ -39,10 +41,26 @@ class Population:
 
         Their numbers are ⌊pool · users⌋ and ⌊ratio · users⌋, as in both uploads.
         """
-        size, count = (floor(round(share * n_users, 9)) for share in (pool, ratio))
+        size, count = _whole(pool, n_users), _whole(ratio, n_users)
         order = streams.generator("malicious-pool").permutation(n_users)
         malicious = np.sort(order[: min(count, size)])
         return Population(n_users, torch.from_numpy(malicious), np.sort(order[size:]))
+
+    def check(self, cell: Cell, pool: float) -> None:
+        """Refuse an attack that nobody carries out: it would be reported as a harmless one.
+
+        Raises:
+            ConfigError: no user is malicious, though the cell asks for some.
+        """
+        if cell.ratio == 0 or len(self.malicious):
+            return
+        one = _rounded_up(1 / self.n_users)
+        shares = {"a ratio": cell.ratio, "a protocol.pool": pool}
+        too_small = [name for name, share in shares.items() if _whole(share, self.n_users) == 0]
+        raise ConfigError(
+            f"{cell_path(cell)}: none of its {self.n_users:,} users would be malicious: one takes "
+            f"{' and '.join(too_small)} of {one:g} at least"
+        )
 
 
 @dataclass
@@ -166,17 +184,33 @@ def _under(head: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {n.removeprefix(head): t for n, t in tensors.items() if n.startswith(head)}
 
 
+def _whole(share: float, count: int) -> int:
+    """⌊share · count⌋, whatever the last digit of the product."""
+    return floor(round(share * count, 9))
+
+
+def _rounded_up(value: float) -> float:
+    """To four significant digits, so that what it bounds still holds."""
+    scale = 10.0 ** (3 - floor(log10(value)))
+    return ceil(value * scale) / scale
+
+
 def expected_malicious(clients: int, ratio: float) -> int:
     """How many malicious uploads a server prepares for in a round: ⌈n·m%⌉, none without attack."""
     return ceil(round(clients * ratio, 9))
 
 
 def set_up(config: CellConfig, split: Split, device: str) -> tuple[Federation, Population]:
-    """A federation before its first round."""
+    """A federation before its first round.
+
+    Raises:
+        ConfigError: the cell has an attack, but of so few users nobody would be malicious.
+    """
     streams = Streams(config.cell.seed)
     # Once for all seeds: as in seed 0.
     drawing = streams if config.protocol.pool_drawn == "per_seed" else Streams(0)
     population = Population.draw(split.n_users, config.protocol.pool, config.cell.ratio, drawing)
+    population.check(config.cell, config.protocol.pool)
     users = torch.arange(split.n_users, device=device)
     malicious = population.malicious.to(device)
     position = torch.full_like(users, -1)
@@ -185,6 +219,7 @@ def set_up(config: CellConfig, split: Split, device: str) -> tuple[Federation, P
     shared, local = model.init_shared(split.n_items, streams), model.init_local(len(users), streams)
     shared, local = Shared(shared.items.to(device), shared.dense.to(device)), local.to(device)
     pairs = training_pairs(split, users, protocol.negatives, streams)
+    clients = min(protocol.clients_per_round, split.n_users)
     fed = Federation(
         attack=config.attack,
         attack_state=config.attack.initial_state(),
@@ -194,8 +229,8 @@ def set_up(config: CellConfig, split: Split, device: str) -> tuple[Federation, P
         malicious_pairs=pairs.of(malicious),
         local_adam=local_adam(protocol.user_optimizer, local, model.learning_rate),
         position=position,
-        clients_per_round=protocol.clients_per_round,
-        expected_malicious=expected_malicious(protocol.clients_per_round, config.cell.ratio),
+        clients_per_round=clients,
+        expected_malicious=expected_malicious(clients, config.cell.ratio),
         streams=streams,
     )
     return fed, population

@@ -84,6 +84,22 @@ class Hits(Part):
     position: list[float]  # from 1; ties share their mean position
 
 
+class Malicious(Part):
+    """How many users were malicious, and how often they took part in rounds played to the end."""
+
+    users: int
+    uploads: int = 0  # forged, over all rounds
+    rounds: int = 0  # with one of these at least
+
+    def after_round(self, uploads: int) -> "Malicious":
+        """The counts after one more round, with so many forged uploads."""
+        return Malicious(
+            users=self.users,
+            uploads=self.uploads + uploads,
+            rounds=self.rounds + (uploads > 0),
+        )
+
+
 class Provenance(Part):
     """What made the record."""
 
@@ -93,6 +109,8 @@ class Provenance(Part):
     torch: str
     numpy: str
     device: str
+    processor: str  # its model
+    system: str  # operating system, architecture and C library
 
 
 class Cost(Part):
@@ -106,13 +124,14 @@ class Cost(Part):
 class Record(Part):
     """Everything that tables, figures and verdicts need of one run."""
 
-    schema_version: Literal[1]
+    schema_version: Literal[2]
     cell: Cell
     config: dict[str, Any]  # the resolved settings of the cell, every field written out
     config_hash: str
     dataset_checksum: str
     trajectory: Trajectory
     diverged_at: int | None = None  # the round that ended the run early, if training diverged
+    malicious: Malicious
     uploads: Uploads | None = None
     hits: dict[Report, Hits] | None = None  # at the evaluation that each way of reporting takes
     provenance: Provenance
@@ -257,4 +276,6 @@ def _what_is_wrong(error: ValueError) -> str:
     if not isinstance(error, pydantic.ValidationError):
         return str(error)
     first: Mapping[str, Any] = error.errors()[0]
+    if first["loc"] == ("schema_version",) and first["type"] == "literal_error":
+        return f"is a record of version {first['input']}, not {first['ctx']['expected']}"
     return f"{'.'.join(map(str, first['loc'])) or 'the whole'}: {first['msg']}"

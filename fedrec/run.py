@@ -1,24 +1,20 @@
 """One training job: a cell is simulated, and its record made."""
 
 import os
-import platform
 import resource
-import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
-import numpy as np
 import torch
 
-from fedrec import __version__
 from fedrec.config import CellConfig
 from fedrec.data.split import Split
 from fedrec.keeper import Keeper
 from fedrec.metrics.ranking import Metrics
 from fedrec.progress import Progress
-from fedrec.records import REPORTS, Cost, Provenance, Record, Trajectory
+from fedrec.provenance import provenance
+from fedrec.records import REPORTS, Cost, Record, Trajectory
 from fedrec.simulation import Evaluation, Simulation
 
 
@@ -51,8 +47,9 @@ def run_cell(config: CellConfig, split: Split, device: str, keeper: Keeper | Non
     identity = {
         "config": config.digest,
         "dataset": split.checksum,
-        # As in the workflow, an edit of the code counts once it makes another version.
-        **made_by.model_dump(exclude={"git"}),
+        # As in the workflow, an edit of the code counts once it makes another version. A run may
+        # go on where a cluster starts it again: on another of its processors.
+        **made_by.model_dump(exclude={"git", "processor", "system"}),
     }
     if keeper:
         keeper.resume(run, identity)
@@ -66,13 +63,14 @@ def run_cell(config: CellConfig, split: Split, device: str, keeper: Keeper | Non
                 keeper.after_round(run, identity)
     track = trajectory(run.evaluations)
     return Record(
-        schema_version=1,
+        schema_version=2,
         cell=config.cell,
         config=dict(config.values),
         config_hash=config.digest,
         dataset_checksum=identity["dataset"],
         trajectory=track,
         diverged_at=run.diverged_at,
+        malicious=run.malicious,
         uploads=run.observer.uploads,
         hits={report: run.evaluations[track.reported_index(report)].hits for report in REPORTS},
         provenance=made_by,
@@ -96,19 +94,6 @@ def trajectory(evaluations: Sequence[Evaluation]) -> Trajectory:
     )
 
 
-def provenance(device: str) -> Provenance:
-    """What code and which libraries made a record, on what device."""
-    name = torch.cuda.get_device_name() if device == "cuda" else "cpu"
-    return Provenance(
-        fedrec=__version__,
-        git=_git_commit(),
-        python=platform.python_version(),
-        torch=torch.__version__,
-        numpy=np.__version__,
-        device=name,
-    )
-
-
 def peak_memory_mb() -> float:
     """The most memory this process has held, in MiB (on the CPU's side)."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -129,23 +114,3 @@ def _sparse_columns(
     """Columns of rows that may lack some of the names."""
     names = {name for row in rows for name in row}
     return {name: [row.get(name) for row in rows] for name in sorted(names)}
-
-
-def _git_commit() -> str | None:
-    """The commit of the project's checkout, marked if files differ from it; None elsewhere."""
-    here = Path(__file__)
-    tracked = _git(["ls-files", "--error-unmatch", here.name], here.parent)
-    return (
-        _git(["describe", "--always", "--dirty", "--abbrev=12"], here.parent) if tracked else None
-    )
-
-
-def _git(arguments: list[str], folder: Path) -> str | None:
-    """What a git command prints, or None where it fails or there is no git."""
-    try:
-        done = subprocess.run(
-            ["git", *arguments], cwd=folder, capture_output=True, text=True, check=True
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return done.stdout.strip() or None

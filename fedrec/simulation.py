@@ -17,7 +17,7 @@ from fedrec.federation import Federation, play_round, set_up
 from fedrec.metrics.detection import Detection
 from fedrec.metrics.ranking import LeaveOneOut, Metrics, Ranking, ranking_metrics
 from fedrec.metrics.uploads import Observer
-from fedrec.records import Hits
+from fedrec.records import Hits, Malicious
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,7 @@ class Simulation:
         self._detection = Detection()
         self._losses: list[float] = []  # of the rounds since the last evaluation
         self._trace: Trace = {}
+        self.malicious = Malicious(users=len(population.malicious))
         self.round = 0
         self.evaluations: list[Evaluation] = []
         self.diverged_at: int | None = None
@@ -97,6 +98,7 @@ class Simulation:
             "trace": self._trace,
             "evaluations": EVALUATIONS.dump_python(self.evaluations, mode="json"),
             "detection": self._detection.state(),
+            "malicious": self.malicious.model_dump(),
             "uploads": self.observer.columns,
             "attack": None if state is None else dataclasses.asdict(state),
         }
@@ -107,6 +109,7 @@ class Simulation:
         values = snapshot.values
         self._fed.restore(snapshot.arrays, values["attack"])
         self._detection.restore(values["detection"])
+        self.malicious = Malicious(**values["malicious"])
         self.observer.columns = values["uploads"]
         self.evaluations = EVALUATIONS.validate_python(values["evaluations"])
         self._losses, self._trace = values["losses"], values["trace"]
@@ -116,6 +119,7 @@ class Simulation:
         played = play_round(self._fed, self.round, self.observer)
         self._losses.append(played.loss)
         self._trace = played.attack or self._trace
+        self.malicious = self.malicious.after_round(int(played.malicious.sum()))
         if self._fed.defense.filters:
             self._detection.add(played.verdict.kept, played.malicious, played.verdict.scores)
 

@@ -6,7 +6,18 @@ import numpy as np
 
 from fedrec.data.split import Split, leave_one_out
 from fedrec.data.synthetic import Synthetic
-from fedrec.records import Cell, Cost, Provenance, Record, Trajectory
+from fedrec.records import Cell, Cost, Malicious, Provenance, Record, Trajectory
+
+PROVENANCE = Provenance(
+    fedrec="0",
+    git=None,
+    python="3",
+    torch="2",
+    numpy="2",
+    device="cpu",
+    processor="A processor",
+    system="Linux 6.1 x86_64",
+)
 
 
 def make_record(
@@ -23,7 +34,7 @@ def make_record(
     ratio = 0.0 if attack == "NoAttack" else 0.01
     chosen = list(validation or hr)
     return Record(
-        schema_version=1,
+        schema_version=2,
         cell=Cell(
             dataset=dataset, model="MF", attack=attack, defense=defense, ratio=ratio, seed=seed
         ),
@@ -38,7 +49,8 @@ def make_record(
             attack={"clusters": list(clusters)} if clusters else {},
             defense={},
         ),
-        provenance=Provenance(fedrec="0", git=None, python="3", torch="2", numpy="2", device="cpu"),
+        malicious=Malicious(users=round(ratio * 6040), uploads=0, rounds=0),
+        provenance=PROVENANCE,
         cost=Cost(seconds=1.0, seconds_per_round=0.1, peak_memory_mb=1.0),
     )
 

@@ -105,15 +105,16 @@ def test_training_writes_a_record_and_a_line_an_evaluation(
     assert record.trajectory.round == [2, 4, 5]
     assert record.config == cell and record.dataset_checksum == tiny_split().checksum
     assert record.provenance.device == "cpu" and record.cost.seconds > 0
+    assert record.malicious.users == 6 and record.malicious.rounds > 0
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 3
     assert lines[-1].startswith("round 5/5") and "HR@5" in lines[-1] and "  K 2" in lines[-1]
 
 
-def a_train_command(tmp_path: Path, cell: dict) -> list[str]:
+def a_train_command(tmp_path: Path, cell: dict, users: int = 60) -> list[str]:
     """Trains a cell on the tiny split."""
     split, output = str(tmp_path / "split.npz"), str(tmp_path / "record.json")
-    tiny_split().save(Path(split))
+    tiny_split(users).save(Path(split))
     cell = json.dumps(cell)
     return ["train", cell, "--split", split, "--output", output, "--device", "cpu"]
 
@@ -171,6 +172,19 @@ def test_a_signal_ends_a_run_that_the_same_command_goes_on_with(
     assert "goes on after round" in again.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["record.json", "split.npz"]
     assert read_record(record).trajectory.round == list(range(20, 301, 20))
+
+
+def test_an_attack_by_nobody_ends_in_one_line_before_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cell = a_cell(capsys)
+    cell["cell"]["ratio"] = 0.05
+    command = a_train_command(tmp_path, cell, users=10)
+    assert main(command) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("fedrec train: synthetic/MF/ClusterAttack/FedAvg/m0.05/seed0.json: none")
+    assert line.endswith("of its 10 users would be malicious: one takes a ratio of 0.1 at least")
+    assert [path.name for path in tmp_path.iterdir()] == ["split.npz"]
 
 
 def full(*_: Any) -> None:
@@ -263,7 +277,7 @@ def test_a_mistake_ends_in_one_clear_message(
 
 def test_check_counts_the_jobs(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "--config", DEMO]) == 0
-    assert capsys.readouterr().out == f"{DEMO}: 124 training jobs\n"
+    assert capsys.readouterr().out == f"{DEMO}: 136 training jobs\n"
 
 
 def test_check_looks_for_local_files(
@@ -336,7 +350,8 @@ def test_tables_of_runs_and_of_claims(tmp_path: Path) -> None:
     assert first.startswith("counts-ml-1m,Table 2,") and ",reproduced," in first
     assert "A note." in csv.with_suffix(".md").read_text() and pdf.exists()
     assert main(["runs", "--records", str(record), "--output", str(tmp_path / "runs.csv")]) == 0
-    assert "ml-1m/MF/NoAttack/FedAvg/m0/seed0.json" in (tmp_path / "runs.md").read_text()
+    shown = (tmp_path / "runs.md").read_text()
+    assert "ml-1m/MF/NoAttack/FedAvg/m0/seed0.json" in shown and "Malicious users" in shown
 
 
 def test_a_table_shows_what_was_wanted_in_vain(tmp_path: Path) -> None:

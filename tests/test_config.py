@@ -32,8 +32,8 @@ def edited(folder: Path, old: str, new: str) -> Path:
 @pytest.mark.parametrize(
     ("name", "cells_by_model"),
     [
-        # Figure 2, Table 1 of two Gowallas, Tables 3 to 5, Figures 3 and 4, over five seeds; earlier
-        # attacks and FL-WBC as other sources have them, over three.
+        # Figure 2, Table 1 of two Gowallas, Tables 3 to 5, Figures 3 and 4, over five seeds; the
+        # earlier attacks and FL-WBC as other sources have them, over three.
         (
             "paper",
             {

@@ -1,17 +1,23 @@
 """The simulation: who takes part, what an attacker can reach, and that a cell can be repeated."""
 
 import dataclasses
+import re
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from fedrec.attacks.base import AttackerView
 from fedrec.attacks.cluster_attack import ClusterAttack
+from fedrec.attacks.fed_attack import FedAttack
+from fedrec.attacks.label_flip import LabelFlip
 from fedrec.attacks.no_attack import NoAttack
 from fedrec.config import CellConfig, Protocol
+from fedrec.config_errors import ConfigError
 from fedrec.defenses.base import Defense
 from fedrec.defenses.mean import Mean
 from fedrec.federation import Population, play_round, sample_clients, set_up
@@ -67,6 +73,36 @@ def test_attacks_of_every_ratio_share_one_pool_and_one_evaluation() -> None:
     assert not set(five.malicious.tolist()) & set(five.evaluated.tolist())
 
 
+def test_the_pool_is_drawn_once_for_all_seeds_or_for_each() -> None:
+    def pool(seed: int, drawn: str) -> list[int]:
+        _, population = set_up(a_cell(ClusterAttack(), seed, pool_drawn=drawn), SPLIT, "cpu")
+        return population.malicious.tolist()
+
+    assert pool(0, "once") == pool(1, "once") == pool(0, "per_seed") != pool(1, "per_seed")
+
+
+@pytest.mark.parametrize(("users", "ratio", "malicious"), [(6040, 0.01, 60), (299, 0.01, 2)])
+def test_a_share_of_users_is_rounded_down(users: int, ratio: float, malicious: int) -> None:
+    assert len(Population.draw(users, 0.05, ratio, Streams(0)).malicious) == malicious
+
+
+@pytest.mark.parametrize("attack", [LabelFlip, FedAttack])
+def test_own_rows_follow_the_poisoned_pairs(attack: Any) -> None:
+    """After a round the malicious clients' own rows differ, and nobody else's."""
+    rows = []
+    for own_row in ("poisoned", "benign"):
+        fed, population = set_up(a_cell(attack(own_row=own_row)), SPLIT, "cpu")
+        number = 1
+        while not set(sample_clients(60, 20, Streams(0).at(number)).tolist()) & set(
+            population.malicious.tolist()
+        ):
+            number += 1
+        play_round(fed, number)
+        rows.append(fed.devices.local.detach())
+    changed = (rows[0] != rows[1]).any(1).nonzero()[:, 0].tolist()
+    assert changed and set(changed) <= set(population.malicious.tolist())
+
+
 def test_one_round_equals_the_textbook() -> None:
     """Every client alone under autograd, FedAvg by sample count, one Adam step: no dropout."""
     fed, _ = set_up(a_cell(model=MF(dim=8, dropout=0.0, l2=0.01)), SPLIT, "cpu")
@@ -112,6 +148,41 @@ def test_without_malicious_clients_an_attack_is_no_attack() -> None:
     disarmed = dataclasses.replace(attacked, cell=attacked.cell.model_copy(update={"ratio": 0.0}))
     assert trajectory(disarmed) == trajectory(a_cell())
     assert trajectory(attacked) != trajectory(a_cell())
+
+
+@pytest.mark.parametrize(("clients", "expected"), [(20, 2), (60, 6), (1000, 6)])
+def test_a_server_prepares_for_the_clients_there_are(clients: int, expected: int) -> None:
+    """A tenth of a cohort, which has 60 clients at most; not a tenth of what was asked for."""
+    fed, _ = set_up(a_cell(ClusterAttack(), clients_per_round=clients), SPLIT, "cpu")
+    assert fed.expected_malicious == expected
+
+
+@pytest.mark.parametrize(
+    ("ratio", "pool", "remedy"),
+    [
+        (0.05, 0.2, "one takes a ratio of 0.1 at least$"),
+        (0.1, 0.09, "one takes a protocol.pool of 0.1 at least$"),
+        (0.05, 0.05, "one takes a ratio and a protocol.pool of 0.1 at least$"),
+    ],
+)
+def test_an_attack_by_nobody_is_refused(ratio: float, pool: float, remedy: str) -> None:
+    """Of 10 users 5 % are half a user, which rounds to none."""
+    config = a_cell(ClusterAttack(), pool=pool)
+    config = dataclasses.replace(config, cell=config.cell.model_copy(update={"ratio": ratio}))
+    name = f"synthetic/MF/ClusterAttack/FedAvg/m{ratio}/seed0.json"
+    with pytest.raises(ConfigError, match=f"^{name}: none of its 10 users .*{remedy}"):
+        set_up(config, tiny_split(users=10), "cpu")
+    set_up(a_cell(pool=0.0), tiny_split(users=10), "cpu")
+
+
+@given(st.integers(2, 10_000))
+def test_the_remedies_against_an_attack_by_nobody_work(n_users: int) -> None:
+    cell = a_cell(ClusterAttack()).cell.model_copy(update={"ratio": 1e-9})
+    with pytest.raises(ConfigError) as refused:
+        Population.draw(n_users, 0.0, cell.ratio, Streams(0)).check(cell, 0.0)
+    (share,) = map(float, re.findall(r"of ([0-9.e-]+) at least", str(refused.value)))
+    assert len(Population.draw(n_users, share, share, Streams(0)).malicious) == 1
+    assert share < 1 / n_users * 1.002
 
 
 class Spy:

@@ -1,11 +1,14 @@
 """Records: what counts, what survives a file, and what is refused."""
 
 import gzip
+import json
 from pathlib import Path
 
 import pytest
 
+from fedrec.files import sealed
 from fedrec.records import (
+    Malicious,
     RecordError,
     Trajectory,
     add_to_pack,
@@ -90,6 +93,24 @@ def test_an_unusable_file_is_named_with_a_remedy(tmp_path: Path, content: bytes 
         path.write_bytes(content)
     with pytest.raises(RecordError, match=r"seed0\.json.*run its cell"):
         read_record(path)
+
+
+def test_a_record_of_before_is_refused_with_its_version(tmp_path: Path) -> None:
+    old = make_record().model_dump() | {"schema_version": 1}
+    del old["malicious"]
+    one, many = tmp_path / "seed0.json", tmp_path / "records.jsonl.gz"
+    one.write_text(json.dumps(sealed(old)))
+    many.write_bytes(gzip.compress(f"{json.dumps(old)}\n".encode()))
+    for path in (one, many):
+        with pytest.raises(RecordError, match=r"is a record of version 1, not 2; .*run its cell"):
+            read_records([path])
+
+
+def test_malicious_uploads_are_counted_by_round_and_in_all() -> None:
+    found = Malicious(users=3)
+    for uploads in (0, 2, 0, 3, 1):
+        found = found.after_round(uploads)
+    assert found == Malicious(users=3, uploads=6, rounds=3)
 
 
 WHOLE = gzip.compress(bytes(range(256)), mtime=0)

@@ -9,6 +9,8 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from fedrec.attacks.cluster_attack import ClusterAttack
+from fedrec.attacks.fed_attack import FedAttack
+from fedrec.attacks.label_flip import LabelFlip
 from fedrec.attacks.no_attack import NoAttack
 from fedrec.config import CellConfig, Protocol
 from fedrec.defenses.base import Defense
@@ -31,6 +33,8 @@ SEQUENTIAL = SASRec(dim=8, hidden=6, heads=2, length=6)
 CELLS = {
     "fedavg": (MF(dim=8, l2=1e-3), NoAttack(), [Mean()]),
     "cluster attack": (MF(dim=8), ClusterAttack(), [Mean()]),
+    "label flip": (MF(dim=8), LabelFlip(), [Mean()]),
+    "fed attack": (MF(dim=8), FedAttack(), [Mean()]),
     "multi-krum and union": (MF(dim=8), ClusterAttack(), [UNION, Krum(keep="n-f"), Mean()]),
     "norm bound and union": (MF(dim=8), ClusterAttack(), [UNION, NormBound(), Mean()]),
     "sasrec": (SEQUENTIAL, NoAttack(), [Mean()]),

@@ -19,11 +19,13 @@ from fedrec.defenses.fl_wbc import FLWBC
 from fedrec.defenses.mean import Mean
 from fedrec.defenses.norm_bound import NormBound
 from fedrec.defenses.union import Union
+from fedrec.federation import Population, sample_clients
 from fedrec.interruption import Interrupted, Interruption
 from fedrec.keeper import Keeper
 from fedrec.models.mf import MF
 from fedrec.models.sas_rec import SASRec
-from fedrec.records import Cell, Hits
+from fedrec.records import Cell, Hits, Malicious
+from fedrec.rng import Streams
 from fedrec.run import run_cell
 from fedrec.simulation import Evaluation, Simulation
 from tests.builders import tiny_split
@@ -89,6 +91,17 @@ def test_the_record_is_that_of_an_undisturbed_run(name: str, tmp_path: Path) -> 
     assert interruptions >= 3
     assert pieces.science() == whole
     assert whole["trajectory"]["round"] == [5, 10, 12]
+
+
+def test_malicious_uploads_are_counted_over_interruptions(tmp_path: Path) -> None:
+    """As the cohorts have them, which depend on seed and round alone."""
+    record, interruptions = in_pieces(CELLS["union"], tmp_path / "r.json", rounds=4)
+    population = Population.draw(SPLIT.n_users, pool=0.2, ratio=0.1, streams=Streams(0))
+    cohorts = [sample_clients(SPLIT.n_users, 20, Streams(0).at(n)) for n in range(1, 13)]
+    uploads = [int(np.isin(cohort, population.malicious).sum()) for cohort in cohorts]
+    rounds = sum(count > 0 for count in uploads)
+    assert record.malicious == Malicious(users=6, uploads=sum(uploads), rounds=rounds)
+    assert interruptions and sum(uploads) > rounds > 1
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -185,9 +198,9 @@ def flipped(content: bytes) -> bytes:
         (lambda content: content[:-1], "damaged"),
         (lambda content: b"", "damaged"),
         (lambda content: b"something else\n", "damaged"),
-        (lambda content: content.replace(b"checkpoint 1 ", b"checkpoint 2 "), "another format"),
+        (lambda content: content.replace(b"checkpoint 2 ", b"checkpoint 1 "), "another format"),
     ],
-    ids=["flipped", "cut", "empty", "other", "newer"],
+    ids=["flipped", "cut", "empty", "other", "older"],
 )
 def test_a_checkpoint_not_to_be_trusted_is_set_aside(
     change: Any, reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -213,6 +226,20 @@ def test_the_checkpoint_of_another_cell_is_not_used(
     keeper = Keeper(tmp_path / "r.json", never, every=1e9)
     record = run_cell(CELLS["lazy"], SPLIT, "cpu", keeper)
     assert "its config is" in capsys.readouterr().err
+    assert record.science() == run_cell(CELLS["lazy"], SPLIT, "cpu").science()
+
+
+def test_a_run_goes_on_where_a_cluster_starts_it_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a node with another processor and another kernel; not with another PyTorch."""
+    interrupted(tmp_path)
+    monkeypatch.setattr("fedrec.provenance.processor", lambda: "Another")
+    monkeypatch.setattr("fedrec.provenance.system", lambda: "Linux 9.9")
+    keeper = Keeper(tmp_path / "r.json", never, every=1e9)
+    record = run_cell(CELLS["lazy"], SPLIT, "cpu", keeper)
+    assert "goes on after round 3" in capsys.readouterr().err
+    assert (record.provenance.processor, record.provenance.system) == ("Another", "Linux 9.9")
     assert record.science() == run_cell(CELLS["lazy"], SPLIT, "cpu").science()
 
 

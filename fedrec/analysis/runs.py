@@ -1,4 +1,4 @@
-"""Every run: what it measured and what it took."""
+"""Every run: what it measured, who attacked in it, and what it took."""
 
 from collections.abc import Sequence
 
@@ -19,6 +19,9 @@ def run_table(records: Sequence[Record], report: Report, note: str) -> Table:
             "HR@5": [f"{v:.5f}" for v in values["hr@5"]],
             "NDCG@5": [f"{v:.5f}" for v in values["ndcg@5"]],
             "At round": values["round"],
+            "Malicious users": values.malicious_users,
+            "Their uploads": values.malicious_uploads,
+            "In rounds": values.malicious_rounds,
             "Minutes": [f"{v / 60:.1f}" for v in values.seconds],
             "ms a round": [f"{1000 * v:.1f}" for v in values.seconds_per_round],
             "Peak MiB": [f"{v:.0f}" for v in values.peak_memory_mb],
@@ -37,8 +40,11 @@ def _row(record: Record, report: Report) -> dict[str, object]:
         "hr@5": record.reported("hr@5", report),
         "ndcg@5": record.reported("ndcg@5", report),
         "round": record.trajectory.round[record.reported_index(report)],
+        **{f"malicious_{name}": count for name, count in record.malicious},
         **record.cost.model_dump(),
         "device": record.provenance.device,
+        "processor": record.provenance.processor,
+        "system": record.provenance.system,
         "version": version(record),
         "config_hash": record.config_hash,
         "dataset_checksum": record.dataset_checksum,

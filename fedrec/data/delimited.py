@@ -1,9 +1,11 @@
 """The reader of text files with one interaction a line."""
 
 import csv
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from io import BufferedIOBase, BytesIO
+from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
@@ -41,8 +43,10 @@ class Delimited:
     """The lowest rating of an interaction that is kept."""
     member: str | None = None
     """The file within the `.zip` archive."""
+    skip: Annotated[int, Field(ge=0)] = 0
+    """Lines left out at the start of the file, whatever they hold; before the header, if any."""
     header: bool = False
-    """Whether the first line holds names, not data."""
+    """Whether the first line (of those not left out) holds names, not data."""
     numeric_ids: bool = False
     """Whether a user or item that is no whole number is refused; otherwise any text will do."""
 
@@ -59,19 +63,32 @@ class Delimited:
         """
         try:
             with opened(path, self.member) as stream:
+                for _ in islice(stream, self.skip):
+                    pass
                 rows = replace(self._rows, columns=self._places(path, stream))
                 found = pd.concat(self._found(path, stream, rows))
         except pd.errors.EmptyDataError as error:
             raise DataError(f"{path}: holds no line of data: fetch the file again") from error
         except pd.errors.ParserError as error:
-            reason = str(error).strip().rpartition("C error: ")[2]
-            raise DataError(f"{path}: {reason}: {REMEDY}") from error
+            raise DataError(f"{path}: {self._reason(error)}: {REMEDY}") from error
         return rows.interactions(found, path)
 
     @property
     def _rows(self) -> Rows:
         columns = {"user": self.user, "item": self.item, "time": self.time, "rating": self.rating}
         return Rows(columns, self.time_format, self.time_zone, self.min_rating, self.numeric_ids)
+
+    @property
+    def _lines_before(self) -> int:
+        """How many lines of the file stand before its data."""
+        return self.skip + self.header
+
+    def _reason(self, error: pd.errors.ParserError) -> str:
+        """What pandas says, which counts lines from the first of the data."""
+        reason = str(error).strip().rpartition("C error: ")[2]
+        return re.sub(
+            r"(?<=line )\d+", lambda number: str(int(number[0]) + self._lines_before), reason
+        )
 
     def _places(self, path: Path, stream: BufferedIOBase) -> dict[str, int | str | None]:
         """Where the wanted columns stand, counted from 0; takes the header off."""
@@ -83,8 +100,9 @@ class Delimited:
         for column in wanted.values():
             if isinstance(column, str) and (found := names.count(column)) != 1:
                 raise DataError(
-                    f"{path}: line 1: the header {', '.join(names)} has {found or 'no'} columns "
-                    f"{column!r}: correct the config, or give the column's number, from 0"
+                    f"{path}: line {self._lines_before}: the header {', '.join(names)} has "
+                    f"{found or 'no'} columns {column!r}: correct the config, or give the column's "
+                    "number, from 0"
                 )
         return {
             name: names.index(column) if isinstance(column, str) else column
@@ -94,7 +112,7 @@ class Delimited:
     def _found(self, path: Path, stream: BufferedIOBase, rows: Rows) -> Iterator[pd.DataFrame]:
         first_time = None
         for chunk in self._chunks(stream):
-            start = int(chunk.index[0]) + 1 + self.header
+            start = int(chunk.index[0]) + 1 + self._lines_before
             table = chunk.reindex(columns=list(rows.wanted.values()))
             table.columns = pd.Index(list(rows.wanted))
             first_time = table["time"].iloc[0] if first_time is None else first_time

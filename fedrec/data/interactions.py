@@ -54,9 +54,18 @@ def check_counts(found: Counts, expected: Counts, name: str) -> None:
     """
     if found != expected:
         raise DataError(
-            f"{name}: found {found}, expected {expected}: check the source "
-            "file, the filter and the columns in the dataset's config"
+            f"{name}: found {found}, expected {expected} ({_apart(found, expected)}): check the "
+            "source file, and the filter, the columns and `skip` in the dataset's config"
         )
+
+
+def _apart(found: Counts, expected: Counts) -> str:
+    """What there is too much and too little of."""
+    return ", ".join(
+        f"{what}: {abs(count):,} too {'many' if count > 0 else 'few'}"
+        for what, count in vars(found - expected).items()
+        if count
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,5 +1,6 @@
 """Text files with one interaction a line: what is understood, and what is refused."""
 
+import dataclasses
 import gzip
 import json
 import zipfile
@@ -84,6 +85,35 @@ def test_the_header_counts_as_a_line(tmp_path):
         read(tmp_path, "user,item,time\na,p,1\na,p,x\n", reader)
 
 
+def test_lines_at_the_start_are_left_out_whatever_they_hold(tmp_path):
+    skipping = dataclasses.replace(COMMA, skip=2)
+    for above in ("a,p,1\na,q,2\n", '# "no, data\n\n', "\xff\n,\n"):
+        assert rows_of(read(tmp_path, f"{above}a,r,3\n", skipping)) == [("a", "r", 3)]
+    with pytest.raises(DataError, match="holds no line of data"):
+        read(tmp_path, "a,p,1\na,q,2\n", skipping)
+
+
+def test_lines_left_out_stand_before_the_header(tmp_path):
+    reader = dataclasses.replace(NAMED, skip=1)
+    text = "made in 2020\nwho,what,when\na,p,1\n"
+    assert rows_of(read(tmp_path, text, reader)) == [("a", "p", 1)]
+    with pytest.raises(DataError, match="line 2: the header a, p, 1 has no columns 'who'"):
+        read(tmp_path, "who,what,when\na,p,1\n", reader)
+
+
+@pytest.mark.parametrize("line", ["a,p,soon", "a,p,1,2"])
+@pytest.mark.parametrize(("skip", "header"), [(2, False), (0, True), (2, True)])
+@pytest.mark.parametrize("chunk", [1, 100])
+def test_lines_left_out_and_the_header_are_counted(
+    tmp_path, monkeypatch, line, skip, header, chunk
+):
+    monkeypatch.setattr(module, "_CHUNK_LINES", chunk)
+    reader = dataclasses.replace(COMMA, skip=skip, header=header)
+    above = "x\n" * skip + "user,item,time\n" * header
+    with pytest.raises(DataError, match=rf"line {skip + header + 3}\b.*correct"):
+        read(tmp_path, f"{above}a,p,1\na,q,2\n{line}\na,r,3\n", reader)
+
+
 def test_columns_that_are_not_there_are_blamed_on_the_first_line(tmp_path):
     with pytest.raises(DataError, match=r"line 1: .*columns 0, 1, 9.*config"):
         read(tmp_path, "a,p,1\n", Delimited(separator=",", user=0, item=1, time=9))
@@ -122,7 +152,7 @@ def test_a_reader_comes_from_strict_settings():
 
     good = {"separator": "::", "user": 0, "item": 1, "time": 3}
     assert parse(good) == Delimited(separator="::", user=0, item=1, time=3)
-    for bad in ({"user": 0.5}, {"user": -1}, {"separator": ""}, {"sep": ","}):
+    for bad in ({"user": 0.5}, {"user": -1}, {"separator": ""}, {"sep": ","}, {"skip": -1}):
         with pytest.raises(ValidationError):
             parse(good | bad)
 

@@ -58,6 +58,8 @@ def test_unexpected_counts_show_both():
         DataError, match=r"tiny: found 1 users, 2 items, 3 .*, expected 1,000 users"
     ):
         check_counts(Counts(1, 2, 3), Counts(1000, 2, 3), "tiny")
+    with pytest.raises(DataError, match=r"\(users: 999 too few, interactions: 1 too many\): check"):
+        check_counts(Counts(1, 2, 4), Counts(1000, 2, 3), "tiny")
 
 
 def test_select_compacts_ids_and_keeps_order_and_labels():
