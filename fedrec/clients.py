@@ -198,7 +198,7 @@ class LocalAdam(Protocol):
 
 
 class DenseAdam:
-    """One Adam over the table of all clients' parameters, as in the released code.
+    """One Adam over the table of all clients' parameters, as in the authors' code.
 
     Clients that are absent have a zero gradient, and drift on stale momentum.
     """

@@ -243,7 +243,7 @@ def test_the_codes_switches() -> None:
 
 
 def test_a_changed_k_is_used_in_the_next_round() -> None:
-    """The released code fails here on an undefined argument."""
+    """The authors' code fails here on an undefined argument."""
     view, attack = attacker_view(), ClusterAttack(clusters=2, threshold=1)
     state = attack.initial_state()
     seen = []
