@@ -4,19 +4,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar, runtime_checkable
 
-import numpy as np
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
 from fedrec.clients import Devices
 from fedrec.models.base import Shared
-from fedrec.rng import Streams
+from fedrec.rng import Stream, Streams
 from fedrec.updates import Gradient, Updates
 
 State = TypeVar("State")
-# (μ, σ, a client's own random generator) -> what it uploads, of the same shape
-Draw = Callable[[Tensor, Tensor, np.random.Generator], Tensor]
+# (μ, σ, a client's own random stream) -> what it uploads, of the same shape
+Draw = Callable[[Tensor, Tensor, Stream], Tensor]
 Trace = dict[str, float | int]  # what an attack reports of one round, to be recorded
 
 
@@ -82,7 +81,8 @@ def forged_everywhere(
 ) -> Updates:
     """Uploads whose every coordinate `draw` makes from the normal μ and σ, client by client."""
     clients = view.devices.users[view.selected].tolist()
-    rngs = [streams.generator(purpose, client) for client in clients]
-    items = torch.stack([draw(mean.items, deviation.items, rng) for rng in rngs])
-    dense = torch.stack([draw(mean.dense, deviation.dense, rng) for rng in rngs])
+    of_items = [streams.of(purpose, client) for client in clients]
+    of_dense = [streams.of(f"{purpose}-dense", client) for client in clients]
+    items = torch.stack([draw(mean.items, deviation.items, stream) for stream in of_items])
+    dense = torch.stack([draw(mean.dense, deviation.dense, stream) for stream in of_dense])
     return Updates.over_all_items(view.benign, items, dense)

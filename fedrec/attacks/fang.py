@@ -1,13 +1,12 @@
 """Fang: the attack on the trimmed mean, with partial knowledge (Fang et al. 2020)."""
 
-import numpy as np
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
 from fedrec.attacks.base import AttackerView, Forgery, forged_everywhere, normal_updates
 from fedrec.normal_gradients import coordinate_statistics
-from fedrec.rng import Streams
+from fedrec.rng import Stream, Streams
 from fedrec.settings import settings
 
 
@@ -41,8 +40,8 @@ class Fang:
         uploads = forged_everywhere(view, mean, deviation, self.opposed, "fang", streams)
         return Forgery(uploads, None)
 
-    def opposed(self, mean: Tensor, deviation: Tensor, rng: np.random.Generator) -> Tensor:
+    def opposed(self, mean: Tensor, deviation: Tensor, stream: Stream) -> Tensor:
         """μ − sign(μ) · U[near, far] · σ for every coordinate."""
-        drawn = torch.from_numpy(rng.random(tuple(mean.shape), dtype=np.float32)).to(mean.device)
+        drawn = torch.from_numpy(stream.uniform(tuple(mean.shape))).to(mean.device)
         distance = drawn.mul_(self.far - self.near).add_(self.near).mul_(deviation)
         return mean - torch.sign(mean) * distance

@@ -1,13 +1,12 @@
 """Gaussian: random gradients that look normal coordinate by coordinate (Fang et al. 2020)."""
 
-import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from fedrec.attacks.base import AttackerView, Forgery, forged_everywhere, normal_updates
 from fedrec.normal_gradients import coordinate_statistics
-from fedrec.rng import Streams
+from fedrec.rng import Stream, Streams
 from fedrec.settings import settings
 
 
@@ -27,8 +26,8 @@ class Gaussian:
         normal = normal_updates(view, self.normal_clients, streams)
         mean, deviation = coordinate_statistics(normal)
 
-        def draw(center: Tensor, spread: Tensor, rng: np.random.Generator) -> Tensor:
-            noise = rng.standard_normal(tuple(center.shape), dtype=np.float32)
+        def draw(center: Tensor, spread: Tensor, stream: Stream) -> Tensor:
+            noise = stream.normal(tuple(center.shape))
             return center + spread * torch.from_numpy(noise).to(center.device)
 
         return Forgery(forged_everywhere(view, mean, deviation, draw, "gaussian", streams), None)

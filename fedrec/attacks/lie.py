@@ -3,13 +3,12 @@
 from statistics import NormalDist
 from typing import Literal
 
-import numpy as np
 from pydantic import Field
 from torch import Tensor
 
 from fedrec.attacks.base import AttackerView, Forgery, forged_everywhere, normal_updates
 from fedrec.normal_gradients import coordinate_statistics
-from fedrec.rng import Streams
+from fedrec.rng import Stream, Streams
 from fedrec.settings import settings
 
 
@@ -42,7 +41,7 @@ class LIE:
         mean, deviation = coordinate_statistics(normal)
         z = formula(self.clients, len(view)) if self.z == "formula" else self.z
 
-        def shift(center: Tensor, spread: Tensor, rng: np.random.Generator) -> Tensor:
+        def shift(center: Tensor, spread: Tensor, stream: Stream) -> Tensor:
             return center - z * spread
 
         uploads = forged_everywhere(view, mean, deviation, shift, "lie", streams)

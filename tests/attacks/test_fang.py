@@ -17,9 +17,8 @@ STREAMS = Streams(0).at(1)
 
 def draws(client: int, items: tuple[int, int], params: int) -> list[float]:
     """A client's draws from U[0, 1], items before dense coordinates."""
-    rng = STREAMS.generator("fang", client)
-    shapes = (items, (params,))
-    return np.concatenate([rng.random(shape, np.float32).ravel() for shape in shapes]).tolist()
+    of_items, of_dense = (STREAMS.of(name, client) for name in ("fang", "fang-dense"))
+    return [*of_items.uniform(items).ravel().tolist(), *of_dense.uniform((params,)).tolist()]
 
 
 def test_both_signs_are_opposed_by_hand() -> None:
@@ -33,7 +32,7 @@ def test_both_signs_are_opposed_by_hand() -> None:
 
 def test_a_mean_of_zero_stays() -> None:
     """Whatever σ is; it has no side to be opposed on."""
-    forged = Fang().opposed(torch.zeros(4), torch.ones(4), np.random.default_rng(0))
+    forged = Fang().opposed(torch.zeros(4), torch.ones(4), STREAMS.of("fang"))
     assert forged.tolist() == [0.0] * 4
 
 
