@@ -18,6 +18,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 ROUNDING = np.float32(8 * np.finfo(np.float32).eps)  # of squared norms, relative
 LANES = 16  # numbers that a vector operation may work on at a time
+BLOCKS = 8  # of random bits that one draws at a time
 LOW, HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
 WEYL, HIGH_WEYL = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)  # of Philox's key
 LN2, LOG2E = np.float32(np.log(2)), np.float32(1 / np.log(2))
@@ -74,6 +75,12 @@ def row_blocks(width: int, bits: int) -> int:
     return -(-width * bits // 128)
 
 
+@compiled(inline="always")
+def row_buffer(width: int, bits: int) -> UInt64[np.ndarray, " words"]:
+    """Room for a row of lanes, and for as much of the next as fills the vectors: it takes less."""
+    return np.empty(2 * padded(row_blocks(width, bits), BLOCKS), np.uint64)
+
+
 @compiled()
 def draw_masks(
     seeds: UInt64[np.ndarray, "clients 2"],
@@ -86,7 +93,7 @@ def draw_masks(
 
     Of each client, places (i, j, ·) are the first lanes of row i · stride + j, which has `width`.
     """
-    below, words = np.uint16(dropped_below), np.empty(2 * row_blocks(out.shape[3], 16), np.uint64)
+    below, words = np.uint16(dropped_below), row_buffer(out.shape[3], 16)
     lanes, blocks = words.view(np.uint16), row_blocks(width, 16)
     for n in range(out.shape[0]):
         for i in range(out.shape[1]):
@@ -128,7 +135,7 @@ def add_bpr(
         np.empty(d, np.float32),
     )
     blocks = row_blocks(3 * d, 16)
-    words = np.empty(2 * blocks, np.uint64)
+    words = row_buffer(3 * d, 16)
     lanes = words.view(np.uint16)
     for c in range(first, end):
         count, total = bounds[c + 1] - bounds[c], np.float32(0)
@@ -180,7 +187,7 @@ def draw_candidates(
     if len(others) == 0:
         others = np.arange(n_items)
     blocks, drawn = row_blocks(negatives + 1, 32), np.empty((size, negatives + 2), np.int64)
-    words = np.empty(2 * blocks, np.uint64)
+    words = row_buffer(negatives + 1, 32)
     lanes = words.view(np.uint32)
     for a in range(size):
         fill(seed, a * blocks, words)
@@ -313,7 +320,7 @@ def add_info_nce(
     pattern = power.view(np.int32)
     to_anchor = np.empty(d, np.float32)
     blocks = row_blocks(c * d, 16)
-    words = np.empty(2 * blocks, np.uint64)
+    words = row_buffer(c * d, 16)
     lanes, below = words.view(np.uint16), np.uint16(dropped_below)
     for a in range(anchors):
         fill(seed, a * blocks, words)
@@ -362,7 +369,7 @@ def add_laplace(
     """
     d = total.shape[1]
     blocks = row_blocks(d, 32)
-    words = np.empty(2 * blocks, np.uint64)
+    words = row_buffer(d, 32)
     lanes = words.view(np.uint32)
     # U = 2^e · m with m in [1, 2), taken apart by its bits
     uniform, m, e = np.empty(d, np.float32), np.empty(d, np.float32), np.empty(d, np.float32)
