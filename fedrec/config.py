@@ -33,7 +33,7 @@ from fedrec.methods import find_methods
 from fedrec.metrics.ranking import RepeatRule
 from fedrec.models.base import Model
 from fedrec.outline import Block, Name, Outline, Section, Switch, Variant
-from fedrec.records import Cell, config_hash
+from fedrec.records import DRAWS, Cell, config_hash
 from fedrec.settings import STRICT, Preset, Presets, preset_values, settings
 
 KINDS: Mapping[str, Mapping[str, type]] = {
@@ -205,7 +205,16 @@ class CellConfig:
 
     @staticmethod
     def parse(values: Mapping[str, Any]) -> "CellConfig":
-        """Build the methods that written-out values describe."""
+        """Build the methods that written-out values describe.
+
+        Raises:
+            ConfigError: they were written out for other random draws.
+        """
+        if values.get("draws") != DRAWS:
+            raise ConfigError(
+                f"settings for other draws ({values.get('draws', 'unnamed')}) than this version's "
+                f"({DRAWS}); write them out anew with `fedrec cell`"
+            )
         parts = [_build("defenses", part) for part in values["defense"]]
         protocol = Protocol(**values["protocol"])
         return CellConfig(
@@ -305,6 +314,7 @@ class Study(Outline):
         return CellConfig.parse(
             {
                 "cell": cell.model_dump(),
+                "draws": DRAWS,
                 "protocol": dataclasses.asdict(self._protocol(cell)),
                 "model": self._parts("models", cell.model, cell)[0],
                 "attack": self._parts("attacks", cell.attack, cell)[0],

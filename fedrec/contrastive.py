@@ -9,8 +9,9 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt64
 from torch import Tensor
 
-from fedrec.models.base import Batch, dropped_below, random_lanes
+from fedrec.models.base import Batch, dropped_below
 from fedrec.parallel import client_ranges, spread
+from fedrec.philox import tensor_lanes
 from fedrec.rng import Streams
 from fedrec.updates import Updates, on_cpu
 
@@ -162,7 +163,7 @@ class Contrastive:
         drawn = cohort.drawn[cohort.bounds[c] : cohort.bounds[c + 1]]
         items = torch.from_numpy(drawn).to(table.device)
         shape = (*items.shape, table.shape[1])
-        kept = contrastive_masks(cohort.streams, int(cohort.ids[c]), shape, below).to(table.device)
+        kept = contrastive_masks(cohort.streams, int(cohort.ids[c]), shape, below, table.device)
         gradient = info_nce_gradient(table[items], kept, scale, float(cohort.shares[c]))
         total.index_add_(0, items.view(-1), gradient.view(-1, table.shape[1]))
 
@@ -177,7 +178,7 @@ class _Cohort:
     row_bounds: Int[np.ndarray, " n_plus_1"]  # where each one's rows of the plain upload begin
     out_bounds: Int[np.ndarray, " n_plus_1"]  # and with the task in it
     shares: Float[np.ndarray, " n"]  # what an anchor's loss counts for
-    seeds: UInt64[np.ndarray, "n 3"]  # of dropout
+    seeds: UInt64[np.ndarray, "n 2"]  # of dropout
     streams: Streams
 
 
@@ -208,9 +209,10 @@ def info_nce_gradient(
 
 
 def contrastive_masks(
-    streams: Streams, client: int, shape: tuple[int, int, int], below: int
+    streams: Streams, client: int, shape: tuple[int, int, int], below: int, device: torch.device
 ) -> Bool[Tensor, "anchors c d"]:
-    """What dropout keeps of each anchor and its candidates; an anchor starts a word of 64 bits."""
+    """What dropout keeps of each anchor and its candidates, which are a row of 16 bits each."""
     anchors, c, d = shape
-    lanes = random_lanes(DROPOUT, streams, client, (anchors, -(-c * d // 4) * 4))
-    return torch.from_numpy(lanes[:, : c * d].reshape(shape) >= below)
+    row = torch.arange(anchors, device=device)
+    lanes = tensor_lanes(streams, DROPOUT, torch.full_like(row, client), row, c * d, 16)
+    return (lanes >= below).view(shape)

@@ -11,13 +11,16 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
-from jaxtyping import Float, Int, UInt16, UInt64
+from jaxtyping import Float, Int, UInt64
 from numba import njit
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 ROUNDING = np.float32(8 * np.finfo(np.float32).eps)  # of squared norms, relative
 LANES = 16  # numbers that a vector operation may work on at a time
+BLOCKS = 8  # of random bits that one draws at a time
+LOW, HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
+WEYL, HIGH_WEYL = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)  # of Philox's key
 LN2, LOG2E = np.float32(np.log(2)), np.float32(1 / np.log(2))
 C1, C3, C5, C7, C9, C11, C13, C15 = (np.float32(2 / odd) for odd in range(1, 16, 2))
 
@@ -37,60 +40,67 @@ def padded(count: int, multiple: int) -> int:
     return -(-count // multiple) * multiple
 
 
+@compiled(inline="always")
+def philox_round(
+    a: np.uint64, b: np.uint64, c: np.uint64, d: np.uint64, k0: np.uint64, k1: np.uint64
+) -> tuple[np.uint64, np.uint64, np.uint64, np.uint64]:
+    """One of the ten rounds of Philox 4x32 (Salmon et al. 2011), on the low halves of its words.
+
+    What the high halves hold does not matter: vectors multiply 32 bits by 32 as they are.
+    """
+    p, q = (a & LOW) * np.uint64(0xD2511F53), (c & LOW) * np.uint64(0xCD9E8D57)
+    return (q >> HALF) ^ b ^ k0, q, (p >> HALF) ^ d ^ k1, p
+
+
 @compiled()
-def sfc64(seed: UInt64[np.ndarray, "3"]) -> UInt64[np.ndarray, "4"]:
-    """The state of NumPy's SFC64 generator, seeded with three words: see `rng.Streams`."""
-    state = np.empty(4, np.uint64)
-    state[:3] = seed
-    state[3] = 1
-    for _ in range(12):
-        next_word(state)
-    return state
+def fill(
+    seed: UInt64[np.ndarray, "2"], first: int, words: UInt64[np.ndarray, " twice_blocks"]
+) -> None:
+    """A stream's blocks from `first` on, two words each: see `rng.Streams`."""
+    low_key, high_key = seed[0], seed[0] >> HALF
+    client, number = seed[1] & LOW, seed[1] >> HALF
+    for i in range(len(words) // 2):
+        a, b, c, d = np.uint64(first + i), client, number, np.uint64(0)
+        k0, k1 = low_key, high_key
+        for _ in range(10):
+            a, b, c, d = philox_round(a, b, c, d, k0, k1)
+            k0, k1 = k0 + WEYL, k1 + HIGH_WEYL
+        words[2 * i] = (a & LOW) | (b << HALF)
+        words[2 * i + 1] = (c & LOW) | (d << HALF)
 
 
 @compiled(inline="always")
-def next_word(state: UInt64[np.ndarray, "4"]) -> np.uint64:
-    """The generator's next 64 bits (Doty-Humphrey 2010)."""
-    word = state[0] + state[1] + state[3]
-    state[3] += np.uint64(1)
-    state[0] = state[1] ^ (state[1] >> np.uint64(11))
-    state[1] = state[2] + (state[2] << np.uint64(3))
-    state[2] = ((state[2] << np.uint64(24)) | (state[2] >> np.uint64(40))) + word
-    return word
+def row_blocks(width: int, bits: int) -> int:
+    """`rng.row_blocks`: blocks of 128 bits that a row of lanes takes."""
+    return -(-width * bits // 128)
+
+
+@compiled(inline="always")
+def row_buffer(width: int, bits: int) -> UInt64[np.ndarray, " words"]:
+    """Room for a row of lanes, and for as much of the next as fills the vectors: it takes less."""
+    return np.empty(2 * padded(row_blocks(width, bits), BLOCKS), np.uint64)
 
 
 @compiled()
-def fill(state: UInt64[np.ndarray, "4"], words: UInt64[np.ndarray, " words"]) -> None:
-    """The generator's next words: `next_word` with its state in registers."""
-    a, b, c, counter = state[0], state[1], state[2], state[3]
-    word = a + b + counter
-    for w in range(len(words)):
-        # The period's end. With a second exit LLVM leaves the loop as it is; it would unroll it,
-        # and by the laws of algebra make sums of the steps that take nearly twice the time.
-        if counter == 0:
-            break
-        words[w] = word
-        a = b ^ (b >> np.uint64(11))
-        b = c + (c << np.uint64(3))
-        c = ((c << np.uint64(24)) | (c >> np.uint64(40))) + word
-        counter += np.uint64(1)
-        word = a + b + counter
-    state[0], state[1], state[2], state[3] = a, b, c, counter
-
-
-@compiled()
-def scatter_lanes(
-    lanes: UInt16[np.ndarray, "a b c"],
+def draw_masks(
+    seeds: UInt64[np.ndarray, "clients 2"],
+    stride: int,
+    width: int,
     dropped_below: int,
-    scale: float,
-    out: Float[np.ndarray, "a more_b more_c"],
+    out: Float[np.ndarray, "clients a b c"],
 ) -> None:
-    """The scale where a lane is kept, else 0, in the first places of each axis."""
-    below, factor = np.uint16(dropped_below), np.float32(scale)
-    for i in range(lanes.shape[0]):
-        for j in range(lanes.shape[1]):
-            for k in range(lanes.shape[2]):
-                out[i, j, k] = factor if lanes[i, j, k] >= below else np.float32(0)
+    """1 where random 16 bits are not below `dropped_below`, else 0.
+
+    Of each client, places (i, j, ·) are the first lanes of row i · stride + j, which has `width`.
+    """
+    below, words = np.uint16(dropped_below), row_buffer(out.shape[3], 16)
+    lanes, blocks = words.view(np.uint16), row_blocks(width, 16)
+    for n in range(out.shape[0]):
+        for i in range(out.shape[1]):
+            for j in range(out.shape[2]):
+                fill(seeds[n], (i * stride + j) * blocks, words)
+                for k in range(out.shape[3]):
+                    out[n, i, j, k] = np.float32(lanes[k] >= below)
 
 
 # Unlike fastmath=True, these let an infinity be one, where training diverges.
@@ -103,7 +113,7 @@ def add_bpr(
     negative: Int[np.ndarray, " pairs"],
     positive_row: Int[np.ndarray, " pairs"],
     negative_row: Int[np.ndarray, " pairs"],
-    seeds: UInt64[np.ndarray, "clients 3"],
+    seeds: UInt64[np.ndarray, "clients 2"],
     dropped_below: int,
     scale: float,
     rows: Float[np.ndarray, "rows d"],
@@ -115,8 +125,8 @@ def add_bpr(
     """`mf.bpr_gradients` of the clients from `first` to `end`, added up where they belong.
 
     Client c has the pairs from bounds[c] to bounds[c + 1]. A coordinate is dropped where its
-    random 16 bits are below `dropped_below`; a client's bits go pair by pair, for user,
-    positive and negative in turn.
+    random 16 bits are below `dropped_below`; each pair is a row, of user, positive and negative in
+    turn.
     """
     d, below = table.shape[1], np.uint16(dropped_below)
     keep, hat, margin = (
@@ -124,15 +134,15 @@ def add_bpr(
         np.empty(d, np.float32),
         np.empty(d, np.float32),
     )
+    blocks = row_blocks(3 * d, 16)
+    words = row_buffer(3 * d, 16)
+    lanes = words.view(np.uint16)
     for c in range(first, end):
-        count = bounds[c + 1] - bounds[c]
-        words = np.empty((count * 3 * d + 3) // 4, np.uint64)
-        fill(sfc64(seeds[c]), words)
-        lanes, total = words.view(np.uint16), np.float32(0)
+        count, total = bounds[c + 1] - bounds[c], np.float32(0)
         for p in range(bounds[c], bounds[c + 1]):
-            bits = lanes[(p - bounds[c]) * 3 * d : (p - bounds[c] + 1) * 3 * d]
+            fill(seeds[c], (p - bounds[c]) * blocks, words)
             for i in range(3 * d):
-                keep[i] = np.float32(bits[i] >= below)
+                keep[i] = np.float32(lanes[i] >= below)
             u, v, w, x = user[c], table[positive[p]], table[negative[p]], np.float32(0)
             for k in range(d):
                 hat[k] = u[k] * keep[k]
@@ -151,17 +161,23 @@ def add_bpr(
         loss[c] = total / np.float32(max(count, 1))
 
 
+@compiled(inline="always")
+def number_below(bits: np.uint32, n: int) -> np.int64:
+    """32 random bits as a number below n: ⌊bits · n / 2³²⌋."""
+    return np.int64((np.uint64(bits) * np.uint64(n)) >> HALF)
+
+
 @compiled()
 def draw_candidates(
     history: Int[np.ndarray, " anchors"],
     n_items: int,
     negatives: int,
-    seed: UInt64[np.ndarray, "3"],
+    seed: UInt64[np.ndarray, "2"],
 ) -> Int[np.ndarray, "anchors c"]:
     """Each anchor of a history, another one, and items from outside, by 32 random bits a draw.
 
-    The first draw of an anchor picks among the other positions of the history, the rest among
-    the items that it lacks (among all, if it lacks none).
+    An anchor's draws are a row. The first of them picks among the other positions of the history,
+    the rest among the items that it lacks (among all, if it lacks none).
     """
     size = len(history)
     outside = np.ones(n_items, np.bool_)
@@ -170,25 +186,15 @@ def draw_candidates(
     others = np.flatnonzero(outside)
     if len(others) == 0:
         others = np.arange(n_items)
-    state = sfc64(seed)
-    drawn = np.empty((size, negatives + 2), np.int64)
-    low, shift = np.uint64(0xFFFFFFFF), np.uint64(32)
-    word, unused = np.uint64(0), False
+    blocks, drawn = row_blocks(negatives + 1, 32), np.empty((size, negatives + 2), np.int64)
+    words = row_buffer(negatives + 1, 32)
+    lanes = words.view(np.uint32)
     for a in range(size):
+        fill(seed, a * blocks, words)
         drawn[a, 0] = history[a]
-        for j in range(negatives + 1):
-            # Two draws from each word, the low half first, as a little-endian view has them.
-            if unused:
-                bits = word >> shift
-            else:
-                word = next_word(state)
-                bits = word & low
-            unused = not unused
-            if j == 0:
-                step = 1 + np.int64((bits * np.uint64(size - 1)) >> shift)
-                drawn[a, 1] = history[(a + step) % size]
-            else:
-                drawn[a, j + 1] = others[np.int64((bits * np.uint64(len(others))) >> shift)]
+        drawn[a, 1] = history[(a + 1 + number_below(lanes[0], size - 1)) % size]
+        for j in range(negatives):
+            drawn[a, j + 2] = others[number_below(lanes[j + 1], len(others))]
     return drawn
 
 
@@ -212,7 +218,7 @@ def draw_all(
     row_bounds: Int[np.ndarray, " clients_plus_1"],
     item: Int[np.ndarray, " rows"],
     n_items: int,
-    seeds: UInt64[np.ndarray, "clients 3"],
+    seeds: UInt64[np.ndarray, "clients 2"],
     drawn: Int[np.ndarray, "anchors c"],
     touched: Int[np.ndarray, " clients"],
     first: int,
@@ -236,7 +242,7 @@ def contrastive_rows(
     table: Float[np.ndarray, "items d"],
     bounds: Int[np.ndarray, " clients_plus_1"],
     drawn: Int[np.ndarray, "anchors c"],
-    seeds: UInt64[np.ndarray, "clients 3"],
+    seeds: UInt64[np.ndarray, "clients 2"],
     dropped_below: int,
     scale: float,
     shares: Float[np.ndarray, " clients"],
@@ -293,7 +299,7 @@ def exponentials(
 def add_info_nce(
     table: Float[np.ndarray, "items d"],
     drawn: Int[np.ndarray, "anchors c"],
-    seed: UInt64[np.ndarray, "3"],
+    seed: UInt64[np.ndarray, "2"],
     dropped_below: int,
     scale: float,
     share: float,
@@ -303,21 +309,21 @@ def add_info_nce(
     """`contrastive.info_nce_gradient`, added to the row at each item's place.
 
     An embedding's coordinate is dropped where its random 16 bits are below `dropped_below`.
-    Each anchor starts with a new word of four times 16 bits.
+    Each anchor is a row of the lanes of its embeddings.
     """
     anchors, c = drawn.shape
     d = table.shape[1]
-    state = sfc64(seed)
     keep = np.empty((c, d), np.float32)
     flat = keep.reshape(-1)
     masked = np.empty((c, d), np.float32)
     logit, power = np.zeros(c, np.float32), np.empty(c, np.float32)
     pattern = power.view(np.int32)
     to_anchor = np.empty(d, np.float32)
-    words = np.empty((c * d + 3) // 4, np.uint64)
+    blocks = row_blocks(c * d, 16)
+    words = row_buffer(c * d, 16)
     lanes, below = words.view(np.uint16), np.uint16(dropped_below)
     for a in range(anchors):
-        fill(state, words)
+        fill(seed, a * blocks, words)
         for i in range(c * d):
             flat[i] = np.float32(lanes[i] >= below)
         for j in range(c):
@@ -349,7 +355,7 @@ def add_info_nce(
 
 @compiled(fastmath=True)
 def add_laplace(
-    seed: UInt64[np.ndarray, "3"],
+    seed: UInt64[np.ndarray, "2"],
     scale: float,
     item: Int[np.ndarray, " rows"],
     change: Float[np.ndarray, "rows d"],
@@ -358,13 +364,12 @@ def add_laplace(
 ) -> None:
     """total += coefficient · Υ where |change| ≤ |Υ|; see `noise.LaplaceNoise`.
 
-    Each coordinate takes 32 random bits, the low half of a word first, and each item starts a new
-    word. The lowest bit is the sign of Υ; the 23 highest, plus a half, are U · 2²³ of
-    |Υ| = −scale · ln U.
+    Each coordinate takes 32 random bits, and each item is a row. The lowest bit is the sign of Υ;
+    the 23 highest, plus a half, are U · 2²³ of |Υ| = −scale · ln U.
     """
     d = total.shape[1]
-    state = sfc64(seed)
-    words = np.empty((d + 1) // 2, np.uint64)
+    blocks = row_blocks(d, 32)
+    words = row_buffer(d, 32)
     lanes = words.view(np.uint32)
     # U = 2^e · m with m in [1, 2), taken apart by its bits
     uniform, m, e = np.empty(d, np.float32), np.empty(d, np.float32), np.empty(d, np.float32)
@@ -372,7 +377,7 @@ def add_laplace(
     noise = np.empty(d, np.float32)
     wide, share, row = -np.float32(scale), np.float32(coefficient), 0
     for i in range(len(total)):
-        fill(state, words)
+        fill(seed, i * blocks, words)
         for k in range(d):
             uniform[k] = (
                 np.float32(np.int32(lanes[k] >> np.uint32(9))) + np.float32(0.5)

@@ -17,14 +17,15 @@ PARTS = 4  # sums of as many groups of clients, whatever the threads: results do
 class LaplaceNoise:
     """One client's noise: Υ ~ Laplace(0, scale) on every coordinate where |change| ≤ |Υ|.
 
-    The change is given for some rows of the item table, and is 0 on all others.
+    The change is given for some rows of the item table, and is 0 on all others. The random bits of
+    Υ are the same on any device; its logarithm may differ in the last digits.
     """
 
     scale: float
-    seed: UInt64[np.ndarray, "3"]  # of the stream that the item table draws from
+    seed: UInt64[np.ndarray, "2"]  # of the stream that the item table draws from
     item: Int[np.ndarray, " rows"]  # ascending
     change: Float[np.ndarray, "rows d"]
-    dense_seed: UInt64[np.ndarray, "3"]
+    dense_seed: UInt64[np.ndarray, "2"]
     dense_change: Float[np.ndarray, " params"]
     factor: float = 1.0  # what the upload has been scaled by since
 

@@ -19,6 +19,11 @@ SELECTION_METRIC = "hr@5"
 BASELINE, PLAIN = "NoAttack", "FedAvg"  # losses are reckoned from these, as in the paper
 
 
+# How `fedrec.rng` and all who use it draw: with any change of a draw, another word stands here. It
+# is one of a cell's settings, so records and checkpoints of other draws do not fit the cell.
+DRAWS = "philox4x32-10/1"
+
+
 class RecordError(Exception):
     """A record cannot be used; the message names the file and the remedy."""
 
@@ -137,6 +142,11 @@ class Record(Part):
     provenance: Provenance
     cost: Cost
 
+    @property
+    def draws(self) -> str:
+        """The version of the random draws; records from before there was one do not say."""
+        return str(self.config.get("draws", "unnamed"))
+
     def science(self) -> dict[str, Any]:
         """All that must be the same when the cell is run again: no versions, no times."""
         return self.model_dump(exclude={"provenance", "cost"})
@@ -217,17 +227,21 @@ def add_to_pack(records: Sequence[Record], path: Path) -> None:
     """Pack records together with those that `path` holds already; of one cell, the new one stays.
 
     Raises:
-        RecordError: what `path` holds cannot be read; it is left as it is.
+        RecordError: what `path` holds cannot be read, or would be mixed with records of other
+            draws; it is left as it is.
     """
     kept = read_records([path]) if path.exists() else []
-    pack(list({record.cell: record for record in [*kept, *records]}.values()), path)
+    together = {record.cell: record for record in [*kept, *records]}.values()
+    _check_draws([(path, record) for record in together])
+    pack(list(together), path)
 
 
 def read_records(paths: Sequence[Path]) -> list[Record]:
     """The records in some files, each a `.json` of one or a `.jsonl.gz` of many.
 
     Raises:
-        RecordError: a file cannot be used, or a cell comes twice, which would count its seed twice.
+        RecordError: a file cannot be used, a cell comes twice, which would count its seed twice, or
+            random numbers were drawn in more than one way.
     """
     found: dict[Cell, tuple[Path, Record]] = {}
     for path in paths:
@@ -238,7 +252,19 @@ def read_records(paths: Sequence[Path]) -> list[Record]:
                     "give only one of the two"
                 )
             found[record.cell] = (path, record)
+    _check_draws(list(found.values()))
     return [record for _, record in found.values()]
+
+
+def _check_draws(found: Sequence[tuple[Path, Record]]) -> None:
+    """Runs that share a seed share their draws; those of other draws are no pairs to them."""
+    if len({record.draws for _, record in found}) < 2:
+        return
+    path, record = next(pair for pair in found if pair[1].draws != DRAWS)
+    raise RecordError(
+        f"{path}: {cell_path(record.cell)} was made with other draws ({record.draws}) than "
+        "the rest; run its cell again"
+    )
 
 
 def _records_in(path: Path) -> list[Record]:

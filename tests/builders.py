@@ -6,7 +6,7 @@ import numpy as np
 
 from fedrec.data.split import Split, leave_one_out
 from fedrec.data.synthetic import Synthetic
-from fedrec.records import Cell, Cost, Malicious, Provenance, Record, Trajectory
+from fedrec.records import DRAWS, Cell, Cost, Malicious, Provenance, Record, Trajectory
 
 PROVENANCE = Provenance(
     fedrec="0",
@@ -38,7 +38,7 @@ def make_record(
         cell=Cell(
             dataset=dataset, model="MF", attack=attack, defense=defense, ratio=ratio, seed=seed
         ),
-        config={"rounds": 400},
+        config={"rounds": 400, "draws": DRAWS},
         config_hash="0" * 64,
         dataset_checksum="1" * 64,
         trajectory=Trajectory(

@@ -14,7 +14,7 @@ from fedrec.config_errors import ConfigError, read_yaml
 from fedrec.data.sources import LocalFile
 from fedrec.models.mf import MF
 from fedrec.models.sas_rec import SASRec
-from fedrec.records import Cell
+from fedrec.records import DRAWS, Cell
 
 ROOT = Path(__file__).parents[1]
 PAPER = ROOT / "config" / "paper.yaml"
@@ -198,6 +198,16 @@ def test_a_cells_settings_survive_the_command_line() -> None:
     config = study.cell_config(study.cells(study.tables["table-1"])[-1])
     again = CellConfig.parse(json.loads(config.to_json()))
     assert again == config and again.digest == config.digest
+
+
+@pytest.mark.parametrize("draws", [None, "philox4x32-10/0"])
+def test_settings_name_the_draws_and_those_of_others_are_refused(draws: str | None) -> None:
+    """So a record or a checkpoint of other draws does not fit its cell."""
+    study = Study.load(PAPER)
+    values = json.loads(study.cell_config(study.cells(study.tables["table-1"])[0]).to_json())
+    assert values.pop("draws") == DRAWS
+    with pytest.raises(ConfigError, match=rf"other draws \({draws or 'unnamed'}\).*fedrec cell"):
+        CellConfig.parse(values | ({"draws": draws} if draws else {}))
 
 
 def test_a_changed_constant_changes_its_own_cells_alone(tmp_path: Path) -> None:

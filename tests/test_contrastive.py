@@ -33,7 +33,7 @@ DROPOUTS = pytest.mark.parametrize("dropout", [0.0, 0.3])
 
 
 def draw(history: list[int], n_items: int, negatives: int, client: int = 7) -> list[list[int]]:
-    seed = STREAMS.seed_words(PAIRS, client)
+    seed = STREAMS.of(PAIRS, client).seed
     return kernels.draw_candidates(np.array(history), n_items, negatives, seed).tolist()
 
 
@@ -44,7 +44,7 @@ def table(d: int = 5) -> Tensor:
 def masks(drawn: list[list[int]], d: int, dropout: float, client: int) -> Tensor:
     """What dropout keeps, 1 or 0, of each anchor, its positive and its negatives."""
     shape = (len(drawn), len(drawn[0]), d)
-    return contrastive_masks(STREAMS, client, shape, dropped_below(dropout))
+    return contrastive_masks(STREAMS, client, shape, dropped_below(dropout), torch.device("cpu"))
 
 
 def by_autograd(task: Contrastive, items: Tensor, client: int, history: list[int]) -> Tensor:
@@ -53,29 +53,6 @@ def by_autograd(task: Contrastive, items: Tensor, client: int, history: list[int
     kept, leaf = masks(drawn, items.shape[1], task.dropout, client), items.clone().requires_grad_()
     (task.weight * info_nce(leaf, drawn, kept, task.dropout, task.reduction)).backward()
     return leaf.grad
-
-
-# The generator
-
-
-@pytest.mark.parametrize("client", [0, 1, 6039, 2**31])
-def test_the_compiled_generator_gives_the_streams_words(client: int) -> None:
-    for streams in (Streams(0), Streams(3).at(6000)):
-        expected = streams.words("any purpose", client, 300)
-        state = kernels.sfc64(streams.seed_words("any purpose", client))
-        words = np.empty(200, np.uint64)
-        kernels.fill(state, words)
-        assert np.array_equal(words, expected[:200])
-        kernels.fill(state, words[:100])  # it goes on where it stopped
-        assert np.array_equal(words[:100], expected[200:])
-
-
-def test_single_words_are_those_that_filling_gives() -> None:
-    one, many = (kernels.sfc64(STREAMS.seed_words(PAIRS, 3)) for _ in range(2))
-    words = np.empty(5, np.uint64)
-    kernels.fill(many, words)
-    assert [kernels.next_word(one) for _ in range(5)] == words.tolist()
-    assert np.array_equal(one, many)
 
 
 # The draws

@@ -21,10 +21,10 @@ def noise(
     """A client's noise, whose gradient changes by `change` on some items."""
     return LaplaceNoise(
         scale=SCALE,
-        seed=Streams(0).seed_words("noise", client),
+        seed=Streams(0).of("noise", client).seed,
         item=np.array(item, dtype=np.int64),
         change=np.full((len(item), d), change, dtype=np.float32),
-        dense_seed=Streams(0).seed_words("dense-noise", client),
+        dense_seed=Streams(0).of("dense-noise", client).seed,
         dense_change=np.zeros(params, dtype=np.float32),
     )
 

@@ -9,6 +9,7 @@ import pytest
 from fedrec.files import sealed
 from fedrec.records import (
     Malicious,
+    Record,
     RecordError,
     Trajectory,
     add_to_pack,
@@ -134,6 +135,33 @@ def test_a_cell_given_twice_is_refused(tmp_path: Path) -> None:
     write_record(make_record(seed=4), tmp_path / "one.json")
     with pytest.raises(RecordError, match=r"one\.json: .*seed4\.json is in .*all\.jsonl\.gz"):
         read_records([tmp_path / "all.jsonl.gz", tmp_path / "one.json"])
+
+
+def with_draws(seed: int, draws: str | None) -> Record:
+    """A record that names some version of the draws, or none."""
+    record = make_record(seed=seed)
+    config = {k: v for k, v in record.config.items() if k != "draws"}
+    return record.model_copy(update={"config": config | ({"draws": draws} if draws else {})})
+
+
+@pytest.mark.parametrize("other", [None, "philox4x32-10/0"])
+def test_records_of_other_draws_are_not_mixed_with_new_ones(
+    tmp_path: Path, other: str | None
+) -> None:
+    """Runs of one seed would look paired, and share nothing."""
+    path, old, new = tmp_path / "all.jsonl.gz", with_draws(3, other), make_record(seed=4)
+    pack([old], path)
+    write_record(new, tmp_path / "new.json")
+    named = other or "unnamed"
+    message = rf"all\.jsonl\.gz: .*seed3\.json was made with other draws \({named}\).*cell again"
+    with pytest.raises(RecordError, match=message):
+        read_records([path, tmp_path / "new.json"])
+    with pytest.raises(RecordError, match=message):
+        add_to_pack([new], path)
+    assert read_records([path]) == [old]  # by themselves they can be read
+    replaced = make_record(seed=3)
+    add_to_pack([new, replaced], path)
+    assert {r.cell.seed: r for r in read_records([path])} == {3: replaced, 4: new}
 
 
 def test_a_metric_that_was_not_measured_is_named() -> None:

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from fedrec.clients import Devices
 from fedrec.models.base import Batch, Shared
-from fedrec.rng import Streams
+from fedrec.rng import Stream, Streams
 from fedrec.updates import Gradient, Updates
 
 State = TypeVar("State")
-# (μ, σ, a client's own random generator) -> what it uploads
-Draw = Callable[[Gradient, Gradient, np.random.Generator], Gradient]
+# (a stream, a shape) -> numbers, such as `Stream.uniform`
+Law = Callable[[Stream, tuple[int, ...]], Float[np.ndarray, "..."]]
 OwnRow = Literal["poisoned", "benign"]
 Trace = dict[str, float | int]  # what an attack reports of one round, to be recorded
 
@@ -78,19 +78,23 @@ def normal_updates(view: AttackerView, count: int, streams: Streams) -> Updates:
     return view.devices.gradients(view.shared, positions, streams).updates
 
 
-def forged_everywhere(
-    view: AttackerView,
-    mean: Gradient,
-    deviation: Gradient,
-    draw: Draw,
-    purpose: str,
-    streams: Streams,
-) -> Updates:
-    """Uploads whose every coordinate `draw` makes from the normal μ and σ, client by client."""
-    clients = view.devices.users[view.selected].tolist()
-    drawn = [draw(mean, deviation, streams.generator(purpose, client)) for client in clients]
+def forged_everywhere(view: AttackerView, draw: Callable[[int], Gradient]) -> Updates:
+    """Uploads whose every coordinate `draw` makes, given the id of a malicious client."""
+    drawn = [draw(client) for client in view.devices.users[view.selected].tolist()]
     items, dense = torch.stack([g.items for g in drawn]), torch.stack([g.dense for g in drawn])
     return Updates.over_all_items(view.benign, items, dense)
+
+
+def of_each_coordinate(
+    like: Gradient, law: Law, purpose: str, client: int, streams: Streams
+) -> Gradient:
+    """A number for each coordinate of a gradient, from a client's own streams."""
+
+    def drawn(part: Tensor, name: str) -> Tensor:
+        numbers = law(streams.of(name, client), tuple(part.shape))
+        return torch.from_numpy(numbers).to(part.device)
+
+    return Gradient(drawn(like.items, purpose), drawn(like.dense, f"{purpose}-dense"))
 
 
 def trained_on(

@@ -173,7 +173,7 @@ class ClusterAttack:
         mean, deviation = item_norm_statistics(normal, self.norms_over == "all_items")
         clients = view.devices.users[view.selected].tolist()
         n_items = len(view.shared.items)
-        draws = [streams.generator("norm-bound", c).random(n_items, np.float32) for c in clients]
+        draws = [streams.of("norm-bound", c).uniform((n_items,)) for c in clients]
         factor = torch.from_numpy(np.stack(draws)).to(mean.device) * self.spread
         return mean + factor * deviation
 

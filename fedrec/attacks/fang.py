@@ -2,14 +2,18 @@
 
 from typing import ClassVar, Literal
 
-import numpy as np
 import torch
 from pydantic import Field, model_validator
-from torch import Tensor
 
-from fedrec.attacks.base import AttackerView, Forgery, forged_everywhere, normal_updates
+from fedrec.attacks.base import (
+    AttackerView,
+    Forgery,
+    forged_everywhere,
+    normal_updates,
+    of_each_coordinate,
+)
 from fedrec.normal_gradients import coordinate_statistics
-from fedrec.rng import Streams
+from fedrec.rng import Stream, Streams
 from fedrec.settings import Presets, settings
 from fedrec.updates import Gradient
 
@@ -55,21 +59,23 @@ class Fang:
         """A moved mean for each malicious client."""
         normal = normal_updates(view, self.normal_clients, streams)
         mean, deviation = coordinate_statistics(normal)
-        uploads = forged_everywhere(view, mean, deviation, self.moved, "fang", streams)
-        return Forgery(uploads, None)
+        return Forgery(
+            forged_everywhere(view, lambda c: self.moved(mean, deviation, c, streams)), None
+        )
 
-    def moved(self, mean: Gradient, deviation: Gradient, rng: np.random.Generator) -> Gradient:
+    def moved(self, mean: Gradient, deviation: Gradient, client: int, streams: Streams) -> Gradient:
         """What one client uploads."""
         side = 1 if self.direction == "along" else -1
-        once = rng.uniform(self.near, self.far) if self.drawn == "once" else None
+        return mean.map(
+            lambda center, spread, distance: center + side * torch.sign(center) * distance * spread,
+            deviation,
+            self._distances(mean, client, streams),
+        )
 
-        def move(center: Tensor, spread: Tensor) -> Tensor:
-            distance = spread * (self._distances(center, rng) if once is None else once)
-            return center + side * torch.sign(center) * distance
-
-        return mean.map(move, deviation)
-
-    def _distances(self, like: Tensor, rng: np.random.Generator) -> Tensor:
+    def _distances(self, like: Gradient, client: int, streams: Streams) -> Gradient:
         """λ of each coordinate."""
-        drawn = torch.from_numpy(rng.random(tuple(like.shape), dtype=np.float32)).to(like.device)
-        return drawn.mul_(self.far - self.near).add_(self.near)
+        if self.drawn == "once":
+            once = streams.generator("fang", client).uniform(self.near, self.far)
+            return like.map(lambda part: torch.full_like(part, once))
+        drawn = of_each_coordinate(like, Stream.uniform, "fang", client, streams)
+        return drawn.map(lambda part: part * (self.far - self.near) + self.near)

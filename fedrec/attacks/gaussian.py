@@ -1,13 +1,16 @@
 """Gaussian: random gradients that look normal coordinate by coordinate (Fang et al. 2020)."""
 
-import numpy as np
-import torch
 from pydantic import Field
-from torch import Tensor
 
-from fedrec.attacks.base import AttackerView, Forgery, forged_everywhere, normal_updates
+from fedrec.attacks.base import (
+    AttackerView,
+    Forgery,
+    forged_everywhere,
+    normal_updates,
+    of_each_coordinate,
+)
 from fedrec.normal_gradients import coordinate_statistics
-from fedrec.rng import Streams
+from fedrec.rng import Stream, Streams
 from fedrec.settings import settings
 from fedrec.updates import Gradient
 
@@ -28,11 +31,8 @@ class Gaussian:
         normal = normal_updates(view, self.normal_clients, streams)
         mean, deviation = coordinate_statistics(normal)
 
-        def draw(mean: Gradient, deviation: Gradient, rng: np.random.Generator) -> Gradient:
-            def sample(center: Tensor, spread: Tensor) -> Tensor:
-                noise = rng.standard_normal(tuple(center.shape), dtype=np.float32)
-                return center + spread * torch.from_numpy(noise).to(center.device)
+        def sample(client: int) -> Gradient:
+            noise = of_each_coordinate(mean, Stream.normal, "gaussian", client, streams)
+            return mean.map(lambda center, spread, x: center + spread * x, deviation, noise)
 
-            return mean.map(sample, deviation)
-
-        return Forgery(forged_everywhere(view, mean, deviation, draw, "gaussian", streams), None)
+        return Forgery(forged_everywhere(view, sample), None)

@@ -3,14 +3,12 @@
 from statistics import NormalDist
 from typing import Literal
 
-import numpy as np
 from pydantic import Field
 
 from fedrec.attacks.base import AttackerView, Forgery, forged_everywhere, normal_updates
 from fedrec.normal_gradients import coordinate_statistics
 from fedrec.rng import Streams
 from fedrec.settings import settings
-from fedrec.updates import Gradient
 
 
 @settings
@@ -43,11 +41,8 @@ class LIE:
         mean, deviation = coordinate_statistics(normal)
         z = formula(self.clients, len(view)) if self.z == "formula" else self.z
 
-        def shift(mean: Gradient, deviation: Gradient, rng: np.random.Generator) -> Gradient:
-            return mean.map(lambda center, spread: center - z * spread, deviation)
-
-        uploads = forged_everywhere(view, mean, deviation, shift, "lie", streams)
-        return Forgery(uploads, None, {"z": z})
+        shifted = mean.map(lambda center, spread: center - z * spread, deviation)
+        return Forgery(forged_everywhere(view, lambda client: shifted), None, {"z": z})
 
 
 def formula(n: int, m: int) -> float:

@@ -27,7 +27,7 @@ from fedrec.models.sas_rec import SASRec
 
 FLOAT, INT = 4.0, 8.0  # bytes
 ADAM = (7.0, 12.0)  # passes over the parameters and their moments, operations a parameter
-WORD = 10  # operations for 64 random bits
+WORD = 44  # operations for 64 random bits: ten rounds of eight for two words, and to join halves
 ROUNDS = 40  # whose cohorts are counted
 
 

@@ -57,10 +57,10 @@ class FLWBC:
     ) -> LaplaceNoise:
         return LaplaceNoise(
             scale=self.scale,
-            seed=view.streams.seed_words("fl-wbc-items", client),
+            seed=view.streams.of("fl-wbc-items", client).seed,
             item=item.cpu().numpy(),
             change=change.cpu().numpy(),
-            dense_seed=view.streams.seed_words("fl-wbc-dense", client),
+            dense_seed=view.streams.of("fl-wbc-dense", client).seed,
             dense_change=dense_change.cpu().numpy(),
         )
 

@@ -115,6 +115,6 @@ class Union:
 
     def _items(self, received: Updates, view: ServerView, upload: int) -> Int[Tensor, " t"]:
         n_items = len(received.table)
-        rng = view.streams.generator("uniformity-items", upload)
-        drawn = rng.choice(n_items, min(self.sample, n_items), replace=False, shuffle=False)
+        stream = view.streams.of("uniformity-items", upload)
+        drawn = stream.chosen(n_items, min(self.sample, n_items))
         return torch.from_numpy(drawn).to(received.table.device)

@@ -6,9 +6,10 @@ from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int, UInt16
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from fedrec.philox import tensor_lanes
 from fedrec.rng import Streams
 from fedrec.updates import Updates
 
@@ -166,25 +167,15 @@ def xavier_uniform(
 def dropout_masks(
     streams: Streams, batch: Batch, shape: tuple[int, ...], rate: float
 ) -> Float[Tensor, "pairs *shape"]:
-    """What dropout keeps, 1 or 0: one mask of `shape` for each pair, not yet scaled."""
-    kept = np.ones((len(batch.positive), *shape), dtype=np.bool_)
-    start = 0
-    if rate > 0:
-        for client, size in zip(batch.clients.tolist(), batch.sizes.tolist(), strict=True):
-            part = kept[start : start + size]
-            lanes = random_lanes("dropout", streams, client, part.shape)
-            np.greater_equal(lanes, dropped_below(rate), out=part)
-            start += size
-    return torch.from_numpy(kept.astype(np.float32)).to(batch.positive.device)
+    """What dropout keeps, 1 or 0: one mask of `shape` for each pair, not yet scaled.
 
-
-def random_lanes(
-    purpose: str, streams: Streams, client: int, shape: tuple[int, ...]
-) -> UInt16[np.ndarray, " *shape"]:
-    """16 random bits for each element, from a client's own stream: faster than a float each."""
-    size = prod(shape)
-    words = streams.words(purpose, client, -(-size // 4))
-    return words.view(np.uint16)[:size].reshape(shape)
+    Each element takes 16 random bits, and each pair of a client is a row of them.
+    """
+    before = batch.sizes.cumsum(0) - batch.sizes
+    row = torch.arange(len(batch.owner), device=batch.owner.device) - before[batch.owner]
+    client = batch.clients[batch.owner]
+    lanes = tensor_lanes(streams, "dropout", client, row, prod(shape), 16)
+    return (lanes >= dropped_below(rate)).float().view(-1, *shape)
 
 
 def dropped_below(rate: float) -> int:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from math import prod, sqrt
 from typing import ClassVar
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
 from pydantic import Field, model_validator
@@ -18,13 +17,13 @@ from fedrec.models.base import (
     Sequences,
     Shared,
     dropped_below,
-    random_lanes,
     xavier_uniform,
 )
 from fedrec.parallel import torch_threads
+from fedrec.philox import tensor_lanes
 from fedrec.rng import Streams
 from fedrec.settings import settings
-from fedrec.updates import Updates
+from fedrec.updates import Updates, on_cpu
 
 NORM_EPS = 1e-8  # of the original's layer normalisation
 GROUP = 10  # clients of about equal length that are worked on together
@@ -153,8 +152,8 @@ class SASRec:
             for leaf in leaves:
                 leaf.requires_grad_()
             past, positive, negative, own = leaves
-            ids = batch.clients[clients].tolist()
-            kept = self.kept(ids, counts.tolist(), streams, loss.device, 1 / (1 - self.dropout))
+            longest, scale = int(counts.max()), 1 / (1 - self.dropout)
+            kept = self.kept(batch.clients[clients], longest, streams, scale)
             state = self._states(past, self._named(own), counts, kept)
             bpr = -logsigmoid((state * (positive - negative)).sum(2))
             mean = (bpr * used).sum(1) / counts.clamp(min=1)
@@ -269,33 +268,58 @@ class SASRec:
 
     def kept(
         self,
-        clients: list[int],
-        counts: list[int],
+        clients: Int[Tensor, " clients"],
+        time: int,
         streams: Streams,
-        device: torch.device,
         scale: float = 1,
     ) -> Mapping[str, Float[Tensor, "clients ..."]]:
-        """What dropout keeps, `scale` or 0, by name; each client's bits are its own stream's.
+        """What dropout keeps, `scale` or 0, by name, for clients with sequences of some length.
 
-        A client's bits go name by name, those of its own length alone, from high to low axes.
+        Each name has streams of its own, and each element takes 16 random bits: a client's masks
+        are the first places of those that a sequence of `length` would have.
         """
         if self.dropout == 0:
             return {}
-        from fedrec.kernels import scatter_lanes
+        draw = self._compiled_masks if on_cpu(clients) else self._tensor_masks
+        full = self.dropped(self.length)
+        return {
+            name: draw(clients, shape, full[name][-1], f"dropout/{name}", streams).mul_(scale)
+            for name, shape in self.dropped(time).items()
+        }
 
-        longest = self._dropped(max(counts))
-        kept = {n: np.zeros((len(clients), *shape), np.float32) for n, shape in longest.items()}
-        for c, (client, count) in enumerate(zip(clients, counts, strict=True)):
-            shapes, start = self._dropped(count), 0
-            lanes = random_lanes("dropout", streams, client, (sum(map(prod, shapes.values())),))
-            for name, shape in shapes.items():
-                part = lanes[start : start + prod(shape)].reshape(prod(shape[:-2]), *shape[-2:])
-                out = kept[name][c].reshape(len(part), *longest[name][-2:])
-                scatter_lanes(part, dropped_below(self.dropout), scale, out)
-                start += prod(shape)
-        return {name: torch.from_numpy(mask).to(device) for name, mask in kept.items()}
+    def _compiled_masks(
+        self,
+        clients: Int[Tensor, " clients"],
+        shape: tuple[int, ...],
+        width: int,
+        purpose: str,
+        streams: Streams,
+    ) -> Float[Tensor, "clients ..."]:
+        """1 or 0 for each client and place, from rows of `width` lanes."""
+        from fedrec.kernels import draw_masks
 
-    def _dropped(self, time: int) -> Mapping[str, tuple[int, ...]]:
+        masks = torch.empty(len(clients), *shape)
+        out = masks.view(len(clients), -1, *shape[-2:]).numpy()
+        seeds, below = streams.seeds(purpose, clients.numpy()), dropped_below(self.dropout)
+        draw_masks(seeds, self.length, width, below, out)
+        return masks
+
+    def _tensor_masks(
+        self,
+        clients: Int[Tensor, " clients"],
+        shape: tuple[int, ...],
+        width: int,
+        purpose: str,
+        streams: Streams,
+    ) -> Float[Tensor, "clients ..."]:
+        """The same on any device."""
+        heads, time = prod(shape[:-2]), torch.arange(shape[-2], device=clients.device)
+        row = torch.cat([head * self.length + time for head in range(heads)])
+        each = clients.repeat_interleave(len(row)), row.repeat(len(clients))
+        lanes = tensor_lanes(streams, purpose, *each, width, 16)[:, : shape[-1]]
+        return (lanes >= dropped_below(self.dropout)).float().view(len(clients), *shape)
+
+    def dropped(self, time: int) -> Mapping[str, tuple[int, ...]]:
         """What dropout is applied to, for a sequence of some length."""
         shapes: dict[str, tuple[int, ...]] = {"input": (time, self.dim)}
         for block in range(self.blocks):

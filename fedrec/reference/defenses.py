@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from fedrec import philox
 from fedrec.defenses.base import Filter, Reduce, ServerView, Transform
 from fedrec.defenses.krum import Krum
 from fedrec.defenses.mean import Mean
@@ -71,8 +72,8 @@ def _union(part: Union, uploads: Uploads, server: ServerSide) -> Bool[Tensor, " 
     if (part.preview, part.items, part.distance) != ("adam", "shared", "unsquared"):
         raise NotImplementedError("no plain version of this UNION")
     n_items, streams = uploads.items.shape[1], server.view.streams
-    generator = streams.generator("uniformity-items")
-    drawn = generator.choice(n_items, min(part.sample, n_items), replace=False, shuffle=False)
+    bits = philox.lanes(streams.of("uniformity-items"), (n_items,), 32) >> 1
+    drawn = bits.argsort(kind="stable")[: part.sample]
     found = [
         torch.pdist(server.after(uploads.of(client))[torch.from_numpy(drawn)]).mean()
         for client in range(len(uploads))

@@ -5,7 +5,7 @@ from math import prod, sqrt
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int, UInt64
+from jaxtyping import Bool, Float, Int, UInt32, UInt64
 from torch import Tensor
 from torch.nn.functional import cross_entropy, layer_norm, logsigmoid, relu
 
@@ -33,15 +33,13 @@ def mf_loss(
 def candidates(
     history: Int[np.ndarray, " anchors"],
     n_items: int,
-    negatives: int,
-    words: UInt64[np.ndarray, " words"],
+    drawn: UInt32[np.ndarray, "anchors draws"],
 ) -> Int[np.ndarray, "anchors c"]:
     """Each item of a history, another one as its positive, and items from outside.
 
-    A draw below n takes 32 bits b of the client's random words, and is ⌊b · n / 2³²⌋.
+    A draw below n takes 32 random bits b, and is ⌊b · n / 2³²⌋.
     """
-    size = len(history)
-    bits = words.view(np.uint32)[: size * (negatives + 1)].reshape(size, -1).astype(np.uint64)
+    size, bits = len(history), drawn.astype(np.uint64)
     outside = np.setdiff1d(np.arange(n_items), history)
     others = outside if len(outside) else np.arange(n_items)
     step = 1 + _below(size - 1, bits[:, :1])

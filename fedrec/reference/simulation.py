@@ -1,20 +1,23 @@
 """Rounds played client after client, with autograd over the whole item table."""
 
 import copy
+from collections.abc import Mapping
 from functools import singledispatch
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int, Integer
 from torch import Tensor
 
+from fedrec import philox
 from fedrec.attacks.base import AttackerView, Forgery
 from fedrec.clients import Devices
-from fedrec.contrastive import PAIRS, contrastive_masks
+from fedrec.contrastive import DROPOUT, PAIRS
 from fedrec.defenses.base import ServerView
 from fedrec.defenses.union import Union
 from fedrec.federation import Federation, sample_clients
-from fedrec.models.base import Batch, Model, Shared, dropout_masks, dropped_below
+from fedrec.models.base import Batch, Model, Shared, dropped_below
 from fedrec.models.mf import MF
 from fedrec.models.sas_rec import SASRec
 from fedrec.reference.defenses import ServerSide, Uploads, judge, reduce, transform
@@ -129,7 +132,10 @@ def client_loss(
 
 @client_loss.register
 def _mf(model: MF, own: Parameters, batch: Batch, streams: Streams) -> tuple[Tensor, float]:
-    masks = dropout_masks(streams, batch, (3, model.dim), model.dropout)
+    lanes = philox.lanes(
+        streams.of("dropout", int(batch.clients)), (len(batch.positive), 3 * model.dim), 16
+    )
+    masks = kept(lanes, model.dropout).float().view(-1, 3, model.dim)
     pairs = (batch.positive, batch.negative)
     loss, _ = mf_loss(own.user, own.items, *pairs, masks, model.dropout, model.ridge / 2)
     return loss, float(len(batch.positive))
@@ -140,12 +146,28 @@ def _sas_rec(
     model: SASRec, own: Parameters, batch: Batch, streams: Streams
 ) -> tuple[Tensor, float]:
     count = min(len(batch.history) - 1, model.length)
-    kept = model.kept(batch.clients.tolist(), [count], streams, own.items.device) if count else {}
-    masks = {name: mask[0] for name, mask in kept.items()}
+    masks = sas_rec_masks(model, streams, int(batch.clients), count)
     pairs = (batch.history, batch.positive, batch.negative)
     loss = sas_rec_loss(model, own.items, own.dense, *pairs, masks)
     squares = own.items.square().sum() + own.dense.square().sum()
     return loss + model.ridge / 2 * squares, float(count)
+
+
+def sas_rec_masks(model: SASRec, streams: Streams, client: int, count: int) -> Mapping[str, Tensor]:
+    """What dropout keeps, by name: the first places of the masks of the longest sequence."""
+    if model.dropout == 0:
+        return {}
+    masks = {}
+    for name, shape in model.dropped(model.length).items():
+        mask = kept(philox.lanes(streams.of(f"dropout/{name}", client), shape, 16), model.dropout)
+        width = model.dropped(count)[name][-1]
+        masks[name] = mask[..., :count, :width].float()
+    return masks
+
+
+def kept(lanes: Integer[np.ndarray, " *shape"], rate: float) -> Bool[Tensor, " *shape"]:
+    """What dropout keeps by 16 random bits each."""
+    return torch.from_numpy(lanes >= dropped_below(rate))
 
 
 @singledispatch
@@ -167,9 +189,10 @@ def _contrastive(
     history, client = batch.history.numpy(), int(batch.clients)
     if len(history) < 2 or task.weight == 0:
         return torch.zeros(())
-    words = streams.words(PAIRS, client, len(history) * (task.negatives + 1))
-    drawn = candidates(history, len(items), task.negatives, words)
+    bits = philox.lanes(streams.of(PAIRS, client), (len(history), task.negatives + 1), 32)
+    drawn = candidates(history, len(items), bits)
     shape = (*drawn.shape, items.shape[1])
-    masks = contrastive_masks(streams, client, shape, dropped_below(model.dropout))
+    lanes = philox.lanes(streams.of(DROPOUT, client), (shape[0], shape[1] * shape[2]), 16)
+    masks = kept(lanes, model.dropout).view(shape)
     loss = info_nce(items, torch.from_numpy(drawn), masks, model.dropout, task.reduction == "mean")
     return task.weight * loss

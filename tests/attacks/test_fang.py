@@ -21,9 +21,8 @@ LITERATURE = {"direction": "against", "drawn": "per_coordinate"}
 
 def draws(client: int, items: tuple[int, int], params: int) -> list[float]:
     """A client's draws from U[0, 1], items before dense coordinates."""
-    rng = STREAMS.generator("fang", client)
-    shapes = (items, (params,))
-    return np.concatenate([rng.random(shape, np.float32).ravel() for shape in shapes]).tolist()
+    of_items, of_dense = (STREAMS.of(name, client) for name in ("fang", "fang-dense"))
+    return [*of_items.uniform(items).ravel().tolist(), *of_dense.uniform((params,)).tolist()]
 
 
 def test_the_mean_is_moved_along_its_sign_by_hand() -> None:
@@ -68,7 +67,7 @@ def test_a_mean_of_zero_stays() -> None:
         Gradient(torch.ones(4, 1), torch.ones(2)),
     )
     for attack in (Fang(), Fang(**LITERATURE)):
-        forged = attack.moved(mean, deviation, np.random.default_rng(0))
+        forged = attack.moved(mean, deviation, 0, STREAMS)
         assert not forged.items.any() and not forged.dense.any()
 
 

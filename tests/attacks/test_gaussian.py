@@ -16,10 +16,8 @@ STREAMS = Streams(0).at(1)
 
 def draws(client: int, items: tuple[int, int], params: int) -> list[float]:
     """A client's draws from N(0, 1), items before dense coordinates."""
-    rng = STREAMS.generator("gaussian", client)
-    shapes = (items, (params,))
-    parts = [rng.standard_normal(shape, np.float32).ravel() for shape in shapes]
-    return np.concatenate(parts).tolist()
+    of_items, of_dense = (STREAMS.of(name, client) for name in ("gaussian", "gaussian-dense"))
+    return [*of_items.normal(items).ravel().tolist(), *of_dense.normal((params,)).tolist()]
 
 
 def test_where_clients_agree_the_upload_is_what_they_agree_on() -> None:

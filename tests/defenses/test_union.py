@@ -87,8 +87,8 @@ def test_uniformities_equal_the_dense_ones(
     found = method.uniformities(received, view)
     expected = []
     for i, gradient in enumerate(dense_items(received)):
-        drawn = view.streams.generator("uniformity-items", i if items == "per_client" else 0)
-        chosen = drawn.choice(20, 9, replace=False, shuffle=False)
+        stream = view.streams.of("uniformity-items", i if items == "per_client" else 0)
+        chosen = stream.chosen(20, 9)
         if preview == "sgd":
             after = received.table - ETA * gradient
         else:

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
+from fedrec import philox
 from fedrec.clients import FixedPairs
 from fedrec.data.split import Split
-from fedrec.models.base import Batch, Sequences, Shared, dropped_below, random_lanes
+from fedrec.models.base import Batch, Sequences, Shared, dropped_below
 from fedrec.models.sas_rec import SASRec
 from fedrec.rng import Streams
 from tests.oracles.dense import dense_items
@@ -54,18 +55,17 @@ def named(model: SASRec, dense: Tensor) -> dict[str, Tensor]:
 
 
 def kept_by(model: SASRec, user: int, count: int) -> Any:
-    """Dropout's factors of one client, from its own stream, in the order of the network."""
+    """Dropout's factors of one client, from streams of its own for each part of the network."""
     if model.dropout == 0:
         return lambda name: torch.ones(model.heads, 99, 99) if "att" in name else torch.ones(99, 1)
-    sizes = {"input": (count, model.dim)}
+    sizes = {"input": (model.length, model.dim)}
     for b in range(model.blocks):
-        sizes[f"{b}.attention"] = (model.heads, count, count)
-        sizes[f"{b}.in"], sizes[f"{b}.out"] = (count, model.hidden), (count, model.dim)
-    lanes = random_lanes("dropout", STREAMS, user, (sum(map(prod, sizes.values())),))
-    flat = torch.from_numpy((lanes >= dropped_below(model.dropout)).astype(np.float32))
-    parts = flat.split([prod(shape) for shape in sizes.values()])
-    factors = {n: p.view(s) for (n, s), p in zip(sizes.items(), parts, strict=True)}
-    return lambda name: factors[name] / (1 - model.dropout)
+        sizes[f"{b}.attention"] = (model.heads, model.length, model.length)
+        sizes[f"{b}.in"] = (model.length, model.hidden)
+        sizes[f"{b}.out"] = (model.length, model.dim)
+    lanes = {n: philox.lanes(STREAMS.of(f"dropout/{n}", user), s, 16) for n, s in sizes.items()}
+    below = dropped_below(model.dropout)
+    return lambda name: torch.from_numpy(lanes[name] >= below).float() / (1 - model.dropout)
 
 
 def slow_loss(model: SASRec, items: Tensor, dense: Tensor, batch: Batch, c: int) -> Tensor:
@@ -175,3 +175,20 @@ def test_the_same_cohort_twice_gives_the_same_bits() -> None:
 def test_heads_must_divide_the_dimension() -> None:
     with pytest.raises(ValueError, match="multiple of heads"):
         SASRec(dim=6, heads=4)
+
+
+@pytest.mark.parametrize("time", [1, 3, 4])
+def test_masks_by_tensors_are_the_compiled_ones(time: int) -> None:
+    model, clients = small(heads=3, length=4), torch.tensor([7, 0, 6039])
+    for name, shape in model.dropped(time).items():
+        width = model.dropped(model.length)[name][-1]
+        given = (clients, shape, width, f"dropout/{name}", STREAMS)
+        found = model._compiled_masks(*given)
+        assert found.shape == (3, *shape) and torch.equal(found, model._tensor_masks(*given))
+
+
+def test_a_longer_sequence_has_the_masks_of_a_shorter_one_and_more() -> None:
+    model = small(heads=2, length=30)
+    short, long = (model.kept(torch.tensor([5]), time, STREAMS) for time in (11, 30))
+    for name, mask in short.items():
+        assert torch.equal(long[name][..., :11, : mask.shape[-1]], mask)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fedrec import philox
 from fedrec.attacks.base import AttackerView
 from fedrec.clients import Devices, FixedPairs
 from fedrec.models.base import Batch, LocalGradients, Sequences, Shared
@@ -192,14 +193,14 @@ def candidates(
 ) -> list[list[int]]:
     """The contrastive task's anchors, positives and negatives, drawn one by one.
 
-    A draw below n takes the next 32 bits b of the client's stream, and is ⌊b · n / 2³²⌋.
+    A draw below n takes 32 random bits b, and is ⌊b · n / 2³²⌋; an anchor's draws are a row.
     """
     outside = [item for item in range(n_items) if item not in set(history)]
     outside = outside or list(range(n_items))
-    words = streams.words("contrastive-pairs", client, len(history) * (negatives + 1))
-    bits = iter(words.view(np.uint32).tolist())
+    rows = philox.lanes(streams.of("contrastive-pairs", client), (len(history), negatives + 1), 32)
     drawn = []
     for a, anchor in enumerate(history):
+        bits = iter(rows[a].tolist())
         step = 1 + (next(bits) * (len(history) - 1) >> 32)
         positive = history[(a + step) % len(history)]
         others = [outside[next(bits) * len(outside) >> 32] for _ in range(negatives)]
