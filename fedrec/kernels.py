@@ -41,7 +41,7 @@ def compiled(**options: Any) -> Callable[[F], F]:
     return lambda function: compile(inspect.unwrap(function))
 
 
-class Lanes(types.Type):  # type: ignore[misc]
+class Lanes(types.Type):
     """The type of LANES numbers of float32 that compiled code holds as one vector."""
 
     def __init__(self) -> None:
@@ -49,9 +49,9 @@ class Lanes(types.Type):  # type: ignore[misc]
 
 
 @register_model(Lanes)
-class _LanesModel(models.PrimitiveModel):  # type: ignore[misc]
+class _LanesModel(models.PrimitiveModel):
     def __init__(self, manager: Any, kind: Lanes) -> None:
-        super().__init__(manager, kind, VECTOR)
+        super().__init__(manager, kind, VECTOR)  # type: ignore[no-untyped-call]
 
 
 def in_llvm(function: Callable[..., Any]) -> Callable[..., Any]:
