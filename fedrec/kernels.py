@@ -631,6 +631,33 @@ def add_laplace(
 
 
 @compiled()
+def adam_update(
+    table: Float[np.ndarray, " n"],
+    gradient: Float[np.ndarray, " n"],
+    mean: Float[np.ndarray, " n"],
+    square: Float[np.ndarray, " n"],
+    betas: tuple[float, float],
+    eps: float,
+    correction: float,
+    size: float,
+    first: int,
+    end: int,
+) -> None:
+    """Adam's step down a gradient, of the table and its two moments, from `first` to `end`.
+
+    `correction` is 1 − β₂ᵗ, and `size` is η / (1 − β₁ᵗ).
+    """
+    old1, new1 = np.float32(betas[0]), np.float32(1 - betas[0])
+    old2, new2 = np.float32(betas[1]), np.float32(1 - betas[1])
+    eta, tiny, whole = np.float32(size), np.float32(eps), np.float32(1 / correction)
+    own, v, m, s = gradient[first:end], table[first:end], mean[first:end], square[first:end]
+    for k in range(len(v)):
+        m[k] = fused(new1, own[k], old1 * m[k])
+        s[k] = fused(new2 * own[k], own[k], old2 * s[k])
+        v[k] -= eta * m[k] / (np.sqrt(s[k] * whole) + tiny)
+
+
+@compiled()
 def adam_steps(
     gradient: Float[np.ndarray, "rows d"],
     item: Int[np.ndarray, " rows"],
@@ -645,10 +672,9 @@ def adam_steps(
     first: int,
     end: int,
 ) -> None:
-    """out = the item's embedding after Adam's step down each gradient, from `first` to `end`.
+    """out = the item's embedding after `adam_update` by each gradient, from `first` to `end`.
 
-    `mean` and `square` are the moments before it; `correction` is 1 − β₂ᵗ, and `size` is
-    η / (1 − β₁ᵗ).
+    `mean` and `square` are the moments before it.
     """
     old1, new1 = np.float32(betas[0]), np.float32(1 - betas[0])
     old2, new2 = np.float32(betas[1]), np.float32(1 - betas[1])
@@ -657,9 +683,9 @@ def adam_steps(
         row, own, m, s = out[r], gradient[r], mean[item[r]], square[item[r]]
         v = table[item[r]]
         for k in range(table.shape[1]):
-            g = own[k]
-            spread = np.sqrt(fused(new2 * g, g, old2 * s[k]) * whole) + tiny
-            row[k] = v[k] - eta * fused(new1, g, old1 * m[k]) / spread
+            after = fused(new1, own[k], old1 * m[k])
+            spread = np.sqrt(fused(new2 * own[k], own[k], old2 * s[k]) * whole) + tiny
+            row[k] = v[k] - eta * after / spread
 
 
 @compiled()
