@@ -1,7 +1,7 @@
 """Adam (Kingma and Ba 2015): by a compiled loop on the CPU, by PyTorch's fused kernel elsewhere."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -66,10 +66,8 @@ class Adam:
         size, correction = self._learning_rate / (1 - BETAS[0] ** step), 1 - BETAS[1] ** step
         given = (parameter, gradient, moments.exp_avg, moments.exp_avg_sq)
         arrays = [tensor.detach().reshape(-1).numpy() for tensor in given]
-        spread(
-            lambda part: adam_update(*arrays, BETAS, EPS, correction, size, *part),
-            row_ranges(len(arrays[0])),
-        )
+        arguments: list[Any] = [*arrays, BETAS, EPS, correction, size]
+        spread(lambda part: adam_update(*[*arguments, *part]), row_ranges(len(arrays[0])))
 
     def state(self) -> dict[str, Tensor]:
         """The moments, as `<parameter>.<name>`, for `restore`."""

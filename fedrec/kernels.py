@@ -691,7 +691,7 @@ def adam_steps(
 @compiled()
 def distance_sums(
     across: Float[np.ndarray, "g d t"],
-    apart: Float[np.ndarray, "g t t"],
+    apart: Float[np.ndarray, "g t wide"],
     group: Int[np.ndarray, " clients"],
     bounds: Int[np.ndarray, " clients_plus_1"],
     place: Int[np.ndarray, " rows"],
@@ -712,20 +712,21 @@ def distance_sums(
 
 
 @compiled()
-def kept_distances(apart: Float[np.ndarray, "t t"], place: Int[np.ndarray, " k"]) -> float:
+def kept_distances(apart: Float[np.ndarray, "t wide"], place: Int[np.ndarray, " k"]) -> float:
     """Σ ‖x_i − x_j‖ over the pairs of which no point has moved, given those of j < i."""
-    stays = np.ones(len(apart), np.float32)
+    stays = np.ones(apart.shape[1], np.float32)
     stays[place] = 0
     total = np.float64(0)
     for i in range(len(apart)):
         if stays[i]:
-            total += dot(apart[i, :i], stays[:i])
+            before = padded(i, LANES)
+            total += dot(apart[i, :before], stays[:before])
     return total
 
 
 @compiled()
-def distances_before(across: Float[np.ndarray, "d t"], apart: Float[np.ndarray, "t t"]) -> None:
-    """apart[i, j] = ‖x_i − x_j‖ of columns j < i."""
+def distances_before(across: Float[np.ndarray, "d t"], apart: Float[np.ndarray, "t wide"]) -> None:
+    """apart[i, j] = ‖x_i − x_j‖ of columns j < i, and 0 from there to a multiple of LANES."""
     t = across.shape[1]
     points, squares = _columns(across, np.arange(0), np.empty((0, len(across)), np.float32))
     four = np.empty((4, len(points)), np.float32)
@@ -735,8 +736,10 @@ def distances_before(across: Float[np.ndarray, "d t"], apart: Float[np.ndarray, 
             four[r] = points[:, i + r]  # beyond t are columns of zeros
         four_products(four, points, min(i + 4, t), products)
         for r in range(min(4, t - i)):
-            for j in range(i + r):
-                apart[i + r, j] = distance(squares[i + r] + squares[j], products[r, j])
+            own, row = squares[i + r], apart[i + r]
+            for j in range(padded(i + r, LANES)):
+                row[j] = distance(own + squares[j], products[r, j])
+            row[i + r : padded(i + r, LANES)] = 0
 
 
 @compiled(inline="always")
@@ -782,26 +785,62 @@ def four_products(
 ) -> None:
     """Inner products of four points with the first `end` of those that are given as columns.
 
-    Four coordinates at a time: 16 products for 8 numbers loaded. d4 is a multiple of four, and the
-    width one of LANES, in which the loop runs.
+    Each is added up coordinate by coordinate; four coordinates at a time make 16 products for 8
+    numbers loaded. d4 is a multiple of four, and the width one of LANES, in which the loop runs.
     """
     end = padded(end, LANES)
     products[:, :end] = 0
     for j in range(0, len(points), 4):
-        a0, a1, a2, a3 = four[0, j], four[0, j + 1], four[0, j + 2], four[0, j + 3]
-        b0, b1, b2, b3 = four[1, j], four[1, j + 1], four[1, j + 2], four[1, j + 3]
-        c0, c1, c2, c3 = four[2, j], four[2, j + 1], four[2, j + 2], four[2, j + 3]
-        d0, d1, d2, d3 = four[3, j], four[3, j + 1], four[3, j + 2], four[3, j + 3]
-        for i in range(end):
-            x0, x1, x2, x3 = points[j, i], points[j + 1, i], points[j + 2, i], points[j + 3, i]
-            near = fused(a1, x1, fused(a0, x0, products[0, i]))
-            products[0, i] = fused(a3, x3, fused(a2, x2, near))
-            near = fused(b1, x1, fused(b0, x0, products[1, i]))
-            products[1, i] = fused(b3, x3, fused(b2, x2, near))
-            near = fused(c1, x1, fused(c0, x0, products[2, i]))
-            products[2, i] = fused(c3, x3, fused(c2, x2, near))
-            near = fused(d1, x1, fused(d0, x0, products[3, i]))
-            products[3, i] = fused(d3, x3, fused(d2, x2, near))
+        a0, a1, a2, a3 = four_of(four[0], j)
+        b0, b1, b2, b3 = four_of(four[1], j)
+        c0, c1, c2, c3 = four_of(four[2], j)
+        d0, d1, d2, d3 = four_of(four[3], j)
+        for i in range(0, end, LANES):
+            x0, x1 = load(points[j], i), load(points[j + 1], i)
+            x2, x3 = load(points[j + 2], i), load(points[j + 3], i)
+            own = fused(a1, x1, fused(a0, x0, load(products[0], i)))
+            store(products[0], i, fused(a3, x3, fused(a2, x2, own)))
+            own = fused(b1, x1, fused(b0, x0, load(products[1], i)))
+            store(products[1], i, fused(b3, x3, fused(b2, x2, own)))
+            own = fused(c1, x1, fused(c0, x0, load(products[2], i)))
+            store(products[2], i, fused(c3, x3, fused(c2, x2, own)))
+            own = fused(d1, x1, fused(d0, x0, load(products[3], i)))
+            store(products[3], i, fused(d3, x3, fused(d2, x2, own)))
+
+
+@compiled(inline="always")
+def four_of(row: Float[np.ndarray, " d4"], j: int) -> tuple[Any, Any, Any, Any]:
+    """Lanes full of each of the four numbers from j on."""
+    return every(row[j]), every(row[j + 1]), every(row[j + 2]), every(row[j + 3])
+
+
+@compiled()
+def inner_products(
+    a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "m d"], out: Float[np.ndarray, "n m"]
+) -> None:
+    """out[i, j] = a_i · b_j, by `four_products` with as many columns as stay in a cache."""
+    d, wide = a.shape[1], 8 * LANES
+    four, products = np.zeros((4, padded(d, 4)), np.float32), np.empty((4, wide), np.float32)
+    columns = np.zeros((four.shape[1], wide), np.float32)
+    for first in range(0, len(b), wide):
+        some = min(wide, len(b) - first)
+        for i in range(some):
+            for j in range(d):
+                columns[j, i] = b[first + i, j]
+        for row in range(0, len(a), 4):
+            rows = min(4, len(a) - row)
+            four[:rows, :d] = a[row : row + rows]
+            four_products(four, columns, some, products)
+            out[row : row + rows, first : first + some] = products[:rows, :some]
+
+
+@compiled()
+def squared_norms(
+    x: Float[np.ndarray, "rows d"], squares: Float[np.ndarray, " rows"], first: int, end: int
+) -> None:
+    """squares = ‖x‖² of the rows from `first` to `end`."""
+    for r in range(first, end):
+        squares[r] = dot(x[r], x[r])
 
 
 @compiled()

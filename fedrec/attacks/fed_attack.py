@@ -7,6 +7,7 @@ from torch import Tensor
 from fedrec.attacks.base import AttackerView, Forgery
 from fedrec.rng import Streams
 from fedrec.settings import settings
+from fedrec.sums import inner_products
 
 
 @settings
@@ -37,7 +38,7 @@ def hardest_pairs(
 
     Two different items: where all are equally near, the first two.
     """
-    scores = users @ items.T
+    scores = inner_products(users, items)
     positive = scores.argmin(1)
     scores.scatter_(1, positive[:, None], -torch.inf)
     return positive, scores.argmax(1)
