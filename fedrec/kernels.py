@@ -152,6 +152,17 @@ def folded(context: Any, lanes: Any) -> Any:
     return types.float32(lanes), build
 
 
+@in_llvm
+def same_bits(context: Any, x: Any) -> Any:
+    """The number of float32 with these 32 bits, or the bits of such a number."""
+    kind = types.float32 if x == types.uint32 else types.uint32
+
+    def build(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        return builder.bitcast(given[0], context.get_value_type(signature.return_type))
+
+    return (kind(x), build) if x in (types.uint32, types.float32) else None
+
+
 def _is_row(row: Any, kind: Any) -> bool:
     return isinstance(row, types.Array) and (row.dtype, row.ndim, row.layout) == (kind, 1, "C")
 
@@ -596,38 +607,29 @@ def add_laplace(
     state = sfc64(seed)
     words = np.empty((d + 1) // 2, np.uint64)
     lanes = words.view(np.uint32)
-    # U = 2^e · m with m in [1, 2), taken apart by its bits
-    uniform, m, e = np.empty(d, np.float32), np.empty(d, np.float32), np.empty(d, np.float32)
-    pattern, m_pattern = uniform.view(np.uint32), m.view(np.uint32)
     noise = np.empty(d, np.float32)
     wide, share, row = -np.float32(scale), np.float32(coefficient), 0
     for i in range(len(total)):
         fill(state, words)
         for k in range(d):
-            uniform[k] = (
-                np.float32(np.int32(lanes[k] >> np.uint32(9))) + np.float32(0.5)
-            ) * np.float32(2**-23)
-        for k in range(d):
-            e[k] = np.float32(np.int32(pattern[k] >> np.uint32(23)) - np.int32(127))
-            m_pattern[k] = (pattern[k] & np.uint32(0x7FFFFF)) | np.uint32(0x3F800000)
-        for k in range(d):
+            # U = 2^e · m with m in [1, 2), taken apart by its bits
+            drawn = np.float32(np.int32(lanes[k] >> np.uint32(9))) + np.float32(0.5)
+            bits = same_bits(drawn * np.float32(2**-23))
+            e = np.float32(np.int32(bits >> np.uint32(23)) - np.int32(127))
+            m = same_bits(np.uint32((bits & np.uint32(0x7FFFFF)) | np.uint32(0x3F800000)))
             # ln m = 2 artanh s = 2 (s + s³/3 + s⁵/5 + …) with s = (m − 1) / (m + 1) ≤ 1/3
-            s = (m[k] - np.float32(1)) / (m[k] + np.float32(1))
+            s = (m - np.float32(1)) / (m + np.float32(1))
             z = s * s
-            series = fused(C15, z, C13)
-            series = fused(series, z, C11)
-            series = fused(series, z, C9)
-            series = fused(series, z, C7)
-            series = fused(series, z, C5)
-            series = fused(series, z, C3)
-            size = wide * fused(e[k], LN2, s * fused(series, z, C1))
+            two, four = z * z, z * z * (z * z)
+            low = fused(fused(C7, z, C5), two, fused(C3, z, C1))
+            high = fused(fused(C15, z, C13), two, fused(C11, z, C9))
+            size = wide * fused(e, LN2, s * fused(high, four, low))
             noise[k] = size if lanes[k] & np.uint32(1) else -size
         if row < len(item) and item[row] == i:
             for k in range(d):
                 noise[k] = noise[k] if abs(change[row, k]) <= abs(noise[k]) else np.float32(0)
             row += 1
-        for k in range(d):
-            total[i, k] = fused(share, noise[k], total[i, k])
+        add_times(share, noise, total[i])
 
 
 @compiled()

@@ -46,7 +46,7 @@ class Stirred:
         self._count(name, outcomes[0] == outcomes[1])
 
     def _watched(self, name: str) -> Callable[..., Any]:
-        @functools.wraps(LOOPS[name].py_func)
+        @functools.wraps(LOOPS[name])
         def call(*given: Any) -> Any:
             before = tuple(self._elsewhere(x) for x in given)
             # A loop looks for those that it calls by name when it is compiled.
