@@ -50,7 +50,7 @@ check: lint test audit ## everything that must hold before a commit
 audit: $(INSTALLED) ## known vulnerabilities of the locked packages (needs pip-audit and the network)
 	@python tools/audit.py envs/requirements.lock envs/torch.txt envs/slurm.txt
 
-faults: $(INSTALLED) ## kill the pipeline and damage its files, some hundred times: half an hour at most
+faults: $(INSTALLED) ## kill the pipeline, damage its files, move its memory about, some hundred times: an hour
 	python -m tests.faults
 
 soak: $(INSTALLED) ## many cells in one process: memory, files and disk must not grow

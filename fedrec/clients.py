@@ -234,10 +234,14 @@ class LazyAdam:
         """One step of the rows of these clients."""
         beta1, beta2 = BETAS
         self._steps[clients] += 1
-        self._mean[clients] = self._mean[clients].lerp(gradient, 1 - beta1)
-        self._square[clients] = self._square[clients].lerp(gradient.square(), 1 - beta2)
-        mean = self._mean[clients] / (1 - beta1 ** self._steps[clients])
-        square = self._square[clients] / (1 - beta2 ** self._steps[clients])
+        # Each product and sum by itself: PyTorch fuses them in whole vectors, and not in the rest.
+        self._mean[clients] = self._mean[clients] * beta1 + gradient * (1 - beta1)
+        self._square[clients] = self._square[clients] * beta2 + gradient.square() * (1 - beta2)
+        steps = self._steps[clients].flatten().tolist()
+        correction1, correction2 = (
+            gradient.new_tensor([1 - beta**step for step in steps])[:, None] for beta in BETAS
+        )
+        mean, square = self._mean[clients] / correction1, self._square[clients] / correction2
         self._local[clients] -= self._learning_rate * mean / (square.sqrt() + EPS)
 
     def state(self) -> dict[str, Tensor]:

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from fedrec.sums import total
 from fedrec.updates import on_cpu
 
 
@@ -31,7 +32,7 @@ def k_means(
     centroid, step = start, _compiled_step if on_cpu(points) else _step
     for _ in range(max_iterations):
         label, moved = step(points, centroid)
-        shift = (moved - centroid).norm()
+        shift = total((moved - centroid).square()).sqrt()
         centroid = moved
         if shift < tolerance:
             break
@@ -45,8 +46,8 @@ def _step(
     # ‖x − c‖² less the ‖x‖² that all centroids share
     label = (centroid.square().sum(1) - 2 * points @ centroid.T).argmin(1)
     size = torch.bincount(label, minlength=len(centroid))[:, None]
-    total = torch.zeros_like(centroid).index_add_(0, label, points)
-    return label, torch.where(size > 0, total / size.clamp(min=1), centroid)
+    summed = torch.zeros_like(centroid).index_add_(0, label, points)
+    return label, torch.where(size > 0, summed / size.clamp(min=1), centroid)
 
 
 def _compiled_step(

@@ -22,6 +22,7 @@ from fedrec.models.base import Shared
 from fedrec.records import Cell, cell_path
 from fedrec.rng import Streams
 from fedrec.server import Server
+from fedrec.sums import total
 from fedrec.updates import Updates
 
 EXPLODED = 1e6  # a cohort's mean loss per pair, about 0.7 at first: scores are off by as much
@@ -132,7 +133,7 @@ def play_round(fed: Federation, number: int, observer: Observer | None = None) -
         batch = fed.devices.pairs.batch(cohort, streams)
     with record_function("clients: local gradients"):
         plain = fed.devices.train(shared, cohort, batch, streams)
-        loss = float(plain.loss.mean())
+        loss = float(total(plain.loss)) / len(cohort)
     if not abs(loss) < EXPLODED:  # nor if it is not a number
         raise FloatingPointError(f"round {number}: the loss is {loss:g}")
     with record_function("clients: the defence's task"):

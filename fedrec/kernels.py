@@ -4,6 +4,11 @@ Each has a plain twin in NumPy or PyTorch, in the package where the GPU uses it,
 compare the two. Compilation takes a few seconds, once: the result is cached beside this file, or in
 NUMBA_CACHE_DIR. All loops stand in this one file because the cache of a function looks at its own
 file alone, and would miss a change of what it calls elsewhere.
+
+A loop's bits depend on its numbers alone, neither on their addresses nor on how many the machine's
+vectors hold: sums over many numbers are taken by LANES of them, in an order that is written down; a
+product and a sum are rounded once where `fused` says so, and twice elsewhere; and no loop lets the
+compiler do algebra (numba's `fastmath`). See docs/decisions/016-fixed-order-sums.md.
 """
 
 import inspect
@@ -11,18 +16,23 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
-from jaxtyping import Float, Int, UInt64
-from numba import njit
+from jaxtyping import Float, Int, UInt32, UInt64
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic, models, register_model
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 ROUNDING = np.float32(8 * np.finfo(np.float32).eps)  # of squared norms, relative
-LANES = 16  # numbers that a vector operation may work on at a time
+LANES = 16  # numbers that a sum is made of side by side, whatever a machine's vectors hold
 BLOCKS = 8  # of random bits that one draws at a time
 LOW, HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
 WEYL, HIGH_WEYL = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)  # of Philox's key
 LN2, LOG2E = np.float32(np.log(2)), np.float32(1 / np.log(2))
 C1, C3, C5, C7, C9, C11, C13, C15 = (np.float32(2 / odd) for odd in range(1, 16, 2))
+WIDE_LN2, WIDE_LOG2E = float(np.log(2)), float(1 / np.log(2))
+INT32, VECTOR = ir.IntType(32), ir.VectorType(ir.FloatType(), LANES)
 
 
 def compiled(**options: Any) -> Callable[[F], F]:
@@ -32,6 +42,191 @@ def compiled(**options: Any) -> Callable[[F], F]:
     """
     compile = njit(cache=True, nogil=True, error_model="numpy", **options)
     return lambda function: compile(inspect.unwrap(function))
+
+
+class Lanes(types.Type):
+    """The type of LANES numbers of float32 that compiled code holds as one vector."""
+
+    def __init__(self) -> None:
+        super().__init__("Lanes")
+
+
+@register_model(Lanes)
+class _LanesModel(models.PrimitiveModel):
+    def __init__(self, manager: Any, kind: Lanes) -> None:
+        super().__init__(manager, kind, VECTOR)  # type: ignore[no-untyped-call]
+
+
+def in_llvm(function: Callable[..., Any]) -> Callable[..., Any]:
+    """numba's `intrinsic`: a function that is written in LLVM's own operations."""
+    return intrinsic(inspect.unwrap(function))
+
+
+@in_llvm
+def no_lanes(context: Any) -> Any:
+    """LANES zeros."""
+    return Lanes()(), lambda context, builder, signature, given: ir.Constant(VECTOR, None)
+
+
+@in_llvm
+def every(context: Any, x: Any) -> Any:
+    """LANES times the same number."""
+
+    def build(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        return _all(builder, given[0])
+
+    return Lanes()(types.float32), build
+
+
+@in_llvm
+def load(context: Any, row: Any, k: Any) -> Any:
+    """The numbers from k on of a row that is contiguous; zeros from its end on."""
+
+    def build(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        return _read(context, builder, signature, given, VECTOR)
+
+    return (Lanes()(row, types.intp), build) if _is_row(row, types.float32) else None
+
+
+@in_llvm
+def store(context: Any, row: Any, k: Any, lanes: Any) -> Any:
+    """Write lanes to the places from k on of a row that is contiguous, up to its end."""
+
+    def build(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        place, fits, used = _place(context, builder, signature, given, VECTOR)
+        with builder.if_else(fits, likely=True) as (whole, part):
+            with whole:
+                builder.store(given[2], place, align=4)
+            with part:
+                kinds = [VECTOR, place.type, INT32, used.type]
+                function = ir.FunctionType(ir.VoidType(), kinds)
+                name = f"llvm.masked.store.v{LANES}f32.p0"
+                write = cgutils.get_or_insert_function(builder.module, function, name)
+                builder.call(write, [given[2], place, INT32(4), used])
+        return context.get_dummy_value()
+
+    return (types.void(row, types.intp, lanes), build) if _is_row(row, types.float32) else None
+
+
+@in_llvm
+def where_kept(context: Any, lanes: Any, bits: Any, k: Any, below: Any) -> Any:
+    """Lanes, or 0 where the bits from k on are below a number: dropout."""
+
+    def build(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        lanes, row, k, below = given
+        types_of = signature.return_type(*signature.args[1:3])
+        found = _read(context, builder, types_of, (row, k), ir.VectorType(below.type, LANES))
+        kept = builder.icmp_unsigned(">=", found, _all(builder, below))
+        return builder.select(kept, lanes, ir.Constant(VECTOR, None))
+
+    wanted = _is_row(bits, types.uint16)
+    return (Lanes()(lanes, bits, types.intp, types.uint16), build) if wanted else None
+
+
+@in_llvm
+def fused(context: Any, x: Any, y: Any, z: Any) -> Any:
+    """x · y + z, rounded once: of lanes, or of numbers of float32."""
+
+    def build(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        kind = given[0].type
+        name = "llvm.fma.f32" if kind == ir.FloatType() else f"llvm.fma.v{LANES}f32"
+        function = ir.FunctionType(kind, [kind] * 3)
+        return builder.call(cgutils.get_or_insert_function(builder.module, function, name), given)
+
+    return (x(x, y, z), build) if x == y == z and x in (Lanes(), types.float32) else None
+
+
+@in_llvm
+def folded(context: Any, lanes: Any) -> Any:
+    """The sum of all lanes: the upper half on the lower, until one is left."""
+
+    def build(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        (left,), half = given, LANES // 2
+        while half:
+            kind = ir.VectorType(INT32, half)
+            lower, upper = np.arange(2 * half).reshape(2, half).tolist()
+            halves = (
+                builder.shuffle_vector(left, left, ir.Constant(kind, places))
+                for places in (lower, upper)
+            )
+            left, half = builder.fadd(*halves), half // 2
+        return builder.extract_element(left, INT32(0))
+
+    return types.float32(lanes), build
+
+
+@in_llvm
+def same_bits(context: Any, x: Any) -> Any:
+    """The number of float32 with these 32 bits, or the bits of such a number."""
+    kind = types.float32 if x == types.uint32 else types.uint32
+
+    def build(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        return builder.bitcast(given[0], context.get_value_type(signature.return_type))
+
+    return (kind(x), build) if x in (types.uint32, types.float32) else None
+
+
+def _is_row(row: Any, kind: Any) -> bool:
+    return isinstance(row, types.Array) and (row.dtype, row.ndim, row.layout) == (kind, 1, "C")
+
+
+def _place(
+    context: Any, builder: Any, signature: Any, given: Any, vector: Any
+) -> tuple[Any, Any, Any]:
+    """Where a row's numbers from k on are, whether vectors fill it, and which lanes it fills."""
+    array = context.make_array(signature.args[0])(context, builder, given[0])
+    place = builder.bitcast(builder.gep(array.data, [given[1]]), vector.as_pointer())
+    left = builder.sub(array.nitems, given[1])
+    over = builder.and_(array.nitems, left.type(LANES - 1))
+    fits = builder.icmp_signed("==", over, left.type(0))  # all alike, so that LLVM asks but once
+    kind = ir.VectorType(INT32, LANES)
+    lane = ir.Constant(kind, list(range(LANES)))
+    used = builder.icmp_signed("<", lane, _all(builder, builder.trunc(left, INT32)))
+    return place, fits, used
+
+
+def _all(builder: Any, number: Any) -> Any:
+    """A vector of the same number."""
+    kind = ir.VectorType(number.type, LANES)
+    one = builder.insert_element(ir.Constant(kind, ir.Undefined), number, INT32(0))
+    return builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(INT32, LANES), None))
+
+
+def _read(context: Any, builder: Any, signature: Any, given: Any, vector: Any) -> Any:
+    """A vector of the numbers from k on of a row, and zeros from its end on."""
+    place, fits, used = _place(context, builder, signature, given, vector)
+    size = context.get_abi_sizeof(vector.element)
+    with builder.if_else(fits, likely=True) as (whole, part):
+        with whole:
+            full, after_full = builder.load(place, align=size), builder.block
+        with part:
+            function = ir.FunctionType(vector, [place.type, INT32, used.type, vector])
+            name = f"llvm.masked.load.v{LANES}{vector.element.intrinsic_name}.p0"
+            read = cgutils.get_or_insert_function(builder.module, function, name)
+            given = [place, INT32(size), used, ir.Constant(vector, None)]
+            some, after_some = builder.call(read, given), builder.block
+    found = builder.phi(vector)
+    found.add_incoming(full, after_full)
+    found.add_incoming(some, after_some)
+    return found
+
+
+@compiled(inline="always")
+def dot(a: Float[np.ndarray, " d"], b: Float[np.ndarray, " d"]) -> np.float32:
+    """Σ a[k] · b[k], by LANES sums side by side."""
+    sums = no_lanes()
+    for k in range(0, len(a), LANES):
+        sums = fused(load(a, k), load(b, k), sums)
+    return folded(sums)
+
+
+@compiled(inline="always")
+def add_times(
+    share: np.float32, x: Float[np.ndarray, " d"], total: Float[np.ndarray, " d"]
+) -> None:
+    """total += share · x."""
+    for k in range(0, len(x), LANES):
+        store(total, k, fused(every(share), load(x, k), load(total, k)))
 
 
 @compiled(inline="always")
@@ -103,8 +298,7 @@ def draw_masks(
                     out[n, i, j, k] = np.float32(lanes[k] >= below)
 
 
-# Unlike fastmath=True, these let an infinity be one, where training diverges.
-@compiled(fastmath={"contract", "reassoc", "nsz"})
+@compiled()
 def add_bpr(
     bounds: Int[np.ndarray, " clients_plus_1"],
     user: Float[np.ndarray, "clients d"],
@@ -128,37 +322,88 @@ def add_bpr(
     random 16 bits are below `dropped_below`; each pair is a row, of user, positive and negative in
     turn.
     """
-    d, below = table.shape[1], np.uint16(dropped_below)
-    keep, hat, margin = (
-        np.empty(3 * d, np.float32),
-        np.empty(d, np.float32),
-        np.empty(d, np.float32),
-    )
+    d, below, minus = table.shape[1], np.uint16(dropped_below), every(np.float32(-1))
+    hats, margins = np.empty((LANES, d), np.float32), np.empty((LANES, d), np.float32)
+    x, slope, cost = np.zeros(LANES), np.empty(LANES, np.float32), np.empty(LANES)
     blocks = row_blocks(3 * d, 16)
-    words = row_buffer(3 * d, 16)
+    # LANES pairs' rows, and as many lanes more: a vector may begin just before the end.
+    words = np.empty(2 * LANES * blocks + LANES // 4, np.uint64)
     lanes = words.view(np.uint16)
     for c in range(first, end):
-        count, total = bounds[c + 1] - bounds[c], np.float32(0)
-        for p in range(bounds[c], bounds[c + 1]):
-            fill(seeds[c], (p - bounds[c]) * blocks, words)
-            for i in range(3 * d):
-                keep[i] = np.float32(lanes[i] >= below)
-            u, v, w, x = user[c], table[positive[p]], table[negative[p]], np.float32(0)
-            for k in range(d):
-                hat[k] = u[k] * keep[k]
-                margin[k] = v[k] * keep[d + k] - w[k] * keep[2 * d + k]
-                x += hat[k] * margin[k]
-            x *= np.float32(scale)
-            slope = np.float32(-scale) / (np.float32(1) + np.exp(x)) / np.float32(count)
-            of_positive, of_negative = rows[positive_row[p]], rows[negative_row[p]]
-            for k in range(d):
-                to_user[c, k] += slope * margin[k] * keep[k]
-            for k in range(d):
-                of_positive[k] += slope * hat[k] * keep[d + k]
-            for k in range(d):
-                of_negative[k] -= slope * hat[k] * keep[2 * d + k]
-            total += np.log1p(np.exp(-abs(x))) + max(-x, np.float32(0))
-        loss[c] = total / np.float32(max(count, 1))
+        count = bounds[c + 1] - bounds[c]
+        total = np.float64(0)
+        for start in range(bounds[c], bounds[c + 1], LANES):
+            some = min(LANES, bounds[c + 1] - start)
+            fill(seeds[c], (start - bounds[c]) * blocks, words[: 2 * some * blocks])
+            for j in range(some):
+                u, v, w = user[c], table[positive[start + j]], table[negative[start + j]]
+                hat, margin, sums, bit = hats[j], margins[j], no_lanes(), 8 * j * blocks
+                for k in range(0, d, LANES):
+                    of_hat = where_kept(load(u, k), lanes, bit + k, below)
+                    plus = where_kept(load(v, k), lanes, bit + d + k, below)
+                    less = where_kept(load(w, k), lanes, bit + 2 * d + k, below)
+                    of_margin = fused(minus, less, plus)
+                    store(hat, k, of_hat)
+                    store(margin, k, of_margin)
+                    sums = fused(of_hat, of_margin, sums)
+                x[j] = np.float64(folded(sums)) * scale
+            logistic(x, -scale / count, slope, cost)
+            for j in range(some):
+                hat, margin, bit = hats[j], margins[j], 8 * j * blocks
+                up, down, of_user = every(slope[j]), every(-slope[j]), to_user[c]
+                plus, less = rows[positive_row[start + j]], rows[negative_row[start + j]]
+                for k in range(0, d, LANES):
+                    share = where_kept(up, lanes, bit + k, below)
+                    store(of_user, k, fused(share, load(margin, k), load(of_user, k)))
+                    share = where_kept(up, lanes, bit + d + k, below)
+                    store(plus, k, fused(share, load(hat, k), load(plus, k)))
+                    share = where_kept(down, lanes, bit + 2 * d + k, below)
+                    store(less, k, fused(share, load(hat, k), load(less, k)))
+                total += cost[j]
+        loss[c] = total / max(count, 1)
+
+
+@compiled(inline="always")
+def logistic(
+    x: Float[np.ndarray, " LANES"],
+    factor: float,
+    slope: Float[np.ndarray, " LANES"],
+    cost: Float[np.ndarray, " LANES"],
+) -> None:
+    """slope = factor · σ(−x), and cost = −log σ(x) = ln(1 + e⁻ˣ).
+
+    From e = exp(−|x|), by the series of `exponentials` and `add_laplace` in float64, carried on
+    until they are off by 10⁻⁹ at most. Where training diverges, an infinity or what is not a number
+    stays one.
+    """
+    pattern = np.empty(LANES, np.int64)
+    power = pattern.view(np.float64)
+    for j in range(LANES):
+        t = -abs(x[j]) * WIDE_LOG2E
+        t = t if t > np.float64(-1000) else np.float64(-1000)
+        n = np.floor(t + 0.5)
+        pattern[j] = (np.int64(np.int32(n)) + 1023) << 52
+        f = (t - n) * WIDE_LN2
+        series = f * (1 / 40320) + (1 / 5040)
+        series = series * f + (1 / 720)
+        series = series * f + (1 / 120)
+        series = series * f + (1 / 24)
+        series = series * f + (1 / 6)
+        series = series * f + (1 / 2)
+        series = series * f + 1
+        e = (series * f + 1) * power[j]
+        slope[j] = factor * ((e if x[j] > 0 else np.float64(1)) / (1 + e))
+        s = e / (2 + e)
+        z = s * s
+        series = z * (2 / 17) + (2 / 15)
+        series = series * z + (2 / 13)
+        series = series * z + (2 / 11)
+        series = series * z + (2 / 9)
+        series = series * z + (2 / 7)
+        series = series * z + (2 / 5)
+        series = series * z + (2 / 3)
+        series = series * z + 2
+        cost[j] = s * series + (np.float64(0) if x[j] > 0 else -x[j])
 
 
 @compiled(inline="always")
@@ -270,7 +515,7 @@ def contrastive_rows(
         add_info_nce(table, candidates, seeds[c], dropped_below, scale, shares[c], place, rows)
 
 
-@compiled(fastmath=True, inline="always")
+@compiled(inline="always")
 def exponentials(
     x: Float[np.ndarray, " c"],
     top: np.float32,
@@ -283,19 +528,20 @@ def exponentials(
     which is off by 2·10⁻⁷ at most.
     """
     for j in range(len(x)):
-        t = max((x[j] - top) * LOG2E, np.float32(-126))
+        t = (x[j] - top) * LOG2E
+        t = t if t > np.float32(-126) else np.float32(-126)
         n = np.floor(t + np.float32(0.5))
         pattern[j] = (np.int32(n) + np.int32(127)) << np.int32(23)
         f = (t - n) * LN2
-        series = np.float32(1 / 720) * f + np.float32(1 / 120)
-        series = series * f + np.float32(1 / 24)
-        series = series * f + np.float32(1 / 6)
-        series = series * f + np.float32(1 / 2)
-        series = series * f + np.float32(1)
-        x[j] = (series * f + np.float32(1)) * power[j]
+        series = fused(np.float32(1 / 720), f, np.float32(1 / 120))
+        series = fused(series, f, np.float32(1 / 24))
+        series = fused(series, f, np.float32(1 / 6))
+        series = fused(series, f, np.float32(1 / 2))
+        series = fused(series, f, np.float32(1))
+        x[j] = fused(series, f, np.float32(1)) * power[j]
 
 
-@compiled(fastmath=True)
+@compiled()
 def add_info_nce(
     table: Float[np.ndarray, "items d"],
     drawn: Int[np.ndarray, "anchors c"],
@@ -316,7 +562,9 @@ def add_info_nce(
     keep = np.empty((c, d), np.float32)
     flat = keep.reshape(-1)
     masked = np.empty((c, d), np.float32)
-    logit, power = np.zeros(c, np.float32), np.empty(c, np.float32)
+    # of the candidates without the anchor, filled up with zeros
+    logit, ones = np.zeros(padded(c - 1, LANES), np.float32), np.ones(c + LANES, np.float32)
+    power = np.empty(len(logit), np.float32)
     pattern = power.view(np.int32)
     to_anchor = np.empty(d, np.float32)
     blocks = row_blocks(c * d, 16)
@@ -332,28 +580,41 @@ def add_info_nce(
                 masked[j, k] = row[k] * keep[j, k]
         top = np.float32(-1e30)
         for j in range(1, c):
-            dot = np.float32(0)
-            for k in range(d):
-                dot += masked[j, k] * masked[0, k]
-            logit[j] = dot * np.float32(scale)
-            top = max(top, logit[j])
+            logit[j - 1] = dot(masked[j], masked[0]) * np.float32(scale)
+            top = max(top, logit[j - 1])
         exponentials(logit, top, power, pattern)
-        norm = np.float32(0)
-        for j in range(1, c):
-            norm += logit[j]
+        logit[c - 1 :] = 0
+        whole = np.float32(1) / dot(logit, ones[: len(logit)])
         to_anchor[:] = 0
         for j in range(1, c):
-            q = (logit[j] / norm - np.float32(j == 1)) * np.float32(share * scale)
+            q = (logit[j - 1] * whole - np.float32(j == 1)) * np.float32(share * scale)
             row = rows[place[drawn[a, j]]]
             for k in range(d):
-                to_anchor[k] += q * masked[j, k]
-                row[k] += q * masked[0, k] * keep[j, k]
+                to_anchor[k] = fused(q, masked[j, k], to_anchor[k])
+                row[k] = fused(q * keep[j, k], masked[0, k], row[k])
         row = rows[place[drawn[a, 0]]]
         for k in range(d):
-            row[k] += to_anchor[k] * keep[0, k]
+            row[k] = fused(to_anchor[k], keep[0, k], row[k])
 
 
-@compiled(fastmath=True)
+@compiled(inline="always")
+def log_uniform(bits: np.uint32) -> np.float32:
+    """ln U, where U · 2²³ is the 23 highest bits, plus a half."""
+    # U = 2^e · m with m in [1, 2), taken apart by its bits
+    drawn = np.float32(np.int32(bits >> np.uint32(9))) + np.float32(0.5)
+    pattern = same_bits(drawn * np.float32(2**-23))
+    e = np.float32(np.int32(pattern >> np.uint32(23)) - np.int32(127))
+    m = same_bits(np.uint32((pattern & np.uint32(0x7FFFFF)) | np.uint32(0x3F800000)))
+    # ln m = 2 artanh s = 2 (s + s³/3 + s⁵/5 + …) with s = (m − 1) / (m + 1) ≤ 1/3
+    s = (m - np.float32(1)) / (m + np.float32(1))
+    z = s * s
+    two, four = z * z, z * z * (z * z)
+    low = fused(fused(C7, z, C5), two, fused(C3, z, C1))
+    high = fused(fused(C15, z, C13), two, fused(C11, z, C9))
+    return fused(e, LN2, s * fused(high, four, low))
+
+
+@compiled()
 def add_laplace(
     seed: UInt64[np.ndarray, "2"],
     scale: float,
@@ -371,41 +632,69 @@ def add_laplace(
     blocks = row_blocks(d, 32)
     words = row_buffer(d, 32)
     lanes = words.view(np.uint32)
-    # U = 2^e · m with m in [1, 2), taken apart by its bits
-    uniform, m, e = np.empty(d, np.float32), np.empty(d, np.float32), np.empty(d, np.float32)
-    pattern, m_pattern = uniform.view(np.uint32), m.view(np.uint32)
     noise = np.empty(d, np.float32)
     wide, share, row = -np.float32(scale), np.float32(coefficient), 0
     for i in range(len(total)):
         fill(seed, i * blocks, words)
         for k in range(d):
-            uniform[k] = (
-                np.float32(np.int32(lanes[k] >> np.uint32(9))) + np.float32(0.5)
-            ) * np.float32(2**-23)
-        for k in range(d):
-            e[k] = np.float32(np.int32(pattern[k] >> np.uint32(23)) - np.int32(127))
-            m_pattern[k] = (pattern[k] & np.uint32(0x7FFFFF)) | np.uint32(0x3F800000)
-        for k in range(d):
-            # ln m = 2 artanh s = 2 (s + s³/3 + s⁵/5 + …) with s = (m − 1) / (m + 1) ≤ 1/3
-            s = (m[k] - np.float32(1)) / (m[k] + np.float32(1))
-            z = s * s
-            series = C15 * z + C13
-            series = series * z + C11
-            series = series * z + C9
-            series = series * z + C7
-            series = series * z + C5
-            series = series * z + C3
-            size = wide * (e[k] * LN2 + s * (series * z + C1))
+            size = wide * log_uniform(lanes[k])
             noise[k] = size if lanes[k] & np.uint32(1) else -size
         if row < len(item) and item[row] == i:
             for k in range(d):
                 noise[k] = noise[k] if abs(change[row, k]) <= abs(noise[k]) else np.float32(0)
             row += 1
-        for k in range(d):
-            total[i, k] += share * noise[k]
+        add_times(share, noise, total[i])
 
 
-@compiled(fastmath=True)
+@compiled()
+def normal_pairs(lanes: UInt32[np.ndarray, " twice"], out: Float[np.ndarray, " twice"]) -> None:
+    """Normal numbers by two of 32 random bits: see `rng.Stream.normal`."""
+    for i in range(len(lanes) // 2):
+        square = np.float32(-2) * log_uniform(lanes[2 * i])  # below 0 by its rounding, near U = 1
+        radius = np.sqrt(square if square > np.float32(0) else np.float32(0))
+        # The first two bits are a quarter of a turn, the rest an angle from −π/4 to π/4 within it.
+        quarter, rest = lanes[2 * i + 1] >> np.uint32(30), lanes[2 * i + 1] << np.uint32(2)
+        x = np.float32(np.int32(rest)) * np.float32(np.pi / 2 * 2**-32)
+        z = x * x
+        series = fused(np.float32(1 / 362880), z, np.float32(-1 / 5040))
+        series = fused(series, z, np.float32(1 / 120))
+        sine = fused(fused(series, z, np.float32(-1 / 6)) * z, x, x)
+        series = fused(np.float32(1 / 40320), z, np.float32(-1 / 720))
+        series = fused(series, z, np.float32(1 / 24))
+        cosine = fused(fused(series, z, np.float32(-1 / 2)), z, np.float32(1))
+        across, up = (sine, cosine) if quarter & np.uint32(1) else (cosine, sine)
+        out[2 * i] = radius * (-across if quarter in (1, 2) else across)
+        out[2 * i + 1] = radius * (-up if quarter >= 2 else up)
+
+
+@compiled()
+def adam_update(
+    table: Float[np.ndarray, " n"],
+    gradient: Float[np.ndarray, " n"],
+    mean: Float[np.ndarray, " n"],
+    square: Float[np.ndarray, " n"],
+    betas: tuple[float, float],
+    eps: float,
+    correction: float,
+    size: float,
+    first: int,
+    end: int,
+) -> None:
+    """Adam's step down a gradient, of the table and its two moments, from `first` to `end`.
+
+    `correction` is 1 − β₂ᵗ, and `size` is η / (1 − β₁ᵗ).
+    """
+    old1, new1 = np.float32(betas[0]), np.float32(1 - betas[0])
+    old2, new2 = np.float32(betas[1]), np.float32(1 - betas[1])
+    eta, tiny, whole = np.float32(size), np.float32(eps), np.float32(1 / correction)
+    own, v, m, s = gradient[first:end], table[first:end], mean[first:end], square[first:end]
+    for k in range(len(v)):
+        m[k] = fused(new1, own[k], old1 * m[k])
+        s[k] = fused(new2 * own[k], own[k], old2 * s[k])
+        v[k] -= eta * m[k] / (np.sqrt(s[k] * whole) + tiny)
+
+
+@compiled()
 def adam_steps(
     gradient: Float[np.ndarray, "rows d"],
     item: Int[np.ndarray, " rows"],
@@ -420,10 +709,9 @@ def adam_steps(
     first: int,
     end: int,
 ) -> None:
-    """out = the item's embedding after Adam's step down each gradient, from `first` to `end`.
+    """out = the item's embedding after `adam_update` by each gradient, from `first` to `end`.
 
-    `mean` and `square` are the moments before it; `correction` is 1 − β₂ᵗ, and `size` is
-    η / (1 − β₁ᵗ).
+    `mean` and `square` are the moments before it.
     """
     old1, new1 = np.float32(betas[0]), np.float32(1 - betas[0])
     old2, new2 = np.float32(betas[1]), np.float32(1 - betas[1])
@@ -432,14 +720,15 @@ def adam_steps(
         row, own, m, s = out[r], gradient[r], mean[item[r]], square[item[r]]
         v = table[item[r]]
         for k in range(table.shape[1]):
-            spread = np.sqrt((old2 * s[k] + new2 * own[k] * own[k]) * whole) + tiny
-            row[k] = v[k] - eta * (old1 * m[k] + new1 * own[k]) / spread
+            after = fused(new1, own[k], old1 * m[k])
+            spread = np.sqrt(fused(new2 * own[k], own[k], old2 * s[k]) * whole) + tiny
+            row[k] = v[k] - eta * after / spread
 
 
-@compiled(fastmath=True)
+@compiled()
 def distance_sums(
     across: Float[np.ndarray, "g d t"],
-    apart: Float[np.ndarray, "g t t"],
+    apart: Float[np.ndarray, "g t wide"],
     group: Int[np.ndarray, " clients"],
     bounds: Int[np.ndarray, " clients_plus_1"],
     place: Int[np.ndarray, " rows"],
@@ -459,24 +748,22 @@ def distance_sums(
         total[c] += kept_distances(apart[g], place[own])
 
 
-@compiled(fastmath=True)
-def kept_distances(apart: Float[np.ndarray, "t t"], place: Int[np.ndarray, " k"]) -> float:
+@compiled()
+def kept_distances(apart: Float[np.ndarray, "t wide"], place: Int[np.ndarray, " k"]) -> float:
     """Σ ‖x_i − x_j‖ over the pairs of which no point has moved, given those of j < i."""
-    stays = np.ones(len(apart), np.float32)
+    stays = np.ones(apart.shape[1], np.float32)
     stays[place] = 0
     total = np.float64(0)
     for i in range(len(apart)):
         if stays[i]:
-            row = np.float32(0)
-            for j in range(i):
-                row += apart[i, j] * stays[j]
-            total += row
+            before = padded(i, LANES)
+            total += dot(apart[i, :before], stays[:before])
     return total
 
 
-@compiled(fastmath=True)
-def distances_before(across: Float[np.ndarray, "d t"], apart: Float[np.ndarray, "t t"]) -> None:
-    """apart[i, j] = ‖x_i − x_j‖ of columns j < i."""
+@compiled()
+def distances_before(across: Float[np.ndarray, "d t"], apart: Float[np.ndarray, "t wide"]) -> None:
+    """apart[i, j] = ‖x_i − x_j‖ of columns j < i, and 0 from there to a multiple of LANES."""
     t = across.shape[1]
     points, squares = _columns(across, np.arange(0), np.empty((0, len(across)), np.float32))
     four = np.empty((4, len(points)), np.float32)
@@ -486,18 +773,20 @@ def distances_before(across: Float[np.ndarray, "d t"], apart: Float[np.ndarray, 
             four[r] = points[:, i + r]  # beyond t are columns of zeros
         four_products(four, points, min(i + 4, t), products)
         for r in range(min(4, t - i)):
-            for j in range(i + r):
-                apart[i + r, j] = distance(squares[i + r] + squares[j], products[r, j])
+            own, row = squares[i + r], apart[i + r]
+            for j in range(padded(i + r, LANES)):
+                row[j] = distance(own + squares[j], products[r, j])
+            row[i + r : padded(i + r, LANES)] = 0
 
 
-@compiled(fastmath=True, inline="always")
+@compiled(inline="always")
 def distance(both: np.float32, product: np.float32) -> np.float32:
     """‖x − y‖ from ‖x‖² + ‖y‖² and x · y; a square of less than its rounding counts as 0."""
     square = both - np.float32(2) * product
     return np.sqrt(square if square > ROUNDING * both else np.float32(0))
 
 
-@compiled(fastmath=True)
+@compiled()
 def moved_distances(
     across: Float[np.ndarray, "d t"],
     place: Int[np.ndarray, " k"],
@@ -506,24 +795,25 @@ def moved_distances(
     """Σ ‖x_i − x_j‖ over the pairs of which a point has moved: k of t columns, to other places."""
     (d, t), k = across.shape, len(place)
     points, squares = _columns(across, place, moved)
-    four, products = (
-        np.zeros((4, len(points)), np.float32),
-        np.empty((4, points.shape[1]), np.float32),
-    )
+    wide = points.shape[1]
+    four, products = np.zeros((4, len(points)), np.float32), np.empty((4, wide), np.float32)
+    lengths, ones = np.empty(wide, np.float32), np.ones(wide, np.float32)
     total = np.float64(0)
     for first in range(0, k, 4):
         rows, end = min(4, k - first), t - k + min(first + 4, k)
         four[:rows, :d] = moved[first : first + rows]
         four_products(four, points, end, products)
         for r in range(rows):
-            own, row = t - k + first + r, np.float32(0)
-            for i in range(own):
-                row += distance(squares[own] + squares[i], products[r, i])
-            total += row
+            own = t - k + first + r
+            before = padded(own, LANES)
+            for i in range(before):
+                lengths[i] = distance(squares[own] + squares[i], products[r, i])
+            lengths[own:before] = 0
+            total += dot(lengths[:before], ones[:before])
     return total
 
 
-@compiled(fastmath=True)
+@compiled()
 def four_products(
     four: Float[np.ndarray, "4 d4"],
     points: Float[np.ndarray, "d4 wide"],
@@ -532,25 +822,65 @@ def four_products(
 ) -> None:
     """Inner products of four points with the first `end` of those that are given as columns.
 
-    Four coordinates at a time: 16 products for 8 numbers loaded. d4 is a multiple of four, and the
-    width one of LANES, in which the loop runs.
+    Each is added up coordinate by coordinate; four coordinates at a time make 16 products for 8
+    numbers loaded. d4 is a multiple of four, and the width one of LANES, in which the loop runs.
     """
     end = padded(end, LANES)
     products[:, :end] = 0
     for j in range(0, len(points), 4):
-        a0, a1, a2, a3 = four[0, j], four[0, j + 1], four[0, j + 2], four[0, j + 3]
-        b0, b1, b2, b3 = four[1, j], four[1, j + 1], four[1, j + 2], four[1, j + 3]
-        c0, c1, c2, c3 = four[2, j], four[2, j + 1], four[2, j + 2], four[2, j + 3]
-        d0, d1, d2, d3 = four[3, j], four[3, j + 1], four[3, j + 2], four[3, j + 3]
-        for i in range(end):
-            x0, x1, x2, x3 = points[j, i], points[j + 1, i], points[j + 2, i], points[j + 3, i]
-            products[0, i] += a0 * x0 + a1 * x1 + a2 * x2 + a3 * x3
-            products[1, i] += b0 * x0 + b1 * x1 + b2 * x2 + b3 * x3
-            products[2, i] += c0 * x0 + c1 * x1 + c2 * x2 + c3 * x3
-            products[3, i] += d0 * x0 + d1 * x1 + d2 * x2 + d3 * x3
+        a0, a1, a2, a3 = four_of(four[0], j)
+        b0, b1, b2, b3 = four_of(four[1], j)
+        c0, c1, c2, c3 = four_of(four[2], j)
+        d0, d1, d2, d3 = four_of(four[3], j)
+        for i in range(0, end, LANES):
+            x0, x1 = load(points[j], i), load(points[j + 1], i)
+            x2, x3 = load(points[j + 2], i), load(points[j + 3], i)
+            own = fused(a1, x1, fused(a0, x0, load(products[0], i)))
+            store(products[0], i, fused(a3, x3, fused(a2, x2, own)))
+            own = fused(b1, x1, fused(b0, x0, load(products[1], i)))
+            store(products[1], i, fused(b3, x3, fused(b2, x2, own)))
+            own = fused(c1, x1, fused(c0, x0, load(products[2], i)))
+            store(products[2], i, fused(c3, x3, fused(c2, x2, own)))
+            own = fused(d1, x1, fused(d0, x0, load(products[3], i)))
+            store(products[3], i, fused(d3, x3, fused(d2, x2, own)))
 
 
-@compiled(fastmath=True)
+@compiled(inline="always")
+def four_of(row: Float[np.ndarray, " d4"], j: int) -> tuple[Any, Any, Any, Any]:
+    """Lanes full of each of the four numbers from j on."""
+    return every(row[j]), every(row[j + 1]), every(row[j + 2]), every(row[j + 3])
+
+
+@compiled()
+def inner_products(
+    a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "m d"], out: Float[np.ndarray, "n m"]
+) -> None:
+    """out[i, j] = a_i · b_j, by `four_products` with as many columns as stay in a cache."""
+    d, wide = a.shape[1], 8 * LANES
+    four, products = np.zeros((4, padded(d, 4)), np.float32), np.empty((4, wide), np.float32)
+    columns = np.zeros((four.shape[1], wide), np.float32)
+    for first in range(0, len(b), wide):
+        some = min(wide, len(b) - first)
+        for i in range(some):
+            for j in range(d):
+                columns[j, i] = b[first + i, j]
+        for row in range(0, len(a), 4):
+            rows = min(4, len(a) - row)
+            four[:rows, :d] = a[row : row + rows]
+            four_products(four, columns, some, products)
+            out[row : row + rows, first : first + some] = products[:rows, :some]
+
+
+@compiled()
+def squared_norms(
+    x: Float[np.ndarray, "rows d"], squares: Float[np.ndarray, " rows"], first: int, end: int
+) -> None:
+    """squares = ‖x‖² of the rows from `first` to `end`."""
+    for r in range(first, end):
+        squares[r] = dot(x[r], x[r])
+
+
+@compiled()
 def _columns(
     across: Float[np.ndarray, "d t"],
     place: Int[np.ndarray, " k"],
@@ -572,7 +902,7 @@ def _columns(
                 points[j, len(kept) + i] = moved[i, j]
     for j in range(d):
         for i in range(len(squares)):
-            squares[i] += points[j, i] * points[j, i]
+            squares[i] = fused(points[j, i], points[j, i], squares[i])
     return points, squares
 
 
@@ -592,7 +922,7 @@ def rows_by_item(
     return order, bounds
 
 
-@compiled(fastmath=True)
+@compiled()
 def row_gram(
     owner: Int[np.ndarray, " rows"],
     value: Float[np.ndarray, "rows d"],
@@ -608,7 +938,7 @@ def row_gram(
     """
     d = value.shape[1]
     gram, whose = np.zeros((n + 1, n + 1)), np.empty(n + 2, np.int64)
-    near = np.zeros((n + 2, d), np.float32)
+    near = np.zeros((n + 2, padded(d, LANES)), np.float32)
     for i in range(len(bounds) - 1):
         count = bounds[i + 1] - bounds[i]
         for x in range(count):
@@ -617,22 +947,21 @@ def row_gram(
             for k in range(d):
                 near[x, k] = value[row, k]
         # The table is one more; a row of zeros makes the number even.
-        near[count], near[count + 1] = table[first + i], 0
+        near[count, :d], near[count + 1] = table[first + i], 0
         whose[count : count + 2] = n
         for x in range(0, count + 1, 2):
             a0, a1 = near[x], near[x + 1]
             for y in range(0, x + 1, 2):  # two rows by two: 4 products for 4 numbers loaded
                 b0, b1 = near[y], near[y + 1]
-                p00 = p01 = p10 = p11 = np.float32(0)
-                for k in range(d):
-                    p00 += a0[k] * b0[k]
-                    p01 += a0[k] * b1[k]
-                    p10 += a1[k] * b0[k]
-                    p11 += a1[k] * b1[k]
-                gram[whose[x], whose[y]] += p00
-                gram[whose[x], whose[y + 1]] += p01 if y < x else np.float32(0)
-                gram[whose[x + 1], whose[y]] += p10
-                gram[whose[x + 1], whose[y + 1]] += p11
+                p00 = p01 = p10 = p11 = no_lanes()
+                for k in range(0, near.shape[1], LANES):
+                    x0, x1, y0, y1 = load(a0, k), load(a1, k), load(b0, k), load(b1, k)
+                    p00, p01 = fused(x0, y0, p00), fused(x0, y1, p01)
+                    p10, p11 = fused(x1, y0, p10), fused(x1, y1, p11)
+                gram[whose[x], whose[y]] += folded(p00)
+                gram[whose[x], whose[y + 1]] += folded(p01) if y < x else np.float32(0)
+                gram[whose[x + 1], whose[y]] += folded(p10)
+                gram[whose[x + 1], whose[y + 1]] += folded(p11)
     for a in range(n + 1):
         for b in range(a):
             gram[a, b] += gram[b, a]
@@ -640,7 +969,7 @@ def row_gram(
     return gram
 
 
-@compiled(fastmath=True)
+@compiled()
 def add_rows(
     bounds: Int[np.ndarray, " n_plus_1"],
     item: Int[np.ndarray, " rows"],
@@ -655,9 +984,7 @@ def add_rows(
         share = coefficients[c]
         if share != 0:
             for r in range(bounds[c], bounds[c + 1]):
-                out = total[item[r]]
-                for k in range(total.shape[1]):
-                    out[k] += share * value[r, k]
+                add_times(share, value[r], total[item[r]])
 
 
 @compiled()
@@ -677,7 +1004,7 @@ def scale_rows(
                 out[r, k] = share * value[r, k]
 
 
-@compiled(fastmath=True)
+@compiled()
 def excess_squares(
     bounds: Int[np.ndarray, " n_plus_1"],
     item: Int[np.ndarray, " rows"],
@@ -690,12 +1017,14 @@ def excess_squares(
 ) -> None:
     """squares = Σ ‖value + ridge · v‖² − ‖ridge · v‖² over the rows of some clients."""
     for c in range(first, end):
-        share, total = np.float32(2) * ridge[c], np.float64(0)
+        share, total = every(np.float32(2) * ridge[c]), np.float64(0)
         for r in range(bounds[c], bounds[c + 1]):
-            row, v = np.float32(0), table[item[r]]
-            for k in range(table.shape[1]):
-                row += value[r, k] * (value[r, k] + share * v[k])
-            total += row
+            v = table[item[r]]
+            sums = no_lanes()
+            for k in range(0, len(v), LANES):
+                whole = fused(share, load(v, k), load(value[r], k))
+                sums = fused(load(value[r], k), whole, sums)
+            total += folded(sums)
         squares[c] = total
 
 
@@ -711,7 +1040,7 @@ def rows_among(
     return found[:count]
 
 
-@compiled(fastmath=True)
+@compiled()
 def whole_rows(
     rows: Int[np.ndarray, " some"],
     owner: Int[np.ndarray, " rows"],
@@ -726,12 +1055,12 @@ def whole_rows(
     """out = value + ridge · v of some rows, those from `first` to `end` of them."""
     for i in range(first, end):
         r = rows[i]
-        share, v = ridge[owner[r]], table[item[r]]
-        for k in range(table.shape[1]):
-            out[i, k] = value[r, k] + share * v[k]
+        share, v, own, whole = every(ridge[owner[r]]), table[item[r]], value[r], out[i]
+        for k in range(0, len(v), LANES):
+            store(whole, k, fused(share, load(v, k), load(own, k)))
 
 
-@compiled(fastmath=True)
+@compiled()
 def row_squares(
     owner: Int[np.ndarray, " rows"],
     item: Int[np.ndarray, " rows"],
@@ -744,14 +1073,14 @@ def row_squares(
 ) -> None:
     """squares = ‖value + ridge · v‖², for the rows from `first` to `end`."""
     for r in range(first, end):
-        share, total = ridge[owner[r]], np.float32(0)
-        for k in range(value.shape[1]):
-            x = value[r, k] + share * table[item[r], k]
-            total += x * x
-        squares[r] = total
+        share, own, v, sums = every(ridge[owner[r]]), value[r], table[item[r]], no_lanes()
+        for k in range(0, len(v), LANES):
+            whole = fused(share, load(v, k), load(own, k))
+            sums = fused(whole, whole, sums)
+        squares[r] = folded(sums)
 
 
-@compiled(fastmath=True)
+@compiled()
 def trimmed_rows(
     owner: Int[np.ndarray, " rows"],
     value: Float[np.ndarray, "rows d"],
@@ -791,7 +1120,7 @@ def trimmed_rows(
         for r in range(count):
             share = ridge[owner[rows[r]]]
             for k in range(d):
-                x[r, k] = value[rows[r], k] + share * table[item, k]
+                x[r, k] = fused(share, table[item, k], value[rows[r], k])
         if not filled:
             for c in range(n):
                 if absent[c]:
@@ -816,7 +1145,7 @@ def trimmed_rows(
             mean[item, k] = total[k] / np.float32(n - 2 * trim)
 
 
-@compiled(fastmath=True)
+@compiled()
 def sort_rows(x: Float[np.ndarray, "rows d"], count: int) -> None:
     """Sort the first `count` rows in each column: Batcher's merge exchange (Knuth, 5.2.2 M)."""
     span = 1
@@ -834,7 +1163,7 @@ def sort_rows(x: Float[np.ndarray, "rows d"], count: int) -> None:
         span *= 2
 
 
-@compiled(fastmath=True)
+@compiled()
 def lloyd_step(
     points: Float[np.ndarray, "points d"],
     centroid: Float[np.ndarray, "k d"],
@@ -848,19 +1177,22 @@ def lloyd_step(
     k, d = centroid.shape
     squares, size, total = np.empty(k, np.float32), np.zeros(k, np.int64), np.zeros((k, d))
     for c in range(k):
-        square = np.float32(0)
-        for j in range(d):
-            square += centroid[c, j] * centroid[c, j]
-        squares[c] = square
+        squares[c] = dot(centroid[c], centroid[c])
     for p in range(len(points)):
         best, nearest = np.float32(0), 0
-        for c in range(k):
-            dot = np.float32(0)
-            for j in range(d):
-                dot += points[p, j] * centroid[c, j]
-            distance = squares[c] - np.float32(2) * dot
-            if c == 0 or distance < best:
-                best, nearest = distance, c
+        for c in range(0, k, 2):  # two products for three numbers loaded
+            other = min(c + 1, k - 1)
+            one, two = no_lanes(), no_lanes()
+            for j in range(0, d, LANES):
+                x = load(points[p], j)
+                one, two = (
+                    fused(x, load(centroid[c], j), one),
+                    fused(x, load(centroid[other], j), two),
+                )
+            for which, product in ((c, folded(one)), (other, folded(two))):
+                away = squares[which] - np.float32(2) * product
+                if which == 0 or away < best:
+                    best, nearest = away, which
         label[p] = nearest
         size[nearest] += 1
         for j in range(d):

@@ -123,17 +123,19 @@ class Stream:
     def normal(self, shape: tuple[int, ...]) -> Float[np.ndarray, " *shape"]:
         """N(0, 1) in float32, by Box and Muller (1958).
 
-        Elements 2i and 2i + 1 of a row are √(−2 ln U) times cos 2πV and sin 2πV, where U and V are
-        the lanes 2i and 2i + 1, plus a half, times 2⁻³². The bits are the same on any device;
-        logarithm, sine and cosine may differ in their last digits.
+        Elements 2i and 2i + 1 of a row are √(−2 ln U) times the cosine and the sine of an angle.
+        U is the 23 high bits of lane 2i, plus a half, times 2⁻²³. The angle is a quarter of a turn
+        times the sum of the two high bits of lane 2i + 1 and of its other bits, as a signed number
+        from −½ to ½. The bits are the same on any device; logarithm, sine and cosine may differ in
+        their last digits, but not from one CPU to another.
         """
+        from fedrec.kernels import normal_pairs
+
         *rows, width = shape
         lanes = self.lanes((*rows, width + width % 2))
-        pairs = (lanes.astype(np.float32) + np.float32(0.5)) * np.float32(2**-32)
-        radius = np.sqrt(np.float32(-2) * np.log(pairs[..., ::2]))
-        angle = np.float32(2 * np.pi) * pairs[..., 1::2]
-        pairs[..., ::2], pairs[..., 1::2] = radius * np.cos(angle), radius * np.sin(angle)
-        return pairs[..., :width]
+        found = np.empty(lanes.shape, np.float32)
+        normal_pairs(np.ascontiguousarray(lanes).ravel(), found.ravel())
+        return found[..., :width]
 
     def chosen(self, n: int, count: int) -> Int[np.ndarray, " count"]:
         """`count` of the numbers below n ≥ count, ascending: those with the least random bits.

@@ -46,7 +46,7 @@ class Server:
         """
         if rule == "sgd":
             embedding = self.shared.items.index_select(0, items)
-            return embedding.double().sub_(gradient, alpha=self._learning_rate)
+            return embedding.double().sub_(gradient.double().mul_(self._learning_rate))
         of_items = self._adam.moments[0]
         step = int(of_items.step) + 1
         correction1, correction2 = 1 - BETAS[0] ** step, 1 - BETAS[1] ** step

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from fedrec.parallel import client_ranges, spread
+from fedrec.sums import mean_row, total
 from fedrec.updates import Updates, on_cpu
 
 # (gradients, the item of each) -> that item's embedding after a step down each
@@ -18,10 +19,12 @@ Step = Callable[[Float[Tensor, "rows d"], Int[Tensor, " rows"]], Tensor]
 def uniformity(points: Float[Tensor, "t d"], squared: bool) -> Float[Tensor, ""]:
     """The mean (squared) L2 distance of all pairs of points; two at least."""
     t = len(points)
-    centered = points - points.mean(0)
+    centered = points - mean_row(points)
     if squared:  # Σ over pairs ‖x − y‖² = t Σ ‖x − mean‖²
-        return centered.square().sum() * 2 / (t - 1)
-    return distances(centered).sum() / (t * (t - 1))
+        found = total(centered.square()) * 2 / (t - 1)
+    else:
+        found = total(distances(centered)) / (t * (t - 1))
+    return found.to(points.dtype)
 
 
 def uniformities(
@@ -34,7 +37,7 @@ def uniformities(
     """
     owner, place, gradient = received.rows_on(items)
     embedding = received.table[items]
-    center = embedding.mean(0)  # shorter vectors, less cancellation
+    center = mean_row(embedding)  # shorter vectors, less cancellation
     moved = step(gradient, items.index_select(0, place)).sub_(center)
     ridges, group = received.ridge.unique(return_inverse=True)
     base = torch.stack([step(ridge * embedding, items) - center for ridge in ridges])
@@ -55,19 +58,20 @@ def _distance_sums(
     moved: Float[Tensor, "rows d"],
 ) -> Float[Tensor, " n"]:
     """Σ ‖x_i − x_j‖ over all pairs, for each client with some points of its base moved."""
-    from fedrec.kernels import distance_sums, distances_before
+    from fedrec.kernels import LANES, distance_sums, distances_before, padded
 
-    total, across = moved.new_empty(len(group)), base.mT.contiguous().numpy()
-    apart = np.empty((len(base), base.shape[1], base.shape[1]), np.float32)
+    sums, across = moved.new_empty(len(group)), base.mT.contiguous().numpy()
+    t = base.shape[1]
+    apart = np.empty((len(base), t, padded(t, LANES)), np.float32)
     for columns, pairs in zip(across, apart, strict=True):
         distances_before(columns, pairs)
-    whose, where, points, out = (x.numpy() for x in (group, place, moved, total))
+    whose, where, points, out = (x.numpy() for x in (group, place, moved, sums))
 
     def work(some: tuple[int, int]) -> None:
         distance_sums(across, apart, whose, bounds, where, points, out, *some)
 
     spread(work, client_ranges(bounds))
-    return total
+    return sums
 
 
 def distances(x: Float[Tensor, "t d"]) -> Float[Tensor, "t t"]:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from fedrec.noise import Noises, add_noises
 from fedrec.parallel import client_ranges, even_ranges, row_ranges, spread
+from fedrec.sums import mean_row, squared_norms, total
 
 BLOCK = 256  # items whose gradients are written out at a time, where that is no loss
 MANY = 8  # rows an item from which on it pays to add them up in two halves
@@ -107,12 +108,12 @@ class Updates:
 
     def weighted_sum(self, coefficients: Float[Tensor, " n"]) -> Gradient:
         """Σ_c coefficients[c] · g_c over the whole uploads."""
-        items = self.table * (coefficients @ self.ridge)
+        items = self.table * total(coefficients * self.ridge).float()
         self._add_rows(coefficients, items)
-        total = Gradient(items, coefficients @ self.dense)
+        whole = Gradient(items, self._sum_dense(coefficients))
         if self.noise:
-            add_noises(self.noise, coefficients, total.items, total.dense)
-        return total
+            add_noises(self.noise, coefficients, whole.items, whole.dense)
+        return whole
 
     def scaled(self, factors: Float[Tensor, " n"]) -> "Updates":
         """factors[c] · g_c for every client; sample counts stay."""
@@ -174,8 +175,8 @@ class Updates:
         """L2 norms of the whole uploads."""
         if self.noise:
             return self.written_out().norms()
-        ridges = self.ridge.square() * self.table.square().sum()
-        squares = ridges + self.dense.square().sum(1) + self._excess_squares()
+        ridges = self.ridge.square() * total(squared_norms(self.table)).float()
+        squares = ridges + squared_norms(self.dense) + self._excess_squares()
         return squares.clamp_(min=0).sqrt_()
 
     def gram(self) -> Float64[Tensor, "n n"]:
@@ -191,7 +192,7 @@ class Updates:
             return gram
         rows, with_table = self._row_gram()
         cross = with_table[:, None] * self.ridge
-        ridges = self.ridge[:, None] * self.ridge.double() * self.table.square().sum()
+        ridges = self.ridge[:, None] * self.ridge.double() * total(squared_norms(self.table))
         return gram + rows + cross + cross.mT + ridges
 
     def trimmed_mean(self, trim: int) -> Gradient:
@@ -200,7 +201,7 @@ class Updates:
             return self.written_out().trimmed_mean(trim)
         if trim == 0:
             return self.weighted_sum(torch.full_like(self.weight, 1 / len(self)))
-        dense = self.dense.sort(dim=0).values[trim : len(self) - trim].mean(0)
+        dense = mean_row(self.dense.sort(dim=0).values[trim : len(self) - trim])
         items = torch.empty_like(self.table)
         if on_cpu(self.value):
             self._trim_rows(trim, items)
@@ -285,8 +286,8 @@ class Updates:
             lambda some: row_gram(owner, value, table, order, bounds[some], some.start, n),
             even_ranges(bounds),
         )
-        total = torch.from_numpy(np.sum(parts, axis=0))
-        return total[:n, :n], total[:n, n]
+        whole = torch.from_numpy(np.sum(parts, axis=0))
+        return whole[:n, :n], whole[:n, n]
 
     def _scaled_rows(self, factors: Float[Tensor, " n"]) -> Float[Tensor, "rows d"]:
         if not on_cpu(self.value):
@@ -297,6 +298,17 @@ class Updates:
         arrays = (self.value.numpy(), factors.numpy(), scaled.numpy())
         spread(lambda some: scale_rows(bounds, *arrays, *some), client_ranges(bounds))
         return scaled
+
+    def _sum_dense(self, coefficients: Float[Tensor, " n"]) -> Float[Tensor, " params"]:
+        """Σ_c coefficients[c] · dense[c]."""
+        if not on_cpu(self.dense):
+            return coefficients @ self.dense
+        from fedrec.kernels import add_rows
+
+        n, summed = len(self), self.dense.new_zeros(1, self.dense.shape[1])
+        given = (self.dense.contiguous().numpy(), coefficients.numpy(), summed.numpy())
+        add_rows(np.arange(n + 1), np.zeros(n, np.int64), *given, 0, n)
+        return summed[0]
 
     def _add_rows(self, coefficients: Float[Tensor, " n"], total: Float[Tensor, "items d"]) -> None:
         """total[item] += coefficients[owner] · value for every row."""

@@ -9,14 +9,18 @@ import argparse
 import contextlib
 import hashlib
 import io
+import json
 import os
 import random
 import shutil
 import signal
+import subprocess
+import sys
 import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,8 +28,13 @@ from typing import Any
 
 from fedrec.cli import main
 from fedrec.config import Study
+from fedrec.data.split import leave_one_out
 from fedrec.parallel import use_threads
 from fedrec.records import cell_path, read_records
+from tests.builders import tiny_split
+from tests.digests import rounds as played
+from tests.digests import small_cells
+from tests.stirred import Stirred
 from tests.workflow.test_pipeline import Project
 
 ROUNDS = 12
@@ -60,6 +69,35 @@ STUDY: dict[str, Any] = {
         },
     },
 }
+MANY: dict[str, Any] = {  # a cell whose rounds take milliseconds, and are many
+    "results": "results",
+    "seeds": [0],
+    "protocol": {"rounds": 400, "clients_per_round": 50, "evaluate_every": 100},
+    "datasets": {
+        "made": {"synthetic": {"users": 1000, "items": 500, "mean_length": 40, "factors": 8}}
+    },
+    "models": {"MF": {"kind": "mf", "dim": 32}},
+    "attacks": {"ClusterAttack": {"kind": "cluster_attack", "clusters": 2, "threshold": 5}},
+    "defenses": {
+        "NormBound+UNION": [
+            {"kind": "union", "sample": 100},
+            {"kind": "norm_bound", "bound": 0.1},
+            {"kind": "mean"},
+        ]
+    },
+    "tables": {
+        "attacks": {
+            "title": "One cell",
+            "kind": "attacks",
+            "datasets": ["made"],
+            "models": ["MF"],
+            "attacks": ["ClusterAttack"],
+            "defenses": ["NormBound+UNION"],
+            "ratios": [0.05],
+        }
+    },
+}
+BUSY = [sys.executable, "-c", "while True: sum(range(10_000))"]
 TABLE = "results/tiny/tables/table-1.csv"  # of the workflow's own tiny study
 PAPER = "table,dataset,model,attack,defense,ratio,metric,value\n"
 
@@ -472,7 +510,100 @@ def kill_workflows(count: int, draw: random.Random, tally: Tally, folder: Path) 
         tally.add("workflow killed", f"{len(done)} of {len(whole.science())} records done", wrong)
 
 
-def run_faults(kills: int, damages: int, workflows: int, seed: int, folder: Path) -> int:
+def many_processes(count: int, draw: random.Random, tally: Tally, folder: Path) -> None:
+    """A cell in many processes, every other one killed once, on a machine with other work.
+
+    What a run holds must be the same after each round, and so must the record.
+    """
+    folder.mkdir()
+    split = folder / "split.npz"
+    given = Study.parse(MANY)
+    synthetic = given.datasets["made"].synthetic
+    assert synthetic
+    leave_one_out(synthetic.generate()).save(split)
+    cell = given.cell_config(next(iter(given.cells(given.tables["attacks"])))).to_json()
+    start = time.perf_counter()
+    expected = traced_run(folder / "alone", cell, split, [])
+    seconds = time.perf_counter() - start
+    work = [subprocess.Popen(BUSY) for _ in range(os.cpu_count() or 1)]
+
+    def one(case: int, kill_after: float | None) -> tuple[int, str]:
+        threads = "2" if case % 4 == 3 else "1"
+        found = traced_run(folder / f"{case}", cell, split, ["--threads", threads], kill_after)
+        return case, difference(expected, found)
+
+    moments = [draw.uniform(0, 2 * seconds) if case % 2 else None for case in range(count)]
+    try:
+        with ThreadPoolExecutor(2) as pool:
+            for case, wrong in pool.map(one, range(count), moments):
+                kind = "a process killed and resumed" if case % 2 else "a process left alone"
+                tally.add(kind, wrong or "the same after every round", wrong)
+    finally:
+        for process in work:
+            process.kill()
+            process.wait()
+
+
+def traced_run(
+    folder: Path, cell: str, split: Path, options: list[str], kill_after: float | None = None
+) -> tuple[dict[int, Any], Any]:
+    """What `fedrec train` holds after each round, by its number, and its record."""
+    folder.mkdir()
+    command = [sys.executable, "-m", "tests.traced", str(folder / "trace"), "train", cell]
+    command += ["--split", str(split), "--output", str(folder / "r.json"), *options]
+    command += ["--device", "cpu", "--save-every", "0.2"]
+    with (folder / "log").open("w") as log:
+        if kill_after is not None:
+            process = subprocess.Popen(command, stderr=log)
+            time.sleep(kill_after)
+            process.kill()
+            process.wait()
+        subprocess.run(command, stderr=log, check=True)
+    rounds: dict[int, Any] = {}
+    for line in (folder / "trace").read_text().splitlines():
+        number, _, found = line.partition(" ")
+        rounds.setdefault(int(number), []).append(found)
+    record = [r.science() for r in read_records([folder / "r.json"])]
+    return rounds, record
+
+
+def difference(expected: tuple[dict[int, Any], Any], found: tuple[dict[int, Any], Any]) -> str:
+    """The first round, and the arrays in it, that came out otherwise; or that the record did."""
+    for number, digests in sorted(expected[0].items()):
+        mine = json.loads(digests[0])
+        for line in found[0].get(number, ["{}"]):
+            yours = json.loads(line)
+            differ = sorted(name for name in mine if mine[name] != yours.get(name))
+            if differ:
+                return f"round {number}: {', '.join(differ)}"
+    return "" if expected[1] == found[1] else "another record"
+
+
+def stir_loops(repetitions: int, tally: Tally) -> None:
+    """Make calls of every compiled loop again with their memory elsewhere, so many times each."""
+    stirred, split = Stirred(repeats=1), tiny_split(200, 150)
+    for model, length in (("mf", 6), ("sas_rec", 2)):
+        for config in small_cells(model, length, dim=20).values():
+            with stirred.watching():
+                for _ in played(config, split):
+                    pass
+    for name, calls in sorted(stirred.calls.items()):
+        for i in range(repetitions - stirred.again[name]):
+            stirred.repeat(name, calls[i % len(calls)])
+        again, differed = stirred.again[name], stirred.differed[name]
+        wrong = f"{name}: {differed} of {again} came out otherwise" if differed else ""
+        tally.add("loop", f"{name}, {again} times again", wrong)
+
+
+def run_faults(
+    kills: int,
+    damages: int,
+    workflows: int,
+    processes: int,
+    repetitions: int,
+    seed: int,
+    folder: Path,
+) -> int:
     """All cases of a seed, with a report of each kind; returns the number of failures."""
     use_threads(1)
     reference = undisturbed(folder / "undisturbed")
@@ -482,6 +613,10 @@ def run_faults(kills: int, damages: int, workflows: int, seed: int, folder: Path
     ]
     if workflows:
         parts.append(lambda draw, tally: kill_workflows(workflows, draw, tally, folder))
+    if processes:
+        parts.append(lambda draw, tally: many_processes(processes, draw, tally, folder / "many"))
+    if repetitions:
+        parts.append(lambda draw, tally: stir_loops(repetitions, tally))
     failures = 0
     for part in parts:
         tally = Tally()
@@ -503,8 +638,10 @@ if __name__ == "__main__":
     options.add_argument("--kills", type=int, default=120)
     options.add_argument("--damages", type=int, default=600)
     options.add_argument("--workflows", type=int, default=5)
+    options.add_argument("--processes", type=int, default=100)
+    options.add_argument("--repetitions", type=int, default=100_000, help="of each compiled loop")
     options.add_argument("--seed", type=int, default=0)
     given = options.parse_args()
     with TemporaryDirectory() as place:
-        failed = run_faults(given.kills, given.damages, given.workflows, given.seed, Path(place))
+        failed = run_faults(**vars(given), folder=Path(place))
     raise SystemExit(bool(failed))

@@ -19,6 +19,10 @@ def test_what_is_killed_or_damaged_ends_in_the_same_results() -> None:
         "40",
         "--workflows",
         "0",
+        "--processes",
+        "2",
+        "--repetitions",
+        "20",
     ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -26,3 +30,5 @@ def test_what_is_killed_or_damaged_ends_in_the_same_results() -> None:
     for kind in ("raw file", "split", "record", "counts", "summary"):
         assert f"{kind}: detected" in done.stdout
     assert "checkpoint: set aside" in done.stdout
+    assert "a process killed and resumed: the same after every round" in done.stdout
+    assert "loop: add_bpr" in done.stdout

@@ -90,19 +90,20 @@ def test_normal_numbers_are_normal(shape: tuple[int, ...]) -> None:
 def test_extreme_bits_give_finite_normal_numbers(
     bits: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The least U is 2⁻³³, whose radius is √(66 ln 2) = 6.76; the greatest is 1, of radius 0."""
+    """The least U is 2⁻²⁴, whose radius is √(48 ln 2) = 5.77; the greatest is 1 − 2⁻²⁴."""
     monkeypatch.setattr(Stream, "lanes", lambda self, shape: np.array([bits], np.uint32))
     found = Streams(0).of("n").normal((1, 2))
-    radius = (2 * np.log(2) * 33) ** 0.5 if bits[0] == 0 else 0
-    assert np.hypot(*found[0]) == pytest.approx(radius, rel=1e-6)
+    radius = (2 * np.log(2) * 24) ** 0.5 if bits[0] == 0 else 0
+    assert np.hypot(*found[0]) == pytest.approx(radius, rel=1e-6, abs=1e-3)
 
 
 def test_normal_numbers_by_hand() -> None:
     stream = Streams(2, 3).of("n", 4)
-    lanes = stream.lanes((2, 4)).astype(float)
-    radius = (-2 * np.log((lanes[:, 0] + 0.5) / 2**32)) ** 0.5
-    angle = 2 * np.pi * (lanes[:, 1] + 0.5) / 2**32
-    found = stream.normal((2, 3))
+    lanes = stream.lanes((50, 4)).astype(np.int64)
+    radius = (-2 * np.log(((lanes[:, 0] >> 9) + 0.5) / 2**23)) ** 0.5
+    quarter, rest = np.divmod(lanes[:, 1], 2**30)
+    angle = np.pi / 2 * (quarter + np.where(rest < 2**29, rest, rest - 2**30) / 2**30)
+    found = stream.normal((50, 3))
     assert np.allclose(found[:, 0], radius * np.cos(angle), atol=1e-6)
     assert np.allclose(found[:, 1], radius * np.sin(angle), atol=1e-6)
 

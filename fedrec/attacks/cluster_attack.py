@@ -16,6 +16,7 @@ from fedrec.contrastive import Contrastive, Reduction
 from fedrec.normal_gradients import item_norm_statistics
 from fedrec.rng import Streams
 from fedrec.settings import Presets, settings
+from fedrec.sums import squared_norms, total
 from fedrec.updates import Updates
 
 NormRule = Literal["clip", "rescale"]
@@ -117,7 +118,7 @@ class ClusterAttack:
         found = self._cluster(items, state.clusters, streams)
         offset = items - found.centroid[found.label]  # (items, d)
         scale = state.clusters if self.loss_over_clusters else 1
-        loss = float(offset.square().sum()) / scale
+        loss = float(total(squared_norms(offset))) / scale
         gradient = offset * (2 / scale)
         descended = gradient + self._contrastive(view, streams) if self.contrastive else gradient
         bound = self._norm_bounds(view, streams)
@@ -192,7 +193,8 @@ def hold_to_bound(
 ) -> Float[Tensor, "m items d"]:
     """Each malicious client's rows, shrunk to their bounds (Eq. 3) or scaled to them exactly."""
     # The floor keeps an item that sits on its centroid at a zero gradient.
-    scale = bound / gradient.norm(dim=-1).clamp(min=1e-8)
+    norm = squared_norms(gradient.flatten(0, -2)).sqrt().view(gradient.shape[:-1])
+    scale = bound / norm.clamp(min=1e-8)
     if rule == "clip":
         scale = scale.clamp(max=1)
     return gradient * scale[..., None]

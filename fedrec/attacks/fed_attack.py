@@ -11,6 +11,7 @@ from fedrec.attacks.base import AttackerView, Forgery, OwnRow, trained_on
 from fedrec.models.base import Batch
 from fedrec.rng import Streams
 from fedrec.settings import settings
+from fedrec.sums import inner_products
 
 # Items of the pairs: positives, negatives
 Targets = tuple[Int[Tensor, " pairs"], Int[Tensor, " pairs"]]
@@ -61,13 +62,12 @@ def hardest_of_clients(
     A client with more pairs than there are items takes the nearest ones again.
     """
     positive, negative = torch.empty_like(batch.positive), torch.empty_like(batch.negative)
-    ends = batch.sizes.cumsum(0).tolist()
-    for client, size, end in zip(batch.clients.tolist(), batch.sizes.tolist(), ends, strict=True):
-        if size:
-            order = (items @ users[end - 1]).argsort(stable=True)
-            shuffled = streams.generator("fed-attack", client).permutation(size) % len(items)
-            positive[end - size : end] = order[0]
-            negative[end - size : end] = order.flip(0)[torch.from_numpy(shuffled).to(order.device)]
+    sizes, ends = batch.sizes.tolist(), batch.sizes.cumsum(0).tolist()
+    orders = inner_products(users[batch.sizes.cumsum(0) - 1], items).argsort(dim=1, stable=True)
+    for client, size, end, order in zip(batch.clients.tolist(), sizes, ends, orders, strict=True):
+        shuffled = streams.generator("fed-attack", client).permutation(size) % len(items)
+        positive[end - size : end] = order[0]
+        negative[end - size : end] = order.flip(0)[torch.from_numpy(shuffled).to(order.device)]
     return positive, negative
 
 
@@ -76,7 +76,7 @@ def hardest_pairs(users: Float[Tensor, "pairs d"], items: Float[Tensor, "items d
 
     Two different items: where all are equally near, the first two.
     """
-    scores = users @ items.T
+    scores = inner_products(users, items)
     positive = scores.argmin(1)
     scores.scatter_(1, positive[:, None], -torch.inf)
     return positive, scores.argmax(1)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from fedrec.defenses.base import Judgement, ServerView
 from fedrec.settings import settings
+from fedrec.sums import total
 from fedrec.updates import Updates
 
 Neighbours = Literal["n-f-2", "n-f-1"]
@@ -58,4 +59,4 @@ class Krum:
         distance.fill_diagonal_(torch.inf)
         count = n - f - (2 if self.neighbours == "n-f-2" else 1)
         count = min(max(count, 1), n - 1)
-        return distance.sort(dim=1).values[:, :count].sum(1)
+        return torch.stack([total(nearest[:count]) for nearest in distance.sort(dim=1).values])

@@ -7,6 +7,8 @@ from typing import Any
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from fedrec.sums import total
+
 
 class Detection:
     """Counts over the rounds since the last summary."""
@@ -31,7 +33,7 @@ class Detection:
         )
         for name, score in scores.items():
             for side, members in (("benign", ~malicious), ("malicious", malicious)):
-                self._sums[f"{name}_{side}"] += float(score[members].sum())
+                self._sums[f"{name}_{side}"] += float(total(score[members]))
 
     def summary(self) -> dict[str, float | None]:
         """Uploads filtered a round, precision and recall of that, and mean scores; then restart.
@@ -46,8 +48,8 @@ class Detection:
             "recall": _ratio(n["caught"], n["malicious"]),
         }
         values |= {
-            name: _ratio(total, members[name.rpartition("_")[2]])
-            for name, total in self._sums.items()
+            name: _ratio(summed, members[name.rpartition("_")[2]])
+            for name, summed in self._sums.items()
         }
         self._restart()
         return values
@@ -65,5 +67,5 @@ class Detection:
         self.restore({"counts": {}, "sums": {}})
 
 
-def _ratio(total: int | float, count: int) -> float | None:
-    return total / count if count else None
+def _ratio(whole: int | float, count: int) -> float | None:
+    return whole / count if count else None

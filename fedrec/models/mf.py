@@ -21,6 +21,7 @@ from fedrec.models.base import (
 from fedrec.parallel import client_ranges, spread
 from fedrec.rng import Streams
 from fedrec.settings import Presets, settings
+from fedrec.sums import inner_products
 from fedrec.updates import Updates, on_cpu
 
 # Gradients added up by item row and by client, and the clients' losses
@@ -71,7 +72,7 @@ class MF:
         rows, to_user, loss = sums(shared, local, batch, streams)
         return LocalGradients(
             updates=self._upload(shared, batch, rows),
-            local=to_user.add_(local, alpha=self.ridge),
+            local=to_user.add_(local * self.ridge),
             loss=loss,
         )
 
@@ -85,7 +86,7 @@ class MF:
         self, shared: Shared, local: Float[Tensor, "clients d"], past: Sequences
     ) -> Float[Tensor, "clients items"]:
         """u · v_i for all items, without dropout."""
-        return local @ shared.items.T
+        return inner_products(local, shared.items)
 
     @property
     def _scale(self) -> float:
