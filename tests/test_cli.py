@@ -381,3 +381,30 @@ def test_a_configuration_is_a_page(tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     assert main(["configuration", '{"seeds": [0], "a": "<b>"}', "--output", str(page)]) == 0
     assert "seeds:" in page.read_text() and "<b>" not in page.read_text()
+
+
+def test_a_kept_record_is_run_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cell, path = a_cell(capsys), tmp_path / "record.json"
+    cell["protocol"] |= {"rounds": 4, "evaluate_every": 2, "clients_per_round": 20, "pool": 0.2}
+    cell["cell"]["ratio"] = 0.1
+    split = tmp_path / "data" / "synthetic" / "split.npz"
+    split.parent.mkdir(parents=True)
+    tiny_split().save(split)
+    command = ["train", json.dumps(cell), "--split", str(split), "--output", str(path)]
+    assert main([*command, "--accept-divergence"]) == 0
+    kept = ["verify", "--records", str(path), "--data", str(tmp_path / "data")]
+    capsys.readouterr()
+    assert main(kept) == 0
+    assert "synthetic/MF/ClusterAttack/FedAvg/m0.1/seed0.json: the same to the bit (" in (
+        capsys.readouterr().out
+    )
+    record = read_record(path)
+    record.trajectory.test["mrr"][1] += 1e-12
+    record.trajectory.loss[0] += 1e-12
+    write_record(record, path)
+    assert main(kept) == 1
+    told = capsys.readouterr()
+    assert "parts in round 2, loss: " in told.out and "1 of 1 records" in told.err
+    split.unlink()
+    assert main(kept) == 1
+    assert f"snakemake --cores 1 {split}" in capsys.readouterr().err

@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,16 @@ from fedrec.config_errors import ConfigError
 from fedrec.data.sources import Source
 from fedrec.data.split import Split
 from fedrec.interruption import Interruption
-from fedrec.records import cell_path, read_record, write_record
+from fedrec.records import (
+    Record,
+    RecordError,
+    cell_path,
+    read_record,
+    read_records,
+    write_record,
+)
 from fedrec.stages.arguments import add_config, add_machine, json_of, stage_of
+from fedrec.verification import first_difference, some_of
 
 
 def add_to(stages: Any) -> None:
@@ -24,6 +32,17 @@ def add_to(stages: Any) -> None:
     sub = stage("cell", cell)
     sub.add_argument("name", help="such as ml-1m/MF/ClusterAttack/FedAvg/m0.01/seed0.json")
     add_config(sub)
+
+    sub = stage("verify", verify)
+    text = "records to choose from (default: %(default)s)"
+    default = Path("results/published/records.jsonl.gz")
+    sub.add_argument("--records", type=Path, default=default, help=text)
+    text = "folder of the datasets' splits (default: %(default)s)"
+    sub.add_argument("--data", type=Path, default=Path("results/data"), help=text)
+    sub.add_argument("--count", type=int, default=3, help="records (default: 3)")
+    sub.add_argument("--seed", type=int, default=0, help="of the choice (default: 0)")
+    sub.add_argument("--cells", nargs="+", help="these cells' records instead of a choice")
+    add_machine(sub)
 
     add_config(stage("check", check))
     stage("schema", schema)
@@ -114,6 +133,49 @@ def _simulate(
     record = run_cell(CellConfig.parse(job.values), split, choose_device(args.device), keeper)
     write_record(record, path)
     keeper.forget()
+
+
+def verify(args: argparse.Namespace) -> None:
+    """Run the cells of some kept records again: are the records the same to the bit?
+
+    Where one is not, it says in which round which measure parts first, and ends with 1.
+    """
+    records = read_records([args.records])
+    if args.cells:
+        chosen = [record for record in records if cell_path(record.cell) in args.cells]
+    else:
+        chosen = some_of(records, args.count, args.seed)
+    if not chosen:
+        raise RecordError(f"{args.records}: holds no record of the cells to verify")
+    parted = [path for path, same in _verified(chosen, args) if not same]
+    if parted:
+        raise RecordError(f"{len(parted)} of {len(chosen)} records are not the same again")
+
+
+def _verified(records: Iterable[Record], args: argparse.Namespace) -> Iterator[tuple[str, bool]]:
+    """Each record's cell, and whether a second run gives the same; prints what it finds."""
+    from fedrec.config import CellConfig
+    from fedrec.process import prepare
+    from fedrec.run import choose_device, run_cell
+
+    prepare(args.threads)
+    for record in records:
+        split = Split.load(_split_of(record, args.data))
+        if split.checksum != record.dataset_checksum:
+            raise RecordError(f"{cell_path(record.cell)}: was made from another split of its data")
+        again = run_cell(CellConfig.parse(record.config), split, choose_device(args.device))
+        parts, made = first_difference(record, again), record.provenance
+        path = cell_path(record.cell)
+        print(f"{path}: {'parts ' + parts if parts else 'the same to the bit'}", end=" ")
+        print(f"({made.fedrec} at {made.git}, {made.device}, {made.processor})", flush=True)
+        yield path, parts is None
+
+
+def _split_of(record: Record, folder: Path) -> Path:
+    path = folder / record.cell.dataset / "split.npz"
+    if not path.exists():
+        raise RecordError(f"{path}: is needed; make it with `snakemake --cores 1 {path}`")
+    return path
 
 
 def check(args: argparse.Namespace) -> None:
