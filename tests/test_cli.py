@@ -15,7 +15,7 @@ from fedrec.cli import main
 from fedrec.data.interactions import Counts, Interactions
 from fedrec.data.split import Split
 from fedrec.files import unsealed
-from fedrec.records import read_record, read_records, write_record
+from fedrec.records import pack, read_record, read_records, write_record
 from tests.builders import make_record, tiny_split
 
 ROOT = Path(__file__).parents[1]
@@ -408,3 +408,19 @@ def test_a_kept_record_is_run_again(tmp_path: Path, capsys: pytest.CaptureFixtur
     split.unlink()
     assert main(kept) == 1
     assert f"snakemake --cores 1 {split}" in capsys.readouterr().err
+
+
+def test_what_a_table_lacks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "records.jsonl.gz"
+    command = ["missing", "table-4", "--config", DEMO, "--records", str(path)]
+    assert main(command) == 0
+    everything = capsys.readouterr().out.splitlines()
+    assert "results/demo/runs/synthetic/MF/Fang/FedAvg/m0.005/seed0.json" in everything
+    pack([make_record("Fang", 0, [0.1], dataset="synthetic")], path)
+    assert main([*command, "--model", "MF"]) == 0
+    gone = set(everything) - set(capsys.readouterr().out.splitlines())
+    assert gone == {"results/demo/runs/synthetic/MF/Fang/FedAvg/m0.01/seed0.json"}
+    assert main([*command, "--model", "SASRec"]) == 0
+    assert capsys.readouterr().out == ""
+    assert main(["missing", "tabel-4", "--config", DEMO]) == 1
+    assert "no table or figure 'tabel-4'; did you mean `table-4`" in capsys.readouterr().err

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from fedrec.ahead import Job, make_with
-from fedrec.config_errors import ConfigError
+from fedrec.config_errors import ConfigError, nearest_name
 from fedrec.data.sources import Source
 from fedrec.data.split import Split
 from fedrec.interruption import Interruption
 from fedrec.records import (
+    Cell,
     Record,
     RecordError,
     cell_path,
@@ -31,6 +32,15 @@ def add_to(stages: Any) -> None:
 
     sub = stage("cell", cell)
     sub.add_argument("name", help="such as ml-1m/MF/ClusterAttack/FedAvg/m0.01/seed0.json")
+    add_config(sub)
+
+    sub = stage("missing", missing)
+    sub.add_argument("blocks", metavar="NAME", nargs="*", help="tables and figures (default: all)")
+    text = "records that are there (default: %(default)s)"
+    default = Path("results/published/records.jsonl.gz")
+    sub.add_argument("--records", type=Path, default=default, help=text)
+    for name in ("dataset", "model", "defense"):
+        sub.add_argument(f"--{name}", nargs="+", help="only these, variants included")
     add_config(sub)
 
     sub = stage("verify", verify)
@@ -133,6 +143,35 @@ def _simulate(
     record = run_cell(CellConfig.parse(job.values), split, choose_device(args.device), keeper)
     write_record(record, path)
     keeper.forget()
+
+
+def missing(args: argparse.Namespace) -> None:
+    """Print which records tables and figures lack, seed by seed, for Snakemake to make.
+
+    For example: snakemake --cores all $(fedrec missing table-1 --model MF)
+    """
+    from fedrec.config import Study
+
+    study = Study.load(*args.config)
+    blocks = study.blocks()
+    for name in args.blocks:
+        if name not in blocks:
+            raise ConfigError(f"no table or figure {name!r}{nearest_name(name, blocks)}")
+    wanted = study.distinct(c for name in args.blocks or blocks for c in study.cells(blocks[name]))
+    kept = read_records([args.records]) if args.records.exists() else []
+    there = {record.cell for record in kept}
+    for cell in sorted(wanted, key=lambda cell: cell.seed):
+        if cell not in there and _asked_for(cell, args):
+            print(f"{study.results}/runs/{cell_path(cell)}")
+
+
+def _asked_for(cell: Cell, args: argparse.Namespace) -> bool:
+    """Whether a cell is of the datasets, models and defences that were named, if some were."""
+    named = {name: getattr(args, name) for name in ("dataset", "model", "defense")}
+    return all(
+        names is None or getattr(cell, group).partition("@")[0] in names
+        for group, names in named.items()
+    )
 
 
 def verify(args: argparse.Namespace) -> None:
