@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
 
-from fedrec.analysis.figures.style import COLOURS, new_figure, save_figure, styled
+from fedrec.analysis.figures.style import COLOURS, DASHES, new_figure, save_figure, styled
 from fedrec.analysis.noise import fit, half_of, ratio_error
 from fedrec.analysis.statistics import NORMAL
 
@@ -24,7 +24,7 @@ SEED, RUN = 0.03, 0.026  # standard deviations of shares: of a seed in all arms,
 LOSSES = (0.0, 0.1, 0.3, 0.6)
 SEEDS = (1, 2, 3, 5, 10)
 METHODS = ("noise of all arms", "each arm's own noise", "users alone")
-RESAMPLES = 400
+SHOWN = (0.1, 0.6)  # losses in the picture
 
 Arm = tuple[float, int]  # loss, seeds
 
@@ -94,12 +94,12 @@ def users(ours: Bool[np.ndarray, "n users"], theirs: Bool[np.ndarray, "more user
     return float(100 * NORMAL * np.sqrt(np.square(lost).sum()) / base)
 
 
-def widths(count: int = 40) -> Mapping[str, list[float]]:
-    """By method: half of the interval for each number of seeds, of an arm that loses a tenth."""
-    arms = [(loss, 5) for loss in np.linspace(0, 0.4, 20)]
+def widths(loss: float, count: int = 60) -> Mapping[str, list[float]]:
+    """By method: half of the interval for each number of seeds, of an arm with a loss."""
+    others = [(share, 5) for share in np.linspace(0, 0.4, 20)]
     found: dict[str, list[float]] = {method: [] for method in METHODS}
     for seeds in SEEDS:
-        made = [intervals(study) for study in studies([(0.1, seeds), *arms], count)]
+        made = [intervals(study) for study in studies([(loss, seeds), *others], count)]
         for method in METHODS:
             found[method].append(float(np.median([one[method][0][1] for one in made])))
     return found
@@ -113,26 +113,30 @@ def main(png: Path) -> None:
         for (loss, seeds), share in zip(arms, shares, strict=True):
             print(f"  loss {loss:.0%}, {seeds} seeds: {share:.1%}")
     with styled():
-        figure = new_figure(4.2, 2.8, "Half of the 95 % interval of a loss of a tenth")
-        draw(figure.subplots(), widths())
+        figure = new_figure(6.4, 2.8, "Half of the 95 % interval of a loss")
+        row = figure.subplots(1, 2, sharey=True)
+        for axes, loss in zip(row, SHOWN, strict=True):
+            axes.set_title(f"{100 * loss:g} % lost")
+            draw(axes, widths(loss))
+        row[0].set_ylabel("points")
+        row[0].legend(frameon=False)
     save_figure(figure, png.with_suffix(".pdf"))
     for kind in (".pdf", ".svg"):
         png.with_suffix(kind).unlink()
 
 
 def draw(axes: Axes, found: Mapping[str, Sequence[float]]) -> None:
-    """A line for each method."""
-    for (method, halves), colour in zip(found.items(), COLOURS, strict=False):
-        axes.plot(SEEDS, halves, marker="o", ms=4, color=colour, label=method)
-        for seeds, half in zip(SEEDS, halves, strict=True):
-            if half == half:
-                axes.annotate(f"{half:.1f}", (seeds, half), fontsize=7, xytext=(0, 5),
-                              textcoords="offset points", ha="center")  # fmt: skip
+    """A line for each method, with the numbers of the first below it."""
+    for (method, halves), colour, dash in zip(found.items(), COLOURS, DASHES, strict=False):
+        axes.plot(SEEDS, halves, marker="o", ms=4, color=colour, linestyle=dash, label=method)
+    for seeds, half in zip(SEEDS, found[METHODS[0]], strict=True):
+        axes.annotate(
+            f"{half:.1f}", (seeds, half), fontsize=7, color=COLOURS[0],
+            xytext=(-3, -11), textcoords="offset points", ha="center",
+        )  # fmt: skip
     axes.set_xlabel("seeds")
-    axes.set_ylabel("points of loss")
     axes.set_xticks(SEEDS)
     axes.set_ylim(0, 22)
-    axes.legend(frameon=False)
 
 
 if __name__ == "__main__":

@@ -84,7 +84,7 @@ class LossTest(Section):
     def compares(self) -> str:
         """What with what, in words."""
         if isinstance(self.against, str):
-            return "against the same defence without attack"
+            return "against the same defence without attack, which prepares for none"
         if set(self.against.cells()) == set(
             Arm(dataset=self.of.dataset, model=self.of.model).cells()
         ):
@@ -111,7 +111,7 @@ class UploadsTest(Section):
 
     def compares(self) -> str:
         """What is looked at, in words."""
-        return "malicious with benign uploads, by windows of rounds"
+        return "for malicious against benign uploads, by windows of rounds"
 
 
 class SpreadTest(Section):
@@ -131,7 +131,7 @@ class SpreadTest(Section):
 
     def compares(self) -> str:
         """What with what, in words."""
-        return "spread over one set of arms against that over another"
+        return "for the spread of these arms against that of the others"
 
 
 class CountsTest(Section):
@@ -152,7 +152,7 @@ class CountsTest(Section):
 
     def compares(self) -> str:
         """What with what, in words."""
-        return "against the paper's"
+        return "the paper's"
 
 
 Test = Annotated[LossTest | UploadsTest | SpreadTest | CountsTest, Field(discriminator="kind")]
@@ -347,14 +347,14 @@ def _criterion(claims: Claims, claim: Claim, numbers: int) -> str:
     needed = claims.needed(claim, numbers)
     many = claim.needs if needed in (1, numbers) else f"{claim.needs} (at least {needed})"
     many = f"{many} of {numbers}: " if numbers > 1 else ""
-    return f"{many}{_lies(claims, claim.test)}, {claim.test.compares()}"
+    return f"{many}{_lies(claims, claim.test)} {claim.test.compares()}"
 
 
 def _lies(claims: Claims, test: Test) -> str:
     """A region in words."""
     within = getattr(test, "within", None)
     if within is None:
-        return {"spread": "below 0", "counts": "equal"}[test.kind]
+        return {"spread": "below 0", "counts": "equal to"}[test.kind]
     low, high = claims.regions[within]
     between = f"between {number(low)} and {number(high)}"
     bound = f"above {low:g}" if high == np.inf else f"below {high:g}"

@@ -50,7 +50,7 @@ class Evidence:
             records=_names(used),
             arms=arms,
             seeds=len(found.pairs),
-            note=_source(found.noise),
+            note=_source(found.noise) or ("the same runs, hit for hit" if _same(found) else ""),
         )
 
     def uploads(self, arm: Cell, measure: str, region: Region) -> list[Finding]:
@@ -228,6 +228,11 @@ def _moves(found: Loss, noises: Noises) -> Mapping[Cell, float]:
         for sign, side, mean in zip((-1, 1), sides, means, strict=True)
         for run in side
     }
+
+
+def _same(found: Loss) -> bool:
+    """Whether both sides are the same at every evaluation: nothing set them apart."""
+    return all(ours.trajectory.test == theirs.trajectory.test for ours, theirs in found.pairs)
 
 
 def _source(noise: Noise | None) -> str:

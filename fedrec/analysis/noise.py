@@ -43,10 +43,13 @@ class Noise:
     borrowed: bool = False  # from `family`, for want of seeds
 
     def __str__(self) -> str:
-        pooled = f"noise of {self.family}: {self.arms} arms, {self.df:.0f} degrees of freedom"
-        if np.isfinite(self.prior):
-            pooled += f"; variances unequal (p = {self.equal:.2g}), so each arm's own counts too"
-        return f"{pooled}; borrowed" if self.borrowed else pooled
+        if self.borrowed:
+            return f"noise borrowed from {self.family} for want of seeds"
+        pooled = f"noise of {self.family} from {self.arms} arms, {self.df:.0f} degrees of freedom"
+        if np.isnan(self.equal):
+            return pooled
+        equal = "variances are equal" if np.isinf(self.prior) else "each arm's own counts too"
+        return f"{pooled} ({equal}: p = {self.equal:.2g})"
 
 
 class Noises:

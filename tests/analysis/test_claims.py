@@ -63,7 +63,8 @@ def test_its_own_is_the_same_defence_without_attack() -> None:
     (plain,) = found(claim(of=of), evidence(records))
     assert own.estimate == pytest.approx(0) and plain.estimate == pytest.approx(100 * 20 / 41)
     assert own.what == "Krum, Fang against NoAttack, % lost"
-    assert claim(of=of, against="own").test.compares() == "against the same defence without attack"
+    compares = claim(of=of, against="own").test.compares()
+    assert compares.startswith("against the same defence without attack")
     assert claim(of=of).test.compares() == "against no attack and no defence"
 
 

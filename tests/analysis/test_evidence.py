@@ -103,6 +103,13 @@ def test_what_two_arms_share_is_said_first() -> None:
     assert evidence([]).loss(arm, reference, WORSE).what == "Fang, Krum+UNION against Krum, % lost"
 
 
+def test_runs_that_nothing_set_apart_are_told() -> None:
+    records = arms(NoAttack=[0.2, 0.21], Fang=[0.1, 0.11], LIE=[0.1, 0.11])
+    shown = evidence(records)
+    assert shown.loss(cell("Fang"), cell("LIE"), WORSE).note == "the same runs, hit for hit"
+    assert shown.loss(cell("Fang"), cell("NoAttack"), WORSE).note == ""
+
+
 def test_a_number_knows_how_each_run_moves_it() -> None:
     records = arms(NoAttack=[0.2, 0.21, 0.2], Fang=[0.1, 0.1, 0.11])
     found = evidence(records).loss(cell("Fang"), cell("NoAttack", ratio=0.0), WORSE)

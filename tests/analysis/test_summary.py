@@ -33,7 +33,7 @@ def test_mean_and_interval(summary) -> None:
     half = stats.t.ppf(0.975, noise().run_df) * error
     assert row.ci95 == pytest.approx(half)
     assert row.again == pytest.approx(half * (1 + 3 / 5) ** 0.5)
-    assert row.noise == "noise of ml-1m, MF: 2 arms, 2 degrees of freedom"
+    assert row.noise.startswith("noise of ml-1m, MF from 2 arms, 2 degrees of freedom")
 
 
 def test_degradation_is_paired_by_seed(summary) -> None:

@@ -90,8 +90,9 @@ def records_at(home, wanted):
 
 
 def records(wildcards):
-    """The records that a table or figure shows."""
-    return records_at(wildcards.home, cells(wildcards.block))
+    """The records that a table or figure shows, and others to tell its noise where there are."""
+    all_there = wildcards.home == SO_FAR
+    return records_at(wildcards.home, CELLS if all_there else cells(wildcards.block))
 
 
 def all_records(wildcards):

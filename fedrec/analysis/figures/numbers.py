@@ -15,12 +15,12 @@ ALONE = 3.4  # inches of a panel
 
 
 def draw(found: pd.DataFrame, title: str, note: str = "") -> Figure:
-    """A point for each number of the paper that there are records of, by attack and metric.
+    """A point for each number of the paper that ours can be held against, by attack and metric.
 
-    Ours with the 95 % prediction interval for five other seeds; filled where the paper's lies in
-    it. On the dashed diagonal both are the same. A panel for each dataset and model.
+    Ours with the 95 % prediction interval for five other seeds; hollow where the paper's lies
+    beyond. On the dashed diagonal both are the same. A panel for each dataset and model.
     """
-    known = found.dropna(subset="mean")
+    known = found.dropna(subset="again")
     panels: list[Any] = list(known.groupby(["dataset", "model"], sort=False))
     attacks, metrics = (list(dict.fromkeys(known[name])) for name in ("attack", "metric"))
     with styled():

@@ -12,7 +12,8 @@ FOUND = pd.DataFrame(
         ("ml-1m", "MF", "Fang", "hr@5", 0.030, 0.026, 0.002, False),
         ("ml-1m", "MF", "Fang", "ndcg@5", 0.019, 0.0185, 0.002, True),
         ("ml-1m", "MF", "LIE", "hr@5", 0.033, np.nan, np.nan, np.nan),  # not run
-        ("ml-1m", "SASRec", "NoAttack", "hr@5", 0.108, 0.1, np.nan, np.nan),  # no interval
+        ("ml-1m", "SASRec", "NoAttack", "hr@5", 0.108, 0.1, 0.008, True),
+        ("ml-1m", "SASRec", "Fang", "hr@5", 0.1, 0.09, np.nan, np.nan),  # no interval
     ],
     columns=["dataset", "model", "attack", "metric", "paper", "mean", "again", "agrees"],
 )
@@ -28,7 +29,7 @@ def points(axes: Axes) -> dict[tuple[float, float], str]:
     }
 
 
-def test_a_point_for_each_number_with_records_filled_where_it_agrees() -> None:
+def test_a_point_for_each_number_with_an_interval_hollow_where_it_does_not_agree() -> None:
     mf, sasrec = draw(FOUND, "T").axes
     assert [a.get_title() for a in (mf, sasrec)] == ["MF, ml-1m", "SASRec, ml-1m"]
     assert {where: fill == "white" for where, fill in points(mf).items()} == {
