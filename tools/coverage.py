@@ -7,23 +7,22 @@ alike, and each run on its own. That is all the chance there is, so what is true
 """
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float, Int
 from matplotlib.axes import Axes
 
 from fedrec.analysis.figures.style import COLOURS, DASHES, new_figure, save_figure, styled
-from fedrec.analysis.noise import fit, half_of, ratio_error
-from fedrec.analysis.statistics import NORMAL
+from fedrec.analysis.noise import Noise, fit, half_of, ratio_error
+from fedrec.analysis.statistics import NORMAL, half_width
 
 USERS, HALF = 5738, 386  # evaluated; hit every other time: HR@5 .034, half of it in any two seeds
 SEED, RUN = 0.03, 0.026  # standard deviations of shares: of a seed in all arms, of a run alone
 LOSSES = (0.0, 0.1, 0.3, 0.6)
 SEEDS = (1, 2, 3, 5, 10)
-METHODS = ("noise of all arms", "each arm's own noise", "users alone")
 SHOWN = (0.1, 0.6)  # losses in the picture
 
 Arm = tuple[float, int]  # loss, seeds
@@ -31,77 +30,112 @@ Arm = tuple[float, int]  # loss, seeds
 
 @dataclass(frozen=True)
 class Study:
-    """Users that each run hits: by arm, then by seed. The first arm is the baseline."""
+    """How many users each run hits: by arm, then by seed. The first arm is the baseline."""
 
-    hits: Sequence[Bool[np.ndarray, "seeds users"]]
+    there: Sequence[int]  # users who are hit every other time, by arm
+    hits: Sequence[Int[np.ndarray, " seeds"]]
 
-    def values(self) -> list[Mapping[int, float]]:
+    def values(self) -> list[Float[np.ndarray, " seeds"]]:
         """The hit rate of each arm by seed."""
-        return [dict(enumerate(arm.sum(axis=1) / USERS)) for arm in self.hits]
+        return [arm / USERS for arm in self.hits]
+
+    def noise(self) -> Noise | None:
+        """What its runs say of noise."""
+        return fit([dict(enumerate(map(float, arm))) for arm in self.values()])
 
 
 def studies(arms: Sequence[Arm], count: int) -> Iterator[Study]:
     """Made-up studies of a baseline with as many seeds as any arm, and of some arms."""
     rng = np.random.default_rng(0)
     most = max(seeds for _, seeds in arms)
+    there = [HALF, *(left(loss) for loss, _ in arms)]
     for _ in range(count):
         lifts = np.exp(rng.normal(0, SEED, most))
-        made = []
-        for loss, seeds in [(0.0, most), *arms]:
+        hits = []
+        for users, seeds in zip(there, [most, *(seeds for _, seeds in arms)], strict=True):
             share = lifts[:seeds] * np.exp(rng.normal(0, RUN, seeds))
-            there = np.arange(HALF) < HALF * (1 - loss)
-            made.append((rng.random((seeds, HALF)) < 0.5 * share[:, None]) & there)
-        yield Study(made)
+            hits.append(rng.binomial(users, 0.5 * share))
+        yield Study(there, hits)
 
 
-def coverage(arms: Sequence[Arm], count: int) -> Mapping[str, Float[np.ndarray, " arms"]]:
+def left(loss: float) -> int:
+    """The users whom an attack leaves."""
+    return round(HALF * (1 - loss))
+
+
+def pairs(study: Study) -> Iterator[tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]]:
+    """The hit rates of each arm, and the baseline's of the same seeds."""
+    base, *arms = study.values()
+    for arm in arms:
+        yield arm, base[: len(arm)]
+
+
+def losses(study: Study) -> Float[np.ndarray, " arms"]:
+    """What each arm loses, in per cent."""
+    found = [100 * (1 - ours.mean() / theirs.mean()) for ours, theirs in pairs(study)]
+    return np.array(found)
+
+
+def pooled(study: Study) -> Float[np.ndarray, " arms"]:
+    """Half of the interval of each loss from the noise of all arms."""
+    noise = study.noise()
+    assert noise is not None
+    errors = [ratio_error(ours, theirs, noise) for ours, theirs in pairs(study)]
+    found = [half_of(error, df) for error, df in errors]
+    return (100 - losses(study)) * np.array(found)
+
+
+def own(study: Study) -> Float[np.ndarray, " arms"]:
+    """The textbook's: Student's t of the arm's own pairs; none for one."""
+    found = []
+    for ours, theirs in pairs(study):
+        beyond = 100 * (theirs * ours.mean() / theirs.mean() - ours) / theirs.mean()
+        found.append(half_width(beyond))
+    return np.array(found)
+
+
+def of_users(study: Study) -> Float[np.ndarray, " arms"]:
+    """Over users, of a difference that is divided by a mean taken as fixed.
+
+    Of a user's mean over seeds: its expected square, for arms that hit who is there by halves.
+    """
+    found = []
+    for (ours, _), there in zip(pairs(study), study.there[1:], strict=True):
+        n = len(ours)
+        both, gone = there * 2 * 0.25 / n, (HALF - there) * (0.25 + 0.25 / n)
+        found.append(100 * NORMAL * np.sqrt(both + gone) / (HALF / 2))
+    return np.array(found)
+
+
+HALVES: Mapping[str, Callable[[Study], Float[np.ndarray, " arms"]]] = {
+    "noise of all arms": pooled,
+    "each arm's own noise": own,
+    "users alone": of_users,
+}
+METHODS = tuple(HALVES)
+
+
+def coverage(
+    arms: Sequence[Arm], count: int, methods: Sequence[str] = METHODS
+) -> Mapping[str, Float[np.ndarray, " arms"]]:
     """By method: the share of studies whose interval of an arm's loss holds the true one."""
-    held = {method: np.zeros((count, len(arms))) for method in METHODS}
-    for i, study in enumerate(studies(arms, count)):
-        for method, found in intervals(study).items():
-            for j, ((percent, half), (loss, _)) in enumerate(zip(found, arms, strict=True)):
-                true = 100 * (1 - np.ceil(HALF * (1 - loss)) / HALF)
-                held[method][i, j] = abs(percent - true) <= half
-    return {method: share.mean(axis=0) for method, share in held.items()}
+    true = np.array([100 * (1 - left(loss) / HALF) for loss, _ in arms])
+    held = {method: np.zeros(len(arms)) for method in methods}
+    for study in studies(arms, count):
+        percent = losses(study)
+        for method in methods:
+            held[method] += np.abs(percent - true) <= HALVES[method](study)
+    return {method: found / count for method, found in held.items()}
 
 
-def intervals(study: Study) -> Mapping[str, list[tuple[float, float]]]:
-    """The loss of each arm (%) and half of its interval, by method."""
-    values = study.values()
-    noise, found = fit(values), {method: list[tuple[float, float]]() for method in METHODS}
-    for arm, hits in zip(values[1:], study.hits[1:], strict=True):
-        ours, theirs = (np.array([side[seed] for seed in arm]) for side in (arm, values[0]))
-        percent = 100 * (1 - ours.mean() / theirs.mean())
-        error, df = ratio_error(ours, theirs, noise) if noise else (np.nan, 0.0)
-        halves = half_of((100 - percent) * error, df), own(ours, theirs), users(hits, study.hits[0])
-        for method, half in zip(METHODS, halves, strict=True):
-            found[method].append((percent, half))
-    return found
-
-
-def own(ours: Float[np.ndarray, " n"], theirs: Float[np.ndarray, " n"]) -> float:
-    """Half of the textbook interval: Student's t of the arm's own pairs; none for one."""
-    if len(ours) < 2:
-        return float("nan")
-    apart = 100 * (theirs * ours.mean() / theirs.mean() - ours) / theirs.mean()
-    return half_of(float(apart.std(ddof=1) / np.sqrt(len(ours))), len(ours) - 1.0)
-
-
-def users(ours: Bool[np.ndarray, "n users"], theirs: Bool[np.ndarray, "more users"]) -> float:
-    """Half of the interval of a difference over users, divided by a mean taken as fixed."""
-    lost = theirs[: len(ours)].mean(axis=0) - ours.mean(axis=0)
-    base = theirs[: len(ours)].mean(axis=0).sum()
-    return float(100 * NORMAL * np.sqrt(np.square(lost).sum()) / base)
-
-
-def widths(loss: float, count: int = 60) -> Mapping[str, list[float]]:
+def widths(loss: float, count: int = 400) -> Mapping[str, list[float]]:
     """By method: half of the interval for each number of seeds, of an arm with a loss."""
     others = [(share, 5) for share in np.linspace(0, 0.4, 20)]
     found: dict[str, list[float]] = {method: [] for method in METHODS}
     for seeds in SEEDS:
-        made = [intervals(study) for study in studies([(loss, seeds), *others], count)]
-        for method in METHODS:
-            found[method].append(float(np.median([one[method][0][1] for one in made])))
+        made = list(studies([(loss, seeds), *others], count))
+        for method, halves in HALVES.items():
+            found[method].append(float(np.median([halves(study)[0] for study in made])))
     return found
 
 

@@ -81,22 +81,18 @@ class Evidence:
         if not seeds:
             return Finding(what, region, arms=tuple(named))
         used = [runs[seed] for runs in found for seed in seeds]
-        means = np.reshape([self.noises.measure(run) for run in used], (-1, len(seeds))).mean(1)
-        signs = np.repeat([1.0, -1.0], [len(arms), len(others)])
-        sides = signs > 0
-        relative = [means[side] / means[side].mean() for side in (sides, ~sides)]
-        spreads = [100 * side.std(ddof=1) for side in relative]
-        slopes = signs * np.concatenate([_slopes(side) for side in relative])
         noise = self.noises.of(used[0])
-        per_run = slopes * np.sqrt(noise.residual / means) / len(seeds) if noise else slopes
-        moves = np.repeat(per_run, len(seeds))
+        means = np.reshape([self.noises.measure(run) for run in used], (-1, len(seeds))).mean(1)
+        near, far = means[: len(arms)], means[len(arms) :]
+        slopes = np.concatenate([_slopes(near), -_slopes(far)])
+        moves = slopes * np.sqrt((noise.residual if noise else np.nan) / means) / len(seeds)
+        per_run = np.repeat(moves, len(seeds))
         return Finding(
             what,
             region,
-            estimate=float(spreads[0] - spreads[1]),
-            error=float(np.linalg.norm(moves)) if noise else np.nan,
+            estimate=_spread(near) - _spread(far),
+            error=float(np.linalg.norm(per_run)),
             df=noise.df if noise else np.inf,
-            runs={run.cell: float(move) for run, move in zip(used, moves, strict=True)},
             records=_names(used),
             arms=tuple(named),
             seeds=len(seeds),
@@ -201,13 +197,15 @@ def _area(seen: pd.DataFrame) -> float:
     return float(((malicious < benign) + 0.5 * (malicious == benign)).mean())
 
 
-def _slopes(relative: Float[np.ndarray, " arms"]) -> Float[np.ndarray, " arms"]:
-    """By how much (%) the spread of some means changes with the relative noise of each of them.
+def _spread(means: Float[np.ndarray, " arms"]) -> float:
+    """Standard deviation in per cent of the mean."""
+    return float(100 * means.std(ddof=1) / means.mean())
 
-    Of the standard deviation over the mean: for means m / mean(m) with spread s, the slope of s
-    by m_i / mean(m), times that.
-    """
-    k, spread = len(relative), relative.std(ddof=1)
+
+def _slopes(means: Float[np.ndarray, " arms"]) -> Float[np.ndarray, " arms"]:
+    """By how much (%) that changes with the relative noise of each mean."""
+    k, relative = len(means), means / means.mean()
+    spread = relative.std(ddof=1)
     if spread == 0:
         return np.full(k, 100 / np.sqrt(k))  # any noise spreads them
     slope = (relative - 1) / ((k - 1) * spread) - spread / k

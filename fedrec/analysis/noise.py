@@ -111,7 +111,8 @@ def fit(arms: Sequence[Values]) -> Noise | None:
         return None
     away, arm, seed, root = _pearson(several)
     residuals, rank = _without_seeds(away, arm, seed, root)
-    df, runs_df, within = len(away) - rank, len(away) - len(several), float(away @ away)
+    runs_df, within = len(away) - len(several), float(away @ away)
+    df = runs_df - rank
     if df < 1:  # seeds cannot be told from runs
         run = within / runs_df
         return Noise(run, float(runs_df), run, float(runs_df), len(several))
@@ -122,7 +123,7 @@ def fit(arms: Sequence[Values]) -> Noise | None:
         residual=left / df,
         df=float(df),
         run=within / runs_df,
-        run_df=_satterthwaite(within - left, rank - len(several), left, df),
+        run_df=_satterthwaite(within - left, rank, left, df),
         arms=len(several),
         equal=equal,
         prior=prior(groups) if equal < REJECTED else float("inf"),
@@ -151,10 +152,13 @@ def _without_seeds(
     root: Float[np.ndarray, " runs"],
 ) -> tuple[Float[np.ndarray, " runs"], int]:
     """What is left when each seed lifts all arms by its own share; parameters that it took."""
-    names = np.hstack([arm[:, None] == np.unique(arm), seed[:, None] == np.unique(seed)])
-    design = names * root[:, None]
-    found, _, rank, _ = np.linalg.lstsq(design, away, rcond=None)
-    return away - design @ found, int(rank)
+    lifts = (seed[:, None] == np.unique(seed)) * root[:, None]
+    sizes = np.bincount(arm)[:, None]
+    sums = np.zeros((len(sizes), lifts.shape[1]))
+    np.add.at(sums, arm, lifts)
+    lifts -= (sums / sizes)[arm]  # beyond what the arms take up
+    found, _, rank, _ = np.linalg.lstsq(lifts, away, rcond=None)
+    return away - lifts @ found, int(rank)
 
 
 def _satterthwaite(seeds: float, seeds_df: int, left: float, df: int) -> float:

@@ -61,7 +61,7 @@ class Finding:
         if not self.known:
             return 1.0
         low, high = map(self._apart, self.region)
-        return max(self._p(low), self._p(-high))
+        return max(self._p(low, self._closed), self._p(-high, self._closed))
 
     @cached_property
     def outside(self) -> float:
@@ -78,10 +78,10 @@ class Finding:
             return math.copysign(math.inf, apart) if apart else 0.0
         return apart / self._scaled_error
 
-    def _p(self, apart: float) -> float:
-        """p of being no further than a border, from the distance to it."""
+    def _p(self, apart: float, closed: bool = False) -> float:
+        """p of being no further than a border, from the distance beyond it; on it if `closed`."""
         if apart == 0 and self._scaled_error == 0:
-            return float(not self._closed)
+            return float(not closed)
         return float(stdtr(self.df, -apart))
 
     def _scaled(self, value: float) -> float:

@@ -59,6 +59,8 @@ def test_of_two_borders_either_may_be_crossed_by_chance() -> None:
     assert decide([finding(12.3, 1.0, (0.0, 10.0))], 1) == "not reproduced"
     assert decide([finding(10.0, 0.0, (10.0, 10.0))], 1) == "reproduced"  # a count
     assert decide([finding(11.0, 0.0, (10.0, 10.0))], 1) == "not reproduced"
+    gap = finding(None, NEVER, (10.0, 10.0))
+    assert decide([finding(10.0, 0.0, (10.0, 10.0)), gap], 2) == "not run"
 
 
 HOLDS, FAILS, OPEN, ABSENT = finding(9.0), finding(-9.0), finding(0.1), finding(None, NEVER)
