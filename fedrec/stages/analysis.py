@@ -177,12 +177,13 @@ def deviations(args: argparse.Namespace) -> None:
 
 def claims(args: argparse.Namespace) -> None:
     """Judge the paper's claims by records: a table, a picture, and a table by other measures."""
-    from fedrec.analysis.claims import Claims, scorecard, scorecard_table, secondary_table
+    from fedrec.analysis.claims import Claims
     from fedrec.analysis.evidence import Evidence
     from fedrec.analysis.figures.scorecard import draw
     from fedrec.analysis.figures.style import save_figure
     from fedrec.analysis.measure import measures
     from fedrec.analysis.notes import of_records
+    from fedrec.analysis.scorecard import scorecard, scorecard_table, secondary_table
 
     known, records = Claims.load(args.claims), read_records(args.records)
     counts = {path.parent.name: vars(load_statistics(Counts, path)) for path in args.counts}
@@ -200,10 +201,11 @@ def claims(args: argparse.Namespace) -> None:
 
 def plan(args: argparse.Namespace) -> None:
     """List the runs that would decide open claims, the cheapest decision first."""
-    from fedrec.analysis.claims import Claims, plan
+    from fedrec.analysis.claims import Claims
     from fedrec.analysis.evidence import Evidence
     from fedrec.analysis.measure import Measure
     from fedrec.analysis.plan import lines
+    from fedrec.analysis.scorecard import plan
 
     known, records = Claims.load(args.claims), read_records(args.records)
     measure = Measure(report=args.report)

@@ -7,17 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedrec.analysis.claims import (
-    Claim,
-    Claims,
-    judged,
-    plan,
-    scorecard,
-    scorecard_table,
-    secondary_table,
-)
+from fedrec.analysis.claims import Claim, Claims
 from fedrec.analysis.evidence import Evidence
 from fedrec.analysis.measure import Measure, measures
+from fedrec.analysis.scorecard import judged, plan, scorecard, scorecard_table, secondary_table
 from fedrec.analysis.verdict import Finding
 from fedrec.config import Study
 from fedrec.config_errors import ConfigError

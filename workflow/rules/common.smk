@@ -35,6 +35,7 @@ CELLS = {
     for block in STUDY.blocks().values()
     for cell in STUDY.cells(block)
 }
+WITH_NOISE = ("attacks", "attack_grid", "adaptive_clustering")
 NOTE = ["--note", STUDY.note] if STUDY.note else []
 CARD = STUDY.claims or Scorecard()
 JUDGED_TABLES = ["claims", "secondary", "numbers"] if STUDY.claims else []
@@ -90,9 +91,13 @@ def records_at(home, wanted):
 
 
 def records(wildcards):
-    """The records that a table or figure shows, and others to tell its noise where there are."""
-    all_there = wildcards.home == SO_FAR
-    return records_at(wildcards.home, CELLS if all_there else cells(wildcards.block))
+    """The records of a table or figure: those it shows, or all, where these lend it their noise.
+
+    The ablation is left to itself, for it is a study of its own with a single seed.
+    """
+    kind = STUDY.blocks()[wildcards.block].kind
+    lent = kind in WITH_NOISE or wildcards.home == SO_FAR
+    return records_at(wildcards.home, CELLS if lent else cells(wildcards.block))
 
 
 def all_records(wildcards):
