@@ -345,6 +345,7 @@ def test_tables_of_runs_and_of_claims(tmp_path: Path) -> None:
     csv, pdf = tmp_path / "claims.csv", tmp_path / "claims.pdf"
     command = ["claims", "--claims", str(ROOT / "config" / "claims.yaml"), "--records", str(record)]
     made = ["--output", str(csv), "--picture", str(pdf), "--note", "A note."]
+    made += ["--secondary", str(tmp_path / "secondary.csv")]
     assert main([*command, "--counts", str(counts), *made]) == 0
     first, *_ = csv.read_text().splitlines()[1:]
     assert first.startswith("counts-ml-1m,Table 2,") and ",reproduced," in first
@@ -352,6 +353,25 @@ def test_tables_of_runs_and_of_claims(tmp_path: Path) -> None:
     assert main(["runs", "--records", str(record), "--output", str(tmp_path / "runs.csv")]) == 0
     shown = (tmp_path / "runs.md").read_text()
     assert "ml-1m/MF/NoAttack/FedAvg/m0/seed0.json" in shown and "Malicious users" in shown
+
+
+def test_the_papers_numbers_are_compared_with_what_there_is(tmp_path: Path) -> None:
+    record, csv, pdf = (tmp_path / name for name in ("record.json", "n.csv", "n.pdf"))
+    write_record(make_record("Fang"), record)
+    command = ["numbers", "--records", str(record), "--output", str(csv), "--picture", str(pdf)]
+    assert main([*command, "--paper", str(ROOT / "config" / "paper-values.csv")]) == 0
+    shown = csv.with_suffix(".md").read_text()
+    assert "0 of 0 numbers agree" in shown and "| 0.03038 | 0.20000 |" in shown and pdf.exists()
+
+
+def test_a_plan_of_nothing_says_how_the_next_look_is_judged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = tmp_path / "record.json"
+    write_record(make_record(), record)
+    command = ["plan", "--claims", str(ROOT / "config" / "claims.yaml"), "--records", str(record)]
+    assert main(command) == 0
+    assert "Bonferroni" in capsys.readouterr().out
 
 
 def test_a_table_shows_what_was_wanted_in_vain(tmp_path: Path) -> None:

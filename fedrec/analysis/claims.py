@@ -1,23 +1,23 @@
-"""The paper's claims, and what records say of each."""
+"""The paper's claims, and by what tests they are judged."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
-import pandas as pd
 import pydantic
 from pydantic import Field
 
-from fedrec.analysis.evidence import MEASURES, Evidence, Finding, Region, Verdict
-from fedrec.analysis.tables import Table
+from fedrec.analysis.evidence import Evidence
+from fedrec.analysis.plan import seeds_to_decide
+from fedrec.analysis.verdict import LEVEL, Finding, Region, number
 from fedrec.config_errors import ConfigError, explain, read_yaml
 from fedrec.outline import Section
-from fedrec.records import BASELINE, Cell
+from fedrec.records import BASELINE, PLAIN, Cell
 
-LISTED = 10  # findings of a claim
 Names = str | tuple[str, ...]
+Regions = Mapping[str, Region]
 
 
 class Arm(Section):
@@ -26,7 +26,7 @@ class Arm(Section):
     dataset: str = "ml-1m"
     model: str = "MF"
     attack: Names = BASELINE
-    defense: Names = "FedAvg"
+    defense: Names = PLAIN
     ratio: float | tuple[float, ...] = 0.01
 
     def cells(self) -> list[Cell]:
@@ -51,33 +51,64 @@ class LossTest(Section):
 
     kind: Literal["loss"]
     of: Arm
-    against: Arm
+    against: Arm | Literal["own"] = Field(
+        description="Another arm, or each arm's own model and defence without attack."
+    )
     within: str = Field(description="Name of a region.")
     pairing: Literal["all", "in_turn"] = Field(
         default="all", description="Each of the first with each of the second, or one by one."
     )
-    metric: str = "hr@5"
 
-    def findings(self, evidence: Evidence) -> Iterator[Finding]:
+    def pairs(self) -> list[tuple[Cell, Cell]]:
+        """Each arm with what it is compared with."""
+        arms = self.of.cells()
+        if isinstance(self.against, str):
+            plain = {"attack": BASELINE, "ratio": 0.0}
+            return [(arm, arm.model_copy(update=plain)) for arm in arms]
+        others = self.against.cells()
+        pairs = product(arms, others) if self.pairing == "all" else zip(arms, others, strict=True)
+        return [(arm, other) for arm, other in pairs if arm != other]
+
+    def cells(self) -> list[Cell]:
+        """All that is needed."""
+        return [cell for pair in self.pairs() for cell in pair]
+
+    def findings(self, evidence: Evidence, regions: Regions) -> Iterator[Finding]:
         """One for each pair."""
-        pair: Any = product if self.pairing == "all" else zip
-        for arm, reference in pair(self.of.cells(), self.against.cells()):
-            if arm != reference:
-                yield evidence.loss(arm, reference, self.metric, self.within)
+        for arm, reference in self.pairs():
+            yield evidence.loss(arm, reference, regions[self.within])
+
+    def compares(self) -> str:
+        """What with what, in words."""
+        if isinstance(self.against, str):
+            return "against the same defence without attack, which prepares for none"
+        if set(self.against.cells()) == set(
+            Arm(dataset=self.of.dataset, model=self.of.model).cells()
+        ):
+            return "against no attack and no defence"
+        return "against each other arm" if self.pairing == "all" else "against its counterpart"
 
 
 class UploadsTest(Section):
-    """A measure of the uploads of the first rounds lies in a region."""
+    """A measure of the uploads of the first rounds lies in a region, in each window of rounds."""
 
     kind: Literal["uploads"]
     of: Arm
-    measure: Literal["separation", "outliers"]
+    measure: Literal["separation", "separation, round by round", "outliers"]
     within: str = Field(description="Name of a region.")
 
-    def findings(self, evidence: Evidence) -> Iterator[Finding]:
-        """One for each arm."""
-        for arm in self.of.cells():
-            yield evidence.uploads(arm, MEASURES[self.measure], self.measure, self.within)
+    def cells(self) -> list[Cell]:
+        """All that is needed."""
+        return self.of.cells()
+
+    def findings(self, evidence: Evidence, regions: Regions) -> Iterator[Finding]:
+        """One for each arm and window."""
+        for arm in self.cells():
+            yield from evidence.uploads(arm, self.measure, regions[self.within])
+
+    def compares(self) -> str:
+        """What is looked at, in words."""
+        return "for malicious against benign uploads, by windows of rounds"
 
 
 class SpreadTest(Section):
@@ -87,9 +118,17 @@ class SpreadTest(Section):
     of: Arm
     than: Arm
 
-    def findings(self, evidence: Evidence) -> Iterator[Finding]:
+    def cells(self) -> list[Cell]:
+        """All that is needed."""
+        return [*self.of.cells(), *self.than.cells()]
+
+    def findings(self, evidence: Evidence, regions: Regions) -> Iterator[Finding]:
         """A single one."""
         yield evidence.spread(self.of.cells(), self.than.cells())
+
+    def compares(self) -> str:
+        """What with what, in words."""
+        return "for the spread of these arms against that of the others"
 
 
 class CountsTest(Section):
@@ -99,10 +138,18 @@ class CountsTest(Section):
     dataset: str
     counts: dict[str, int]
 
-    def findings(self, evidence: Evidence) -> Iterator[Finding]:
+    def cells(self) -> list[Cell]:
+        """No run is needed."""
+        return []
+
+    def findings(self, evidence: Evidence, regions: Regions) -> Iterator[Finding]:
         """One for each count."""
         for name, stated in self.counts.items():
             yield evidence.count(self.dataset, name, stated)
+
+    def compares(self) -> str:
+        """What with what, in words."""
+        return "the paper's"
 
 
 Test = Annotated[LossTest | UploadsTest | SpreadTest | CountsTest, Field(discriminator="kind")]
@@ -114,16 +161,20 @@ class Claim(Section):
     id: str
     place: str
     says: str
-    needs: Literal["all", "any"] = Field(
-        default="all", description="Whether every finding has to hold, or one of them."
-    )
+    needs: str = Field(default="all", description="How many of its numbers: name of a share.")
     test: Test
+    beside: Test | None = Field(default=None, description="Shown, but judges nothing.")
 
 
 class Claims(Section):
-    """All claims, and the regions that words such as `slightly` stand for."""
+    """All claims, and what words such as `slightly` and `most` stand for."""
 
     regions: dict[str, Region]
+    shares: dict[str, float] = Field(
+        description="What share of a claim's numbers must be exceeded; 1 for all of them."
+    )
+    looks: int = Field(default=1, ge=1, description="How often records are judged, more being run.")
+    affordable: int = Field(default=20, description="Seeds that an arm may be given.")
     claims: tuple[Claim, ...]
 
     @staticmethod
@@ -131,7 +182,8 @@ class Claims(Section):
         """Read a claims file.
 
         Raises:
-            ConfigError: it cannot be read, or a claim is malformed or names an unknown region.
+            ConfigError: it cannot be read, or a claim is malformed or names an unknown region or
+                share.
         """
         values = read_yaml(path)
         try:
@@ -139,94 +191,56 @@ class Claims(Section):
         except pydantic.ValidationError as error:
             raise ConfigError(explain(error, [path], lambda place: ())) from None
         for claim in found.claims:
-            within = getattr(claim.test, "within", None)
-            if within is not None and within not in found.regions:
-                raise ConfigError(f"{path}: {claim.id}: no region is called {within!r}")
+            for wrong in found.unknown(claim):
+                raise ConfigError(f"{path}: {claim.id}: no {wrong}")
         return found
 
+    def unknown(self, claim: Claim) -> Iterator[str]:
+        """The names in a claim that stand for nothing."""
+        tests = [test for test in (claim.test, claim.beside) if test]
+        for within in filter(None, (getattr(test, "within", None) for test in tests)):
+            if within not in self.regions:
+                yield f"region is called {within!r}"
+        if claim.needs not in self.shares:
+            yield f"share is called {claim.needs!r}"
 
-def judge(claim: Claim, findings: Sequence[Finding]) -> Verdict:
-    """A claim's verdict from those on its findings.
+    @property
+    def level(self) -> float:
+        """One-sided, of each look: Bonferroni's share of the whole."""
+        return LEVEL / self.looks
 
-    Where all have to hold, one that fails decides, even if others were not run; where one is
-    enough, one that holds does.
-    """
-    verdicts = [finding.verdict for finding in findings]
-    decisive: Verdict = "not reproduced" if claim.needs == "all" else "reproduced"
-    for verdict in (decisive, "not run", "inconclusive"):
-        if verdict in verdicts:
-            return verdict
-    return verdicts[0]
+    @property
+    def next_level(self) -> float:
+        """That of each look if there is one more."""
+        return LEVEL / (self.looks + 1)
 
+    def more_seeds(self, claim: Claim, findings: Sequence[Finding]) -> int | None:
+        """How many seeds would decide a claim at the next look; None if too many."""
+        needed = self.needed(claim, len(findings))
+        return seeds_to_decide(findings, needed, self.next_level, self.affordable)
 
-def scorecard(claims: Claims, evidence: Evidence) -> pd.DataFrame:
-    """One row for each claim: its verdict and the numbers behind it."""
-    rows = []
-    for claim in claims.claims:
-        findings = list(claim.test.findings(evidence))
-        rows.append(
-            {
-                "id": claim.id,
-                "place": claim.place,
-                "says": claim.says,
-                "verdict": (verdict := judge(claim, findings)),
-                "why": _why(verdict, findings),
-                "test": _criterion(claim, claims.regions),
-                "findings": "; ".join(map(str, findings)),
-                "records": " ".join(dict.fromkeys(name for f in findings for name in f.records)),
-            }
-        )
-    return pd.DataFrame(rows)
+    def needed(self, claim: Claim, numbers: int) -> int:
+        """How many of a claim's numbers have to lie in their regions."""
+        return min(numbers, int(np.floor(self.shares[claim.needs] * numbers)) + 1)
 
 
-def scorecard_table(card: pd.DataFrame, notes: Sequence[str] = ()) -> Table:
-    """The scorecard to be read, with the number of claims of each verdict."""
-    tally = card.verdict.value_counts()
-    counts = ", ".join(f"{count} {verdict}" for verdict, count in tally.items())
-    shown = pd.DataFrame(
-        {
-            "Claim": card.says,
-            "Place": card.place,
-            "Verdict": [
-                f"{v} ({w})" if w else v for v, w in zip(card.verdict, card.why, strict=True)
-            ],
-            "Holds if": card.test,
-            "Found [95 % interval]": card.findings.map(_shortened),
-        }
-    )
-    title = "The paper's claims"
-    traced = "The CSV names the records behind each claim (column records)."
-    return Table(title, card, shown, (f"{len(card)} claims: {counts}.", traced, *notes))
+def criterion(claims: Claims, claim: Claim, numbers: int) -> str:
+    """What a claim's findings have to be, and what they compare, in words."""
+    needed = claims.needed(claim, numbers)
+    many = claim.needs if needed in (1, numbers) else f"{claim.needs} (at least {needed})"
+    many = f"{many} of {numbers}: " if numbers > 1 else ""
+    return f"{many}{_lies(claims, claim.test)} {claim.test.compares()}"
 
 
-def _shortened(findings: str) -> str:
-    """The first few of many findings."""
-    parts = findings.split("; ")
-    more = f"; and {len(parts) - LISTED} more in the CSV" if len(parts) > LISTED else ""
-    return "; ".join(parts[:LISTED]) + more
-
-
-def _why(verdict: Verdict, findings: Sequence[Finding]) -> str:
-    """What keeps a claim from being decided."""
-    if verdict == "not run":
-        gaps = sum(finding.verdict == "not run" for finding in findings)
-        return f"{gaps} of {len(findings)} numbers lack records"
-    if verdict == "inconclusive":
-        blind = any(finding.low is None for finding in findings)
-        return "a number has no interval" if blind else "an interval crosses the border"
-    return ""
-
-
-def _criterion(claim: Claim, regions: Mapping[str, Region]) -> str:
-    """What a claim's findings have to be, in words."""
-    within = getattr(claim.test, "within", None)
+def _lies(claims: Claims, test: Test) -> str:
+    """A region in words."""
+    within = getattr(test, "within", None)
     if within is None:
-        return {"spread": "below 0", "counts": "as stated"}[claim.test.kind]
-    low, high = regions[within]
-    between = f"between {low:g} and {high:g}"
+        return {"spread": "below 0", "counts": "equal to"}[test.kind]
+    low, high = claims.regions[within]
+    between = f"between {number(low)} and {number(high)}"
     bound = f"above {low:g}" if high == np.inf else f"below {high:g}"
-    region = between if np.isfinite([low, high]).all() else bound
-    return f"{claim.needs}: {region} ({within})"
+    return f"{between if np.isfinite([low, high]).all() else bound} ({within})"
 
 
 def _listed(names: Names) -> tuple[str, ...]:

@@ -5,8 +5,9 @@ from typing import Any
 
 import pandas as pd
 
+from fedrec.analysis.measure import Measure, by_arm, seedless
+from fedrec.analysis.noise import Noises
 from fedrec.analysis.statistics import loss
-from fedrec.analysis.summary import by_arm, seedless
 from fedrec.analysis.tables import MISSING, rows_of
 from fedrec.outline import Block, Switch
 from fedrec.records import BASELINE, PLAIN, Cell, Record, Report, cell_path
@@ -22,16 +23,18 @@ def deviations(
     """One row for each switch set otherwise: what the attack costs (%), undefended and defended.
 
     Losses of HR@5 against the run without attack and defence under the same value, with 95 %
-    intervals. The first row is the study as configured. Missing where there are no records.
+    intervals from the noise of all records of the table. The first row is the study as configured.
+    Missing where there are no records.
     """
-    arms = by_arm(records)
+    shown = of_block(records, block)
+    arms, noises = by_arm(shown), Noises(shown, Measure(METRIC, report))
     trio = [seedless(cell) for cell in block.trios([0])[0]]
-    rows = [_row(None, trio, arms, report)]
-    used = _kinds(records)
+    rows = [_row(None, trio, arms, noises)]
+    used = _kinds(shown)
     for switch in switches:
         known = arms if switch.kind in used else {}  # a field of that name may be another method's
         changed = [switch.applied(cell, switch.other) for cell in trio]
-        rows.append(_row(switch, changed, known, report))
+        rows.append(_row(switch, changed, known, noises))
     return pd.DataFrame(rows)
 
 
@@ -83,7 +86,7 @@ def _row(
     switch: Switch | None,
     trio: Sequence[Cell],
     arms: Mapping[Cell, Sequence[Record]],
-    report: Report,
+    noises: Noises,
 ) -> dict[str, Any]:
     """What is known of the study with one switch set otherwise; without one, as it is."""
     names = {"switch": "as configured"}
@@ -99,20 +102,21 @@ def _row(
     found: dict[str, Any] = {}
     for effect, arm, cell in zip(EFFECTS, attacked, trio[1:], strict=True):
         concerned = switch is None or "@" in f"{cell.model}{cell.attack}{cell.defense}"
-        found |= _effect(effect, arm, plain, report) | {f"{effect}_changes": concerned}
+        found |= _effect(effect, arm, plain, noises) | {f"{effect}_changes": concerned}
         used = (*arm, *plain) if arm else ()
         found[f"{effect}_records"] = " ".join(cell_path(record.cell) for record in used)
     return names | found
 
 
 def _effect(
-    name: str, arm: Sequence[Record], plain: Sequence[Record], report: Report
+    name: str, arm: Sequence[Record], plain: Sequence[Record], noises: Noises
 ) -> dict[str, float]:
     try:
-        found = loss(arm, plain, METRIC, report)
+        found = loss(arm, plain, noises)
     except ValueError:
         return dict.fromkeys((name, f"{name}_low", f"{name}_high"), float("nan"))
-    return {name: found.percent, f"{name}_low": found.low, f"{name}_high": found.high}
+    low, high = found.percent - found.half, found.percent + found.half
+    return {name: found.percent, f"{name}_low": low, f"{name}_high": high}
 
 
 def _interval(row: Mapping[Any, Any], effect: str) -> str:

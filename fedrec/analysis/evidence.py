@@ -1,57 +1,20 @@
-"""What records say of a number that a claim rests on, with its 95 % interval."""
+"""What records say of a number that a claim rests on, with its standard error."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from fedrec.analysis.statistics import RESAMPLES, half_width, loss
-from fedrec.analysis.summary import by_arm
-from fedrec.outline import Scorecard, Section
-from fedrec.records import BASELINE, PLAIN, Cell, Record, Report, Uploads, cell_path
+from fedrec.analysis.measure import Measure, by_arm
+from fedrec.analysis.noise import Noise, Noises
+from fedrec.analysis.statistics import Loss, loss
+from fedrec.analysis.verdict import Finding, Region
+from fedrec.outline import Scorecard
+from fedrec.records import BASELINE, PLAIN, Cell, Record, Uploads, cell_path
 
-Verdict = Literal["reproduced", "not reproduced", "inconclusive", "not run"]
-Region = tuple[float, float]
-
-
-class Finding(Section):
-    """One number that bears on a claim, with its 95 % interval, and where it has to lie."""
-
-    what: str
-    estimate: float | None  # None where records are missing
-    low: float | None = None  # None where there is no interval
-    high: float | None = None
-    region: Region
-    records: tuple[str, ...] = ()  # what the estimate is of
-
-    @property
-    def verdict(self) -> Verdict:
-        """Whether the interval lies inside the region, outside, or across its border.
-
-        The end of a half-line does not belong to it: no difference is neither better nor worse.
-        """
-        if self.estimate is None:
-            return "not run"
-        if self.low is None or self.high is None:
-            return "inconclusive"
-        lower, upper = self.region
-        closed = lower <= self.low and self.high <= upper
-        if closed and (np.isfinite(self.region).all() or (lower < self.low and self.high < upper)):
-            return "reproduced"
-        apart = self.high < lower or upper < self.low
-        return "not reproduced" if apart else "inconclusive"
-
-    def __str__(self) -> str:
-        if self.estimate is None:
-            return f"{self.what}: no record"
-        text = f"{self.what}: {_number(self.estimate)}"
-        if self.low is None or self.high is None:
-            return f"{text} (no interval)"
-        if self.low == self.high == self.estimate:
-            return text
-        return f"{text} [{_number(self.low)}, {_number(self.high)}]"
+UploadMeasure = Callable[[Uploads, Mapping[str, Any]], Mapping[str, float]]
 
 
 class Evidence:
@@ -59,50 +22,82 @@ class Evidence:
 
     def __init__(
         self,
-        records: Iterable[Record],
+        records: Sequence[Record],
         counts: Mapping[str, Mapping[str, int]],
         card: Scorecard,
-        regions: Mapping[str, Region],
-        report: Report,
+        measure: Measure,
     ) -> None:
-        self._arms, self._counts = by_arm(records), counts
-        self._datasets, self._regions, self._report = card.datasets, regions, report
+        self._arms, self._counts, self._datasets = by_arm(records), counts, card.datasets
+        self.noises = Noises(records, measure)
 
-    def loss(self, arm: Cell, reference: Cell, metric: str, within: str) -> Finding:
+    def loss(self, arm: Cell, reference: Cell, region: Region) -> Finding:
         """The loss (%) of an arm against another one."""
-        what, region = f"{_differing(arm, reference)}, % lost", self._regions[within]
-        ours, theirs = self._of(arm), self._of(reference)
+        arms = self._named(arm), self._named(reference)
+        ours, theirs = (self._arms.get(cell, ()) for cell in arms)
+        what = f"{_differing(arm, reference)}, % lost"
         try:
-            found = loss(ours, theirs, metric, self._report)
+            found = loss(ours, theirs, self.noises)
         except ValueError:
-            return Finding(what=what, estimate=None, region=region)
-        interval = (found.low, found.high)
-        return _finding(what, found.percent, interval, region, _names([*ours, *theirs]))
+            return Finding(what, region, arms=arms)
+        used = [run for pair in found.pairs for run in pair]
+        return Finding(
+            what,
+            region,
+            estimate=found.percent,
+            error=found.error,
+            df=found.df,
+            runs=_moves(found, self.noises),
+            records=_names(used),
+            arms=arms,
+            seeds=len(found.pairs),
+            note=_source(found.noise) or ("the same runs, hit for hit" if _same(found) else ""),
+        )
 
-    def uploads(self, arm: Cell, measure: Any, name: str, within: str) -> Finding:
-        """A measure over rounds, resampled."""
-        region, seen = self._regions[within], [r for r in self._of(arm) if r.uploads]
-        rounds = [value for r in seen for value in measure(r.uploads, r.config)]
-        what = f"{name} under {arm.defense}"
-        if not rounds:
-            return Finding(what=what, estimate=None, region=region)
-        interval = _bootstrap(np.array(rounds))
-        return _finding(what, float(np.mean(rounds)), interval, region, _names(seen))
+    def uploads(self, arm: Cell, measure: str, region: Region) -> list[Finding]:
+        """A measure of each window of rounds, over seeds."""
+        cell = self._named(arm)
+        seen = [run for run in self._arms.get(cell, ()) if run.uploads]
+        values = pd.DataFrame([_measured(run, measure) for run in seen])
+        if values.empty:
+            return [Finding(f"{measure} under {arm.defense}", region, arms=(cell,))]
+        return [
+            self._over_seeds(
+                f"{measure} under {arm.defense}, {window}",
+                column.dropna().to_numpy(),
+                region,
+                records=_names(seen),
+                arms=(cell,),
+                is_share=True,
+            )
+            for window, column in values.items()
+        ]
 
     def spread(self, arms: Sequence[Cell], others: Sequence[Cell]) -> Finding:
-        """The difference of the standard deviations of two sets of means (%), over seeds."""
+        """The difference of the standard deviations of two sets of means (% of the mean)."""
         what, region = "difference of spreads, % of the mean", (-np.inf, 0.0)
-        sides = [[self._of(cell) for cell in cells] for cells in (arms, others)]
-        seeds = set.intersection(
-            *({r.cell.seed for r in found} for side in sides for found in side)
-        )
+        named = [self._named(cell) for cell in (*arms, *others)]
+        found = [_by_seed(self._arms.get(cell, ())) for cell in named]
+        seeds = sorted(set.intersection(*(set(runs) for runs in found)))
         if not seeds:
-            return Finding(what=what, estimate=None, region=region)
-        spreads = [self._spreads(side, sorted(seeds)) for side in sides]
-        differences = spreads[0] - spreads[1]
-        interval = _t_interval(differences)
-        used = _names(r for side in sides for found in side for r in found if r.cell.seed in seeds)
-        return _finding(what, float(differences.mean()), interval, region, used)
+            return Finding(what, region, arms=tuple(named))
+        used = [runs[seed] for runs in found for seed in seeds]
+        noise = self.noises.of(used[0])
+        means = np.reshape([self.noises.measure(run) for run in used], (-1, len(seeds))).mean(1)
+        near, far = means[: len(arms)], means[len(arms) :]
+        slopes = np.concatenate([_slopes(near), -_slopes(far)])
+        moves = slopes * np.sqrt((noise.residual if noise else np.nan) / means) / len(seeds)
+        per_run = np.repeat(moves, len(seeds))
+        return Finding(
+            what,
+            region,
+            estimate=_spread(near) - _spread(far),
+            error=float(np.linalg.norm(per_run)),
+            df=noise.df if noise else np.inf,
+            records=_names(used),
+            arms=tuple(named),
+            seeds=len(seeds),
+            note=_source(noise),
+        )
 
     def count(self, dataset: str, name: str, stated: int) -> Finding:
         """A dataset's count: exact or not."""
@@ -110,61 +105,139 @@ class Evidence:
         found = self._counts.get(used, {}).get(name)
         what, region = f"{name} of {dataset}", (float(stated), float(stated))
         if found is None:
-            return Finding(what=what, estimate=None, region=region)
-        interval = (float(found), float(found))
-        return _finding(what, float(found), interval, region, [f"{used}/counts.json"])
+            return Finding(what, region)
+        return Finding(what, region, float(found), error=0.0, records=(f"{used}/counts.json",))
 
-    def _spreads(
-        self, side: Sequence[Sequence[Record]], seeds: Sequence[int]
-    ) -> Float[np.ndarray, " seeds"]:
-        """Standard deviation over arms in per cent of their mean, for each seed."""
-        values = np.array(
-            [[_by_seed(found)[s].reported("hr@5", self._report) for s in seeds] for found in side]
-        )
-        relative: np.ndarray = 100 * values.std(axis=0, ddof=1) / values.mean(axis=0)
-        return relative
+    def runs(self, cell: Cell) -> Sequence[Record]:
+        """The records of an arm under its name here."""
+        return self._arms.get(cell, ())
 
-    def _of(self, cell: Cell) -> Sequence[Record]:
+    def _over_seeds(
+        self, what: str, values: Float[np.ndarray, " seeds"], region: Region, **more: Any
+    ) -> Finding:
+        """A mean over seeds with Student's t of its own; one run has no interval."""
+        n = len(values)
+        error = float(values.std(ddof=1) / np.sqrt(n)) if n > 1 else np.nan
+        note = "" if n > 1 else "one run"
+        df = float(max(n - 1, 1))
+        return Finding(what, region, float(values.mean()), error, df, seeds=n, note=note, **more)
+
+    def _named(self, cell: Cell) -> Cell:
         dataset = self._datasets.get(cell.dataset, cell.dataset)
-        return self._arms.get(cell.model_copy(update={"dataset": dataset}), ())
+        return cell.model_copy(update={"dataset": dataset})
 
 
-def separation(uploads: Uploads, config: Mapping[str, Any]) -> list[float]:
-    """In each round with both kinds: the chance that a malicious upload is the less uniform one.
+def separation(uploads: Uploads, config: Mapping[str, Any]) -> Mapping[str, float]:
+    """For each window of rounds, pooled: the chance that a malicious upload is the less uniform.
 
-    Of a malicious and a benign upload drawn at random, ties counting half (the area under the ROC
-    curve): 0.5 for no difference, 1 for two separate groups.
+    Of a malicious and a benign upload of the window drawn at random, ties counting half (the area
+    under the ROC curve): 0.5 for no difference, 1 for two separate groups. As the densities of a
+    panel of the paper's Figure 4 show it.
     """
-    frame = pd.DataFrame(uploads.model_dump())
-    found = []
-    for _, seen in frame.groupby("round"):
-        malicious = seen.uniformity[seen.malicious].to_numpy()
-        benign = seen.uniformity[~seen.malicious].to_numpy()
-        if len(malicious) and len(benign):
-            below = malicious[:, None] < benign
-            level = malicious[:, None] == benign
-            found.append(float((below + 0.5 * level).mean()))
+    return {name: _area(seen) for name, seen in _windows(uploads, config) if _both(seen)}
+
+
+def separation_by_round(uploads: Uploads, config: Mapping[str, Any]) -> Mapping[str, float]:
+    """The same of each round alone, as the server sees it; the mean over a window's rounds."""
+    found = {}
+    for name, seen in _windows(uploads, config):
+        areas = [_area(alone) for _, alone in seen.groupby("round") if _both(alone)]
+        if areas:
+            found[name] = float(np.mean(areas))
     return found
 
 
-def outliers(uploads: Uploads, config: Mapping[str, Any]) -> list[float]:
-    """In each window: the share of malicious uploads further out than 95 % of the benign ones.
+def outliers(uploads: Uploads, config: Mapping[str, Any]) -> Mapping[str, float]:
+    """For each window: the share of malicious uploads further out than 95 % of the benign ones.
 
     Distances are from the window's mean along the first two principal components.
     """
-    frame = pd.DataFrame(uploads.model_dump(include=COMPONENTS))
-    window = (frame["round"] - 1) // config["protocol"]["window"]
-    found = []
-    for _, seen in frame.groupby(window):
+    found = {}
+    for name, seen in _windows(uploads, config):
         away = np.hypot(seen.component_1.to_numpy(), seen.component_2.to_numpy())
         who = seen.malicious.to_numpy()
-        if who.any() and not who.all():
-            found.append(float((away[who] > np.quantile(away[~who], 0.95)).mean()))
+        if _both(seen):
+            found[name] = float((away[who] > np.quantile(away[~who], 0.95)).mean())
     return found
 
 
-COMPONENTS = {"round", "malicious", "component_1", "component_2"}
-MEASURES = {"separation": separation, "outliers": outliers}
+UPLOADS: Mapping[str, UploadMeasure] = {
+    "separation": separation,
+    "separation, round by round": separation_by_round,
+    "outliers": outliers,
+}
+
+
+def _measured(run: Record, measure: str) -> dict[str, float]:
+    """A measure of one run's uploads, by window."""
+    assert run.uploads is not None
+    return dict(UPLOADS[measure](run.uploads, run.config))
+
+
+def _windows(uploads: Uploads, config: Mapping[str, Any]) -> list[tuple[str, pd.DataFrame]]:
+    """Uploads by window of rounds, under its name; without what was not measured."""
+    columns = {name: column for name, column in uploads.model_dump().items() if column}
+    frame, width = pd.DataFrame(columns), config["protocol"]["window"]
+    window = (frame["round"] - 1) // width
+    last = frame["round"].max()
+    return [
+        (f"rounds {i * width + 1}–{min((i + 1) * width, last)}", frame[window == i])
+        for i in range(int(window.max()) + 1)
+    ]
+
+
+def _both(seen: pd.DataFrame) -> bool:
+    """Whether there are uploads of both kinds."""
+    return bool(seen.malicious.any() and not seen.malicious.all())
+
+
+def _area(seen: pd.DataFrame) -> float:
+    malicious = seen.uniformity[seen.malicious].to_numpy()[:, None]
+    benign = seen.uniformity[~seen.malicious].to_numpy()
+    return float(((malicious < benign) + 0.5 * (malicious == benign)).mean())
+
+
+def _spread(means: Float[np.ndarray, " arms"]) -> float:
+    """Standard deviation in per cent of the mean."""
+    return float(100 * means.std(ddof=1) / means.mean())
+
+
+def _slopes(means: Float[np.ndarray, " arms"]) -> Float[np.ndarray, " arms"]:
+    """By how much (%) that changes with the relative noise of each mean."""
+    k, relative = len(means), means / means.mean()
+    spread = relative.std(ddof=1)
+    if spread == 0:
+        return np.full(k, 100 / np.sqrt(k))  # any noise spreads them
+    slope = (relative - 1) / ((k - 1) * spread) - spread / k
+    found: np.ndarray = 100 * slope * relative
+    return found
+
+
+def _moves(found: Loss, noises: Noises) -> Mapping[Cell, float]:
+    """How far (%) the noise of each run moves a loss."""
+    if found.noise is None:
+        return {}
+    sides = list(zip(*found.pairs, strict=True))
+    means = [float(np.mean([noises.measure(run) for run in side])) for side in sides]
+    ratio, n = means[0] / means[1], len(found.pairs)
+    floor = found.noise.residual / n
+    return {
+        run.cell: sign * max(ratio, floor / means[1]) / np.sqrt(max(mean, floor))
+        for sign, side, mean in zip((-1, 1), sides, means, strict=True)
+        for run in side
+    }
+
+
+def _same(found: Loss) -> bool:
+    """Whether both sides are the same at every evaluation: nothing set them apart."""
+    return all(ours.trajectory.test == theirs.trajectory.test for ours, theirs in found.pairs)
+
+
+def _source(noise: Noise | None) -> str:
+    """What has to be said of where an error comes from."""
+    if noise is None:
+        return "one run"
+    return f"noise borrowed from {noise.family}" if noise.borrowed else ""
 
 
 def _differing(arm: Cell, reference: Cell) -> str:
@@ -179,43 +252,8 @@ def _differing(arm: Cell, reference: Cell) -> str:
     return f"{shared}{ours} against {theirs}"
 
 
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-
-
-def _finding(
-    what: str,
-    estimate: float,
-    interval: tuple[float, float],
-    region: Region,
-    records: Iterable[str],
-) -> Finding:
-    low, high = (None if np.isnan(end) else float(end) for end in interval)
-    return Finding(
-        what=what,
-        estimate=float(estimate),
-        low=low,
-        high=high,
-        region=region,
-        records=tuple(records),
-    )
-
-
-def _names(records: Iterable[Record]) -> Iterable[str]:
-    return dict.fromkeys(cell_path(record.cell) for record in records)
-
-
-def _bootstrap(values: Float[np.ndarray, " n"]) -> tuple[float, float]:
-    """The 95 % interval of a mean, from resamples."""
-    rng = np.random.default_rng(0)
-    drawn = rng.choice(values, (RESAMPLES, len(values))).mean(axis=1)
-    low, high = np.percentile(drawn, [2.5, 97.5])
-    return float(low), float(high)
-
-
-def _t_interval(values: Float[np.ndarray, " n"]) -> tuple[float, float]:
-    mean, half = values.mean(), half_width(values)
-    return float(mean - half), float(mean + half)
+def _names(records: Iterable[Record]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(cell_path(record.cell) for record in records))
 
 
 def _by_seed(records: Sequence[Record]) -> Mapping[int, Record]:

@@ -15,12 +15,14 @@ def of_summary(table: pd.DataFrame, note: str) -> list[str]:
     first = table[table.metric == table.metric.iloc[0]]
     missing = int(first.missing.sum())
     return _noted(
-        "± is a 95 % Student-t interval over seeds. Losses are against the run without attack and "
-        "defence, paired by seed. The CSV has intervals and Holm-corrected p-values over users, "
-        "and names the records behind each row (column records).",
+        "± is half of a 95 % interval, from the noise that all seeds of all arms show together "
+        "(docs/statistics.md). Losses are against the run without attack and defence, paired by "
+        "seed. The CSV has Holm-corrected p-values and intervals for other users, and names the "
+        "records behind each row (column records).",
+        _capital("; ".join(dict.fromkeys(first.noise.dropna()))),
         ""
         if table.paper.isna().all()
-        else "Agrees: the paper's value lies in our interval; else ours within ±10 % of it; or no.",
+        else "Agrees: the paper's value lies where the mean of five other seeds would (95 %).",
         f"Missing: {missing} of {missing + int(first.seeds.sum())} records." if missing else "",
         _versions({v for text in table.versions.dropna() for v in str(text).split()}),
         _mixed(table.mixed.dropna().iloc[:1].tolist()),
@@ -31,6 +33,11 @@ def of_summary(table: pd.DataFrame, note: str) -> list[str]:
 def of_records(records: Sequence[Record], note: str) -> list[str]:
     """For a table made from records."""
     return _noted(_versions({version(r) for r in records}), _mixed(mixtures(records)), note)
+
+
+def _capital(text: str) -> str:
+    """As a sentence."""
+    return f"{text[0].upper()}{text[1:]}." if text else ""
 
 
 def _noted(*notes: str) -> list[str]:

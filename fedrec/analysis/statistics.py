@@ -1,16 +1,18 @@
-"""Losses and differences between arms, with intervals over seeds and over users."""
+"""Losses of one arm against another, with intervals that noise and users give."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from scipy.special import stdtr, stdtrit  # scipy.stats takes a second to import
+from scipy.special import stdtr
 
-from fedrec.records import Hits, Record, Report
+from fedrec.analysis.measure import Measure
+from fedrec.analysis.noise import Noise, Noises, half_of, ratio_error
+from fedrec.records import Hits, Record
 
-RESAMPLES = 2000
-ENOUGH_SEEDS = 3  # two give a t interval of 13 standard errors
+NORMAL = 1.959964  # 97.5 % of a normal distribution lie below
+ALONE = float("nan")  # half of the interval of what has none
 
 
 @dataclass(frozen=True)
@@ -18,68 +20,58 @@ class Loss:
     """By how much one arm does worse than another, in per cent of the other."""
 
     percent: float
-    low: float  # ends of the 95 % interval; not a number where there is none
-    high: float
-    by: str  # what was resampled: seeds, users or nothing
-    p_value: float = float("nan")  # of no difference
+    error: float  # standard error; not a number where there is none
+    df: float
+    noise: Noise | None  # that the error comes from
+    pairs: tuple[tuple[Record, Record], ...]
+
+    @property
+    def half(self) -> float:
+        """Half of the 95 % interval."""
+        return half_of(self.error, self.df)
+
+    @property
+    def p_value(self) -> float:
+        """Of no difference, two-sided; missing where chance moves nothing."""
+        if not self.error > 0:
+            return float("nan")
+        return float(2 * stdtr(self.df, -abs(self.percent) / self.error))
 
 
 def half_width(values: Float[np.ndarray, " n"]) -> float:
-    """Half of the 95 % Student-t interval of a mean; missing for fewer than two values."""
+    """Half of the 95 % interval of a mean from its own values alone; missing for fewer than two."""
     if len(values) < 2:
-        return float("nan")
-    return float(stdtrit(len(values) - 1, 0.975) * _standard_error(values))
+        return ALONE
+    error = values.std(ddof=1) / np.sqrt(len(values))
+    return half_of(float(error), float(len(values) - 1))
 
 
-def relative_loss(
-    values: Float[np.ndarray, " n"], reference: Float[np.ndarray, " n"]
-) -> tuple[float, float]:
-    """Loss of the mean in per cent and half of its 95 % interval, from values paired by seed.
-
-    Of a ratio of means (delta method): a seed's loss beyond the ratio's share of its reference.
-    """
-    lost, base = reference - values, reference.mean()
-    ratio = lost.mean() / base
-    return 100 * ratio, half_width(100 * (lost - ratio * reference) / base)
-
-
-def paired_p(values: Float[np.ndarray, " n"], reference: Float[np.ndarray, " n"]) -> float:
-    """p of the paired t-test over seeds; missing for one seed, or if all differ by the same."""
-    difference = values - reference
-    if len(values) < 2 or np.ptp(difference) == 0:
-        return float("nan")
-    t = difference.mean() / _standard_error(difference)
-    return float(2 * stdtr(len(values) - 1, -abs(t)))
-
-
-def _standard_error(values: Float[np.ndarray, " n"]) -> float:
-    """Of a mean."""
-    return float(values.std(ddof=1) / np.sqrt(len(values)))
-
-
-def loss(arm: Sequence[Record], reference: Sequence[Record], metric: str, report: Report) -> Loss:
+def loss(arm: Sequence[Record], reference: Sequence[Record], noises: Noises) -> Loss:
     """The loss of an arm against another one, over the seeds that both have.
 
-    Its interval is over seeds where there are three, else over users where the records name hits.
+    Where noise is borrowed from another family, and records name the users hit, the larger of the
+    two standard errors holds.
 
     Raises:
-        ValueError: no seed is in both.
+        ValueError: no seed is in both, or the reference has nothing to lose.
     """
     pairs = paired(arm, reference)
     if not pairs:
         raise ValueError("the arms share no seed")
     ours, theirs = (
-        np.array([record.reported(metric, report) for record in side])
-        for side in zip(*pairs, strict=True)
+        np.array([noises.measure(run) for run in side]) for side in zip(*pairs, strict=True)
     )
-    percent, half = relative_loss(ours, theirs)
-    if len(pairs) >= ENOUGH_SEEDS:
-        return Loss(percent, percent - half, percent + half, "seeds", paired_p(ours, theirs))
-    drawn = user_bootstrap(pairs, metric, report)
-    if drawn is None:
-        return Loss(percent, float("nan"), float("nan"), "nothing")
-    low, high = np.percentile(100 * drawn / theirs.mean(), [2.5, 97.5])
-    return Loss(percent, float(low), float(high), "users", two_sided(drawn))
+    if not theirs.mean() > 0:
+        raise ValueError("the reference has nothing to lose")
+    ratio, noise = ours.mean() / theirs.mean(), noises.of(pairs[0][1])
+    percent = float(100 * (1 - ratio))
+    if noise is None:
+        return Loss(percent, ALONE, 0.0, None, tuple(pairs))
+    relative, df = ratio_error(ours, theirs, noise)
+    error = 100 * relative * max(ratio, noise.residual / len(pairs) / theirs.mean())
+    if noise.borrowed:
+        error = np.fmax(error, users_error(pairs, noises.measure))
+    return Loss(percent, float(error), df, noise, tuple(pairs))
 
 
 def paired(arm: Sequence[Record], reference: Sequence[Record]) -> list[tuple[Record, Record]]:
@@ -88,28 +80,35 @@ def paired(arm: Sequence[Record], reference: Sequence[Record]) -> list[tuple[Rec
     return [(record, theirs[seed]) for record in arm if (seed := record.cell.seed) in theirs]
 
 
-def user_bootstrap(
-    pairs: Sequence[tuple[Record, Record]], metric: str, report: Report
-) -> Float[np.ndarray, " resamples"] | None:
-    """The reference's mean minus the arm's, for resampled users (with all their seeds).
+def users_error(pairs: Sequence[tuple[Record, Record]], measure: Measure) -> float:
+    """Standard error of a loss (%) when users are the sample, each with all of its seeds.
 
-    None if a record does not say whom it hits, or the metric needs more than the first 20.
+    Of a ratio (linearised): what a user's loss is beyond the ratio's share of its reference.
+    Missing where a record does not say whom it hits, or the metric needs more than the first 20.
     """
-    lost: dict[int, float] = {}
-    users = 0
-    for arm, reference in pairs:
-        if not (arm.hits and reference.hits) or metric == "mrr":
+    sides = zip(*pairs, strict=True)
+    rates = [_rates(side, measure) for side in sides]
+    if any(side is None for side in rates):
+        return ALONE
+    ours, theirs = (side or {} for side in rates)
+    base = sum(theirs.values())
+    if not base:
+        return ALONE
+    ratio = sum(ours.values()) / base
+    beyond = [ratio * theirs.get(u, 0.0) - ours.get(u, 0.0) for u in {*ours, *theirs}]
+    return float(100 * np.sqrt(np.square(beyond).sum()) / base)
+
+
+def _rates(records: Sequence[Record], measure: Measure) -> Mapping[int, float] | None:
+    """What each user adds to the mean over runs; None where that is not known."""
+    found: dict[int, float] = {}
+    for record in records:
+        if record.hits is None or measure.metric == "mrr" or measure.settled:
             return None
-        users = max(users, arm.hits[report].users)
-        for record, sign in ((reference, 1), (arm, -1)):
-            for user, gain in gains(record.hits[report], metric).items():  # type: ignore[index]
-                lost[user] = lost.get(user, 0.0) + sign * gain / len(pairs)
-    values = np.array([value for value in lost.values() if value])
-    # Users whom neither arm hits, or both alike, differ by nothing: they are drawn as one.
-    shares = np.append(np.full(len(values), 1 / users), 1 - len(values) / users)
-    times = np.random.default_rng(0).multinomial(users, shares, RESAMPLES)
-    drawn: np.ndarray = times[:, :-1] @ values / users
-    return drawn
+        hits = record.hits[measure.report]
+        for user, gain in gains(hits, measure.metric).items():
+            found[user] = found.get(user, 0.0) + gain / hits.users / len(records)
+    return found
 
 
 def gains(hits: Hits, metric: str) -> Mapping[int, float]:
@@ -121,12 +120,6 @@ def gains(hits: Hits, metric: str) -> Mapping[int, float]:
         for user, position in found
         if position <= int(k)
     }
-
-
-def two_sided(drawn: Float[np.ndarray, " resamples"]) -> float:
-    """The bootstrap's p-value of a difference of zero, at least one in its resamples."""
-    side = min((drawn <= 0).mean(), (drawn >= 0).mean())
-    return float(min(1.0, max(2 * side, 1 / len(drawn))))
 
 
 def holm(p_values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:

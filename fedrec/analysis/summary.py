@@ -1,38 +1,21 @@
-"""Seeds aggregated: means, intervals, and losses paired by seed and by user."""
+"""Seeds aggregated: means, intervals, and losses paired by seed."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float
 
-from fedrec.analysis.statistics import (
-    half_width,
-    holm,
-    paired,
-    paired_p,
-    relative_loss,
-    two_sided,
-    user_bootstrap,
-)
+from fedrec.analysis.measure import Measure, by_arm, seedless
+from fedrec.analysis.noise import Noise, Noises, half_of, mean_error, prediction_error
+from fedrec.analysis.statistics import NORMAL, holm, loss, users_error
 from fedrec.records import BASELINE, PLAIN, Cell, Record, Report, cell_path
 
 METRICS = ("hr@5", "ndcg@5", "hr@10", "ndcg@10", "hr@20", "ndcg@20", "mrr")
 ARM = ["dataset", "model", "attack", "defense", "ratio"]
 
+Error = Callable[[Float[np.ndarray, " seeds"], Noise], tuple[float, float]]
 Arms = Mapping[Cell, Sequence[Record]]  # by cell, its seed left out (-1)
-
-
-def by_arm(records: Iterable[Record]) -> dict[Cell, list[Record]]:
-    """Records of the same cell but for the seed, together."""
-    arms: dict[Cell, list[Record]] = {}
-    for record in records:
-        arms.setdefault(seedless(record.cell), []).append(record)
-    return arms
-
-
-def seedless(cell: Cell) -> Cell:
-    """A cell that stands for all seeds."""
-    return cell.model_copy(update={"seed": -1})
 
 
 def summarise(
@@ -40,62 +23,63 @@ def summarise(
 ) -> pd.DataFrame:
     """One row for each arm and metric, over its seeds; arms of `wanted` without record are empty.
 
-    `mean` ± `ci95` is a 95 % Student-t interval. `degradation` (%, positive is worse) compares
-    with the same seeds without attack and defence: relative loss of the mean, with the interval
-    `degradation_ci95` and the p-value of the paired t-test; `users_low` and `users_high` bound the
-    loss (%) for resampled users, with the p-value `users_p`, which `users_p_holm` corrects for all
-    rows of its metric. They are missing for that arm itself, and the intervals over
-    seeds with a single one. `missing` counts seeds wanted in vain; `records` names the others, of
-    which some may have `diverged`.
+    All records tell how far chance moves a result (docs/statistics.md), which `noise` says. `mean`
+    ± `ci95` is a 95 % interval, `mean` ± `again` that for the mean of five other seeds.
+    `degradation` (%, positive is worse) compares with the same seeds without attack and defence:
+    the relative loss, with the half-width `degradation_ci95` and the p-value of no difference,
+    which `p_holm` corrects for all rows of its metric. `users_low` and `users_high` bound the same
+    loss for other users, with these runs. Losses are missing for the arm that they are against.
+    `missing` counts seeds wanted in vain; `records` names the others, of which some may have
+    `diverged`.
     """
     arms: dict[Cell, list[Record]] = {seedless(cell): [] for cell in wanted}
     arms |= by_arm(records)
     counts = pd.Series([seedless(cell) for cell in wanted]).value_counts()
-    rows = [
-        {**arm.model_dump(exclude={"seed"}), "metric": metric}
-        | _row(arms, arm, metric, report)
-        | {"missing": max(int(counts.get(arm, 0)) - len(found), 0), **_traces(found)}
-        for arm, found in arms.items()
-        for metric in METRICS
-    ]
+    rows = []
+    for metric in METRICS:
+        noises = Noises(records, Measure(metric, report))
+        for arm, found in arms.items():
+            missing = max(int(counts.get(arm, 0)) - len(found), 0)
+            named = {**arm.model_dump(exclude={"seed"}), "metric": metric}
+            rows.append(named | _row(arms, arm, noises) | {"missing": missing, **_traces(found)})
     frame = pd.DataFrame(rows).assign(mixed="; ".join(mixtures(records)))
-    frame["users_p_holm"] = frame.groupby("metric").users_p.transform(lambda p: holm(p.to_numpy()))
+    frame["p_holm"] = frame.groupby("metric").p_value.transform(lambda p: holm(p.to_numpy()))
     return frame
 
 
-def _row(arms: Arms, arm: Cell, metric: str, report: Report) -> dict[str, float]:
+def _row(arms: Arms, arm: Cell, noises: Noises) -> dict[str, object]:
     """The statistics of one arm and metric."""
-    values = np.array([record.reported(metric, report) for record in arms[arm]])
+    values = np.array([noises.measure(record) for record in arms[arm]])
+    noise = noises.of(arms[arm][0]) if arms[arm] else None
     own = {
         "mean": values.mean() if len(values) else np.nan,
         "std": values.std(ddof=1) if len(values) > 1 else np.nan,
-        "ci95": half_width(values),
+        "ci95": _half(mean_error, values, noise),
+        "again": _half(prediction_error, values, noise),
         "seeds": len(values),
+        "noise": str(noise or ""),
     }
     plain = arm.model_copy(update={"attack": BASELINE, "defense": PLAIN, "ratio": 0.0})
-    pairs = [] if arm == plain else paired(arms[arm], arms.get(plain, ()))
-    return own | _against(pairs, metric, report)
+    return own | _against(() if arm == plain else arms[arm], arms.get(plain, ()), noises)
 
 
-def _against(
-    pairs: Sequence[tuple[Record, Record]], metric: str, report: Report
-) -> dict[str, float]:
+def _half(error: Error, values: Float[np.ndarray, " seeds"], noise: Noise | None) -> float:
+    """Half of a 95 % interval."""
+    if noise is None:
+        return float("nan")
+    return half_of(*error(values, noise))
+
+
+def _against(ours: Sequence[Record], plain: Sequence[Record], noises: Noises) -> dict[str, object]:
     """How an arm compares with the one that losses are reckoned from."""
-    names = ("degradation", "degradation_ci95", "p_value", "users_low", "users_high", "users_p")
-    found = dict.fromkeys(names, np.nan)
-    if not pairs:
-        return found
-    ours, base = (
-        np.array([record.reported(metric, report) for record in side])
-        for side in zip(*pairs, strict=True)
-    )
-    found["degradation"], found["degradation_ci95"] = relative_loss(ours, base)
-    found["p_value"] = paired_p(ours, base)
-    drawn = user_bootstrap(pairs, metric, report)
-    if drawn is not None:
-        low, high = np.percentile(100 * drawn / base.mean(), [2.5, 97.5])
-        found |= {"users_low": low, "users_high": high, "users_p": two_sided(drawn)}
-    return found
+    names = ("degradation", "degradation_ci95", "p_value", "users_low", "users_high")
+    try:
+        found = loss(ours, plain, noises)
+    except ValueError:
+        return dict.fromkeys(names, np.nan)
+    users = NORMAL * users_error(found.pairs, noises.measure)
+    ends = found.percent - users, found.percent + users
+    return dict(zip(names, (found.percent, found.half, found.p_value, *ends), strict=True))
 
 
 def _traces(records: Sequence[Record]) -> dict[str, str | int]:

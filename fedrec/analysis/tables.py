@@ -13,7 +13,6 @@ from fedrec.files import write_text
 from fedrec.records import BASELINE, PLAIN
 
 MISSING = "–"
-CLOSE = 0.1  # of the paper's value
 ARM_TITLES = {
     "dataset": "Dataset",
     "model": "Model",
@@ -91,7 +90,7 @@ def formatted(table: pd.DataFrame) -> pd.DataFrame:
 def constants(table: pd.DataFrame) -> str:
     """What all arms of a table share, in words."""
     return ", ".join(
-        f"{_share(table.ratio.max())} malicious" if name == "ratio" else str(table[name].iloc[0])
+        f"{share(table.ratio.max())} malicious" if name == "ratio" else str(table[name].iloc[0])
         for name in ARM_TITLES
         if len(set(table[name]) - {0}) == 1
     )
@@ -155,7 +154,7 @@ def _arms(table: pd.DataFrame) -> pd.DataFrame:
     """The names that tell rows apart, and of how many seeds there are records."""
     shown = pd.DataFrame(
         {
-            title: [_share(r) for r in table.ratio] if name == "ratio" else table[name].tolist()
+            title: [share(r) for r in table.ratio] if name == "ratio" else table[name].tolist()
             for name, title in ARM_TITLES.items()
             if len(set(table[name]) - {0}) > 1 or name == "attack"
         }
@@ -171,7 +170,8 @@ def _seeds(row: Mapping[str, Any]) -> str:
     return f"{row['seeds']}{wanted}{diverged}"
 
 
-def _share(ratio: float) -> str:
+def share(ratio: float) -> str:
+    """A share of malicious clients in per cent."""
     return f"{100 * ratio:g} %" if ratio else MISSING
 
 
@@ -197,13 +197,11 @@ def page(title: str, text: str, note: str = "") -> str:
 
 
 def _agreement(row: Mapping[str, Any]) -> str:
-    """Whether the paper's value lies in our interval, or else ours within a tenth of it."""
-    paper, ours, half = row["paper"], row["mean"], row["ci95"]
-    if pd.isna(paper) or pd.isna(ours):
+    """Whether the paper's value lies where the mean of five other seeds would, at 95 %."""
+    apart = abs(row["paper"] - row["mean"])
+    if pd.isna(apart) or pd.isna(row["again"]):
         return MISSING
-    if abs(paper - ours) <= half:
-        return "interval"
-    return "±10 %" if abs(ours - paper) <= CLOSE * paper else "no"
+    return "yes" if apart <= row["again"] else "no"
 
 
 def _agrees(row: pd.Series) -> str:

@@ -1,6 +1,7 @@
 """From records to tables, figures and verdicts."""
 
 import argparse
+from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from fedrec.stages.arguments import (
     add_table,
     block_of,
     json_of,
+    print_lines,
     stage_of,
     valid,
 )
@@ -63,12 +65,24 @@ def add_to(stages: Any) -> None:
     add_table(sub)
 
     sub = stage("claims", claims)
-    sub.add_argument("--claims", type=Path, required=True, help="claims and their tests (.yaml)")
-    sub.add_argument("--scorecard", default="{}", help="the scorecard's entry in the config")
+    _add_claims(sub)
     add_records(sub)
     add_counts(sub)
     add_table(sub)
-    sub.add_argument("--picture", type=Path, required=True, help="PDF; SVG and PNG go beside it")
+    _add_picture(sub)
+    text = "the verdicts by other measures, likewise"
+    sub.add_argument("--secondary", type=Path, required=True, help=text)
+
+    sub = stage("plan", plan)
+    _add_claims(sub)
+    add_records(sub)
+
+    sub = stage("numbers", numbers)
+    _add_scorecard(sub)
+    add_records(sub)
+    _add_paper(sub)
+    add_table(sub)
+    _add_picture(sub)
 
     sub = stage("runs", runs)
     add_records(sub)
@@ -88,6 +102,19 @@ def add_to(stages: Any) -> None:
     add_config(stage("outputs", outputs))
 
 
+def _add_claims(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--claims", type=Path, required=True, help="claims and their tests (.yaml)")
+    _add_scorecard(sub)
+
+
+def _add_scorecard(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--scorecard", default="{}", help="the scorecard's entry in the config")
+
+
+def _add_picture(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--picture", type=Path, required=True, help="PDF; SVG and PNG go beside it")
+
+
 def _add_paper(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--paper", type=Path, required=True, help="the paper's values (.csv)")
 
@@ -97,7 +124,8 @@ def summary(args: argparse.Namespace) -> None:
     from fedrec.analysis.summary import summarise
 
     cells = [parse_cell(path) for path in args.cells]
-    frame = summarise(_records_of(args), args.report, cells)
+    records = read_records(args.records)
+    frame = summarise(_shown(records, args), args.report, cells)
     write_with_sum(args.output, frame.to_csv(index=False))
 
 
@@ -139,30 +167,65 @@ def deviations(args: argparse.Namespace) -> None:
     from fedrec.analysis.tables import Table
 
     block = block_of(args)
-    records = of_block(read_records(args.records), block)
+    records = read_records(args.records)
     switches = [Switch.model_validate(entry) for entry in json_of(args.switches.read_text())]
     values = deviations(switches, records, block, args.report)
-    notes = [TRACED, *of_records(records, args.note)]
+    notes = [TRACED, *of_records(of_block(records, block), args.note)]
     Table(block.title, values, formatted_deviations(values, block), notes).write(args.output)
 
 
 def claims(args: argparse.Namespace) -> None:
-    """Judge the paper's claims by records: a table, and a picture of all verdicts."""
-    from fedrec.analysis.claims import Claims, scorecard, scorecard_table
+    """Judge the paper's claims by records: a table, a picture, and a table by other measures."""
+    from fedrec.analysis.claims import Claims
     from fedrec.analysis.evidence import Evidence
     from fedrec.analysis.figures.scorecard import draw
     from fedrec.analysis.figures.style import save_figure
+    from fedrec.analysis.measure import measures
     from fedrec.analysis.notes import of_records
+    from fedrec.analysis.scorecard import scorecard, scorecard_table, secondary_table
 
     known, records = Claims.load(args.claims), read_records(args.records)
     counts = {path.parent.name: vars(load_statistics(Counts, path)) for path in args.counts}
-    card = scorecard(
-        known,
-        Evidence(records, counts, valid(Scorecard, args.scorecard), known.regions, args.report),
-    )
-    made = scorecard_table(card, of_records(records, args.note))
+    entry, notes = valid(Scorecard, args.scorecard), of_records(records, args.note)
+    cards = {
+        str(measure): scorecard(known, Evidence(records, counts, entry, measure))
+        for measure in measures(args.report)
+    }
+    card = next(iter(cards.values()))
+    made = scorecard_table(card, notes)
     made.write(args.output)
+    secondary_table(cards, notes).write(args.secondary)
     save_figure(draw(card, made.title, args.note), args.picture)
+
+
+def plan(args: argparse.Namespace) -> None:
+    """List the runs that would decide open claims, the cheapest decision first."""
+    from fedrec.analysis.claims import Claims
+    from fedrec.analysis.evidence import Evidence
+    from fedrec.analysis.measure import Measure
+    from fedrec.analysis.plan import lines
+    from fedrec.analysis.scorecard import plan
+
+    known, records = Claims.load(args.claims), read_records(args.records)
+    measure = Measure(report=args.report)
+    evidence = Evidence(records, {}, valid(Scorecard, args.scorecard), measure)
+    print_lines(lines(plan(known, evidence, records), known.looks + 1))
+
+
+def numbers(args: argparse.Namespace) -> None:
+    """Compare the paper's numbers with ours, one by one: a table and a picture."""
+    import pandas as pd
+
+    from fedrec.analysis.figures.numbers import draw
+    from fedrec.analysis.figures.style import save_figure
+    from fedrec.analysis.notes import of_records
+    from fedrec.analysis.numbers import numbers, numbers_table, summary_of
+
+    records, entry = read_records(args.records), valid(Scorecard, args.scorecard)
+    found = numbers(records, pd.read_csv(args.paper), entry.datasets, args.report)
+    made = numbers_table(found, of_records(records, args.note))
+    made.write(args.output)
+    save_figure(draw(found, f"{made.title}: {summary_of(found)}", args.note), args.picture)
 
 
 def runs(args: argparse.Namespace) -> None:
@@ -182,8 +245,9 @@ def figure(args: argparse.Namespace) -> None:
     if block.kind not in FIGURES:
         raise ConfigError(f"a figure has no kind {block.kind!r}, only {', '.join(FIGURES)}")
     drawing = import_module(f"fedrec.analysis.figures.{block.kind}")
-    records = _records_of(args)
-    save_figure(drawing.draw(records, block, args.report, note=args.note), args.output)
+    shown = _shown(read_records(args.records), args)
+    made = drawing.draw(shown, block, args.report, note=args.note)
+    save_figure(made, args.output)
 
 
 def configuration(args: argparse.Namespace) -> None:
@@ -223,17 +287,16 @@ def _summary(path: Path) -> str:
         raise RecordError(f"{path}: {error}: delete it and run `summary` again") from None
 
 
-def _records_of(args: argparse.Namespace) -> list[Record]:
+def _shown(records: Sequence[Record], args: argparse.Namespace) -> list[Record]:
     """The records of the cells that are to be shown, in their order.
 
     Raises:
         RecordError: there is none.
     """
     order = {path: i for i, path in enumerate(args.cells)}
-    records = read_records(args.records)
     if not order:
-        return records
-    records = [record for record in records if cell_path(record.cell) in order]
-    if not records:
+        return list(records)
+    shown = [record for record in records if cell_path(record.cell) in order]
+    if not shown:
         raise RecordError(f"{args.records[0]} and others: no record of the cells to show")
-    return sorted(records, key=lambda record: order[cell_path(record.cell)])
+    return sorted(shown, key=lambda record: order[cell_path(record.cell)])

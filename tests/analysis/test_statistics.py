@@ -2,13 +2,15 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from fedrec.analysis import statistics
-from fedrec.analysis.statistics import gains, half_width, holm, loss, paired, two_sided
+from fedrec.analysis.measure import Measure
+from fedrec.analysis.noise import Noises
+from fedrec.analysis.statistics import gains, half_width, holm, loss, paired, users_error
 from fedrec.records import Hits, Record
-from tests.builders import make_record, mean_and_half_width
+from tests.builders import make_record
 
-T2 = 4.302653  # Student's t, 97.5 %, 2 degrees of freedom
+BASE, ATTACKED = [0.10, 0.12, 0.14], [0.08, 0.09, 0.10]
 
 
 def arm(values: list[float], attack: str = "NoAttack") -> list[Record]:
@@ -21,31 +23,60 @@ def hitting(record: Record, users: int, *hit: tuple[int, float]) -> Record:
     return record.model_copy(update={"hits": {"best_val": who, "last": who}})
 
 
-def test_a_single_value_has_no_interval() -> None:
+def test_a_single_value_has_no_interval_of_its_own() -> None:
     assert np.isnan(half_width(np.array([0.1])))
+    assert half_width(np.array([0.1, 0.3])) == pytest.approx(12.706 * 0.1, rel=1e-4)
 
 
-def test_three_seeds_give_an_interval_over_seeds() -> None:
-    found = loss(arm([0.08, 0.09, 0.10]), arm([0.10, 0.12, 0.14]), "hr@5", "best_val")
-    # A quarter is lost; seed by seed -0.005, 0 and 0.005 beyond it (see test_summary.py).
-    _, half = mean_and_half_width([-100 / 24, 0, 100 / 24], T2)
-    assert found.percent == pytest.approx(25) and found.by == "seeds"
-    assert (found.low, found.high) == pytest.approx((25 - half, 25 + half), rel=1e-5)
+def test_a_loss_with_the_noise_that_both_arms_show() -> None:
+    records = [*arm(BASE), *arm(ATTACKED, "Fang")]
+    found = loss(records[3:], records[:3], Noises(records, Measure()))
+    assert found.percent == pytest.approx(25) and found.noise is not None and found.df == 2
+    # Relative variance: the dispersion by both means, over three seeds; of 75 % that are left
+    relative = (found.noise.residual * (1 / 0.12 + 1 / 0.09) / 3) ** 0.5
+    assert found.error == pytest.approx(75 * relative)
+    assert found.half == pytest.approx(stats.t.ppf(0.975, 2) * found.error)
+    assert found.p_value == pytest.approx(2 * stats.t.sf(25 / found.error, 2))
 
 
-def test_without_hits_one_seed_has_no_interval() -> None:
-    found = loss(arm([0.08]), arm([0.10]), "hr@5", "best_val")
-    assert found.percent == pytest.approx(20) and found.by == "nothing" and np.isnan(found.low)
+def test_one_run_of_each_has_the_noise_of_the_others() -> None:
+    others = [*arm(BASE), *arm(ATTACKED, "Fang"), *arm([0.1, 0.13, 0.13], "LIE")]
+    one = make_record("Krum", 0, [0.05])
+    found = loss([one], others[:1], Noises([*others, one], Measure()))
+    assert found.percent == pytest.approx(50) and found.error > 0
 
 
-def test_arms_without_a_common_seed_are_refused() -> None:
+def test_without_any_second_seed_there_is_no_interval() -> None:
+    records = [*arm([0.10]), *arm([0.08], "Fang")]
+    found = loss(records[1:], records[:1], Noises(records, Measure()))
+    assert found.percent == pytest.approx(20) and found.noise is None
+    assert np.isnan(found.half) and np.isnan(found.p_value)
+
+
+def test_arms_that_cannot_be_compared_are_refused() -> None:
     with pytest.raises(ValueError, match="no seed"):
-        loss(arm([0.1]), [make_record(seed=7)], "hr@5", "best_val")
+        loss(arm([0.1]), [make_record(seed=7)], Noises([], Measure()))
+    with pytest.raises(ValueError, match="nothing to lose"):
+        loss(arm([0.1]), arm([0.0]), Noises([], Measure()))
+
+
+def test_an_arm_that_hits_nobody_has_lost_all_but_not_beyond_doubt() -> None:
+    records = [*arm(BASE), *arm(ATTACKED, "LIE"), *arm([0.0, 0.0, 0.0], "Fang")]
+    found = loss(records[6:], records[:3], Noises(records, Measure()))
+    assert found.percent == 100 and 0 < found.half < 10
 
 
 def test_only_common_seeds_are_paired() -> None:
     pairs = paired(arm([0.1, 0.2, 0.3]), [make_record(seed=2), make_record(seed=0)])
     assert [(a.cell.seed, b.cell.seed) for a, b in pairs] == [(0, 0), (2, 2)]
+
+
+def test_the_mean_of_the_last_evaluations_is_another_measure() -> None:
+    record = make_record(hr=[0.9, 0.1, 0.2, 0.3, 0.4, 0.5], validation=[1, 0, 0, 0, 0, 0])
+    assert Measure()(record) == 0.9
+    settled = Measure(settled=True)
+    assert settled(record) == pytest.approx(0.3)
+    assert str(settled) == "HR@5, mean of the last 5 evaluations"
 
 
 def test_what_a_user_adds() -> None:
@@ -54,39 +85,41 @@ def test_what_a_user_adds() -> None:
     assert gains(hits, "ndcg@10") == pytest.approx({3: 1.0, 4: 0.5, 5: 1 / np.log2(9)})
 
 
-def test_one_seed_is_resampled_by_user(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As drawing 2,000 users with replacement, again and again, does it."""
-    monkeypatch.setattr(statistics, "RESAMPLES", 8_000)
+def test_users_are_the_sample_of_a_ratio() -> None:
+    """As drawing 2,000 users with replacement, again and again, does it, at a loss of half."""
     base = hitting(make_record(hr=[0.2]), 2000, *((user, 1.0) for user in range(400)))
-    worse = hitting(make_record("Fang", hr=[0.19]), 2000, *((u, 2.0) for u in range(150, 530)))
-    found = loss([worse], [base], "hr@5", "best_val")
-    lost = np.zeros(2000)
-    lost[:150], lost[400:530] = 1, -1
-    draws = np.random.default_rng(5).choice(lost, (8_000, 2000)).mean(axis=1)
-    low, high = 100 * np.percentile(draws, [2.5, 97.5]) / 0.2
-    assert found.by == "users" and found.percent == pytest.approx(5)
-    assert (found.low, found.high) == pytest.approx((low, high), abs=0.5)
-    assert found.p_value == pytest.approx(2 * (draws <= 0).mean(), abs=0.03)
+    worse = hitting(make_record("Fang", hr=[0.1]), 2000, *((u, 2.0) for u in range(300, 500)))
+    hit = np.zeros((2, 2000))
+    hit[0, :400], hit[1, 300:500] = 1, 1
+    drawn = np.random.default_rng(5).integers(2000, size=(4000, 2000))
+    ours, theirs = hit[1][drawn].mean(axis=1), hit[0][drawn].mean(axis=1)
+    expected = (100 * (1 - ours / theirs)).std()
+    assert users_error([(worse, base)], Measure()) == pytest.approx(expected, rel=0.05)
 
 
 def test_a_user_keeps_all_seeds_together() -> None:
     """Two seeds that are the same say no more than one."""
     one = hitting(make_record(hr=[0.2]), 50, *((user, 1.0) for user in range(10)))
     two = hitting(make_record("Fang", hr=[0.1]), 50, *((user, 1.0) for user in range(5)))
-    again = [record.model_copy(update={"cell": seed_1(record)}) for record in (one, two)]
-    single = loss([two], [one], "hr@5", "best_val")
-    double = loss([two, again[1]], [one, again[0]], "hr@5", "best_val")
-    assert (double.low, double.high) == pytest.approx((single.low, single.high))
+    single, double = (users_error([(two, one)] * times, Measure()) for times in (1, 2))
+    assert single == pytest.approx(double) and single > 0
 
 
-def seed_1(record: Record) -> object:
-    return record.cell.model_copy(update={"seed": 1})
+def test_users_are_not_known_without_hits_or_beyond_them() -> None:
+    known = hitting(make_record(hr=[0.2]), 50, (1, 1.0))
+    assert np.isnan(users_error([(make_record("Fang"), known)], Measure()))
+    assert np.isnan(users_error([(known, known)], Measure("mrr")))
+    assert np.isnan(users_error([(known, known)], Measure(settled=True)))
 
 
-def test_two_sided_by_hand() -> None:
-    assert two_sided(np.array([-1.0, 1.0, 2.0, 3.0])) == 0.5
-    assert two_sided(np.array([1.0, 1.0, 2.0, 3.0])) == 0.25  # no less than one in four
-    assert two_sided(np.zeros(4)) == 1.0
+def test_borrowed_noise_is_no_smaller_than_what_users_show() -> None:
+    lenders = [*arm([0.1, 0.1001], "A"), *arm([0.1, 0.1001], "B"), *arm([0.1001, 0.1], "C")]
+    lenders += [make_record(f"D{i}", seed, [0.1]) for i in range(9) for seed in (0, 1)]
+    base = hitting(make_record(dataset="other"), 50, *((user, 1.0) for user in range(10)))
+    worse = hitting(make_record("Fang", dataset="other"), 50, *((u, 1.0) for u in range(5, 15)))
+    found = loss([worse], [base], Noises([*lenders, base, worse], Measure()))
+    assert found.noise is not None and found.noise.borrowed
+    assert found.error == pytest.approx(users_error([(worse, base)], Measure()))
 
 
 def test_holm_by_hand() -> None:

@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
+from fedrec.analysis.noise import Noise, fit
 from fedrec.analysis.summary import mixtures, summarise
 from fedrec.records import Cell, Hits
-from tests.builders import make_record, mean_and_half_width
+from tests.builders import make_record
 
-T2 = 4.302653  # Student's t, 97.5 %, 2 degrees of freedom
 BASE, ATTACKED = [0.10, 0.12, 0.14], [0.08, 0.09, 0.10]
 
 
@@ -19,23 +20,28 @@ def summary():
     return frame[frame.metric == "hr@5"].set_index("attack")
 
 
+def noise() -> Noise:
+    found = fit([dict(enumerate(BASE)), dict(enumerate(ATTACKED))])
+    assert found is not None
+    return found
+
+
 def test_mean_and_interval(summary) -> None:
     row = summary.loc["NoAttack"]
-    mean, half = mean_and_half_width(BASE, T2)
-    assert row["mean"] == pytest.approx(mean) == pytest.approx(0.12)
-    assert row.ci95 == pytest.approx(half, rel=1e-5)
-    assert row.seeds == 3
+    assert row["mean"] == pytest.approx(0.12) and row.seeds == 3
+    error = (noise().run * 0.12 / 3) ** 0.5
+    half = stats.t.ppf(0.975, noise().run_df) * error
+    assert row.ci95 == pytest.approx(half)
+    assert row.again == pytest.approx(half * (1 + 3 / 5) ** 0.5)
+    assert row.noise.startswith("noise of ml-1m, MF from 2 arms, 2 degrees of freedom")
 
 
 def test_degradation_is_paired_by_seed(summary) -> None:
     row = summary.loc["ClusterAttack"]
-    # 0.09 of 0.36 are lost. Seed by seed 0.02, 0.03, 0.04, where a quarter of the base would be
-    # 0.025, 0.03, 0.035: -0.005, 0 and 0.005 beyond it, in per cent of the mean base of 0.12.
-    _, half = mean_and_half_width([-100 / 24, 0, 100 / 24], T2)
+    error = 75 * (noise().residual * (1 / 0.09 + 1 / 0.12) / 3) ** 0.5
     assert row.degradation == pytest.approx(25)
-    assert row.degradation_ci95 == pytest.approx(half, rel=1e-5)
-    # t = 0.03 / (0.01 / √3) = 5.196 with 2 degrees of freedom
-    assert row.p_value == pytest.approx(0.0351, abs=1e-4)
+    assert row.degradation_ci95 == pytest.approx(stats.t.ppf(0.975, 2) * error)
+    assert row.p_value == pytest.approx(2 * stats.t.sf(25 / error, 2))
 
 
 def test_the_unattacked_arm_degrades_from_nothing(summary) -> None:
@@ -79,18 +85,25 @@ def test_rows_name_their_records_and_the_code_that_made_them(summary) -> None:
     assert row.versions == "0"
 
 
-def test_users_are_paired_and_corrected_for_the_rows_of_a_metric() -> None:
+def test_other_users_bound_a_loss_and_p_is_corrected_for_the_rows_of_a_metric() -> None:
     def hit(record, *users):
         who = Hits(users=100, user=list(users), position=[1.0] * len(users))
         return record.model_copy(update={"hits": {"best_val": who, "last": who}})
 
-    records = [hit(make_record("NoAttack", 0, [0.3]), *range(30))]
-    records += [hit(make_record(name, 0, [0.1]), *range(10)) for name in ("Fang", "LIE")]
+    records = [
+        hit(make_record("NoAttack", seed, [0.3 + seed / 100]), *range(30)) for seed in (0, 1)
+    ]
+    for name in ("Fang", "LIE"):
+        records += [hit(make_record(name, seed, [0.1]), *range(10)) for seed in (0, 1)]
     frame = summarise(records, "best_val")
     row = frame[(frame.metric == "hr@5") & (frame.attack == "Fang")].iloc[0]
-    assert row.users_low < row.degradation < row.users_high
-    assert row.users_p == pytest.approx(1 / 2000)  # no resample is without loss
-    assert row.users_p_holm == pytest.approx(2 / 2000)
+    # A third is left. Beyond it, ten users who are still hit lose 1/3 - 1, and the others 1/3.
+    beyond = [1 / 3 - 1] * 10 + [1 / 3] * 20
+    half = 1.96 * 100 * sum(b**2 for b in beyond) ** 0.5 / 30
+    assert (row.users_low, row.users_high) == pytest.approx(
+        (row.degradation - half, row.degradation + half), rel=1e-4
+    )
+    assert row.p_holm == pytest.approx(2 * row.p_value)
 
 
 def test_other_settings_under_one_name_are_told() -> None:

@@ -96,10 +96,10 @@ def test_four_files_are_written(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("hr", "agreement"),
-    # 0.02451 in the paper: within the interval of these two, within a tenth of it, or neither
-    [((0.023, 0.027), "interval"), ((0.0252, 0.0252), "±10 %"), ((0.03, 0.03), "no")],
+    # 0.02451 in the paper: where five other seeds might lie by the noise of these, or not
+    [((0.0240, 0.0252, 0.0246), "yes"), ((0.03, 0.0301, 0.0302), "no"), ((0.0245,), "–")],
 )
-def test_agreement_with_the_paper(hr: tuple[float, float], agreement: str) -> None:
+def test_agreement_with_the_paper(hr: tuple[float, ...], agreement: str) -> None:
     records = [make_record("ClusterAttack", seed, [value]) for seed, value in enumerate(hr)]
     found = attack_table(summarise(records, "best_val"), PAPER, ("hr@5",))
     assert found.agreement.tolist() == [agreement]

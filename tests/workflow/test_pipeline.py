@@ -194,12 +194,12 @@ def test_everything_is_made(project: Project) -> None:
     made = {str(path.relative_to(results)) for path in results.glob("[!l]*/*.*")}  # but logs
     tables = {
         f"tables/{name}.{ext}"
-        for name in ("table-1", "table-2", "claims", "runs")
+        for name in ("table-1", "table-2", "claims", "secondary", "numbers", "runs")
         for ext in ("csv", "md", "tex", "html")
     }
     figures = {
         f"figures/{name}.{ext}"
-        for name in ("training-curves", "figure-2", "claims")
+        for name in ("training-curves", "figure-2", "claims", "numbers")
         for ext in ("pdf", "svg", "png")
     }
     summaries = {"summary/table-1.csv", "summary/table-1.csv.sha256"}

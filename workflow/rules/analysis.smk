@@ -210,6 +210,13 @@ rule claims:
             category="Claims",
             labels={"name": "Verdicts"},
         ),
+        secondary=multiext("{home}/tables/secondary", ".csv", ".md", ".tex"),
+        secondary_html=report(
+            "{home}/tables/secondary.html",
+            caption="../report/secondary.rst",
+            category="Claims",
+            labels={"name": "By other measures"},
+        ),
     log:
         "{home}/logs/claims.log",
     benchmark:
@@ -224,7 +231,46 @@ rule claims:
     shell:
         "fedrec claims --claims {input.claims:q} --scorecard {params.card:q}"
         " --records {input.records:q} --counts {input.counts:q} --report {params.report}"
-        " {params.note:q} --output {output.csv:q} --picture {output.pdf:q} 2> {log:q}"
+        " {params.note:q} --output {output.csv:q} --picture {output.pdf:q}"
+        " --secondary {output.secondary[0]:q} 2> {log:q}"
+
+
+rule numbers:
+    input:
+        records=all_records,
+        paper="config/paper-values.csv",
+    output:
+        csv="{home}/tables/numbers.csv",
+        shown=multiext("{home}/tables/numbers", ".md", ".tex"),
+        html=report(
+            "{home}/tables/numbers.html",
+            caption="../report/numbers.rst",
+            category="Claims",
+            labels={"name": "The paper's numbers"},
+        ),
+        pdf="{home}/figures/numbers.pdf",
+        png="{home}/figures/numbers.png",
+        svg=report(
+            "{home}/figures/numbers.svg",
+            caption="../report/numbers.rst",
+            category="Claims",
+            labels={"name": "The paper's numbers, drawn"},
+        ),
+    log:
+        "{home}/logs/numbers.log",
+    benchmark:
+        "{home}/logs/numbers.tsv"
+    conda:
+        "../../envs/fedrec.yaml"
+    params:
+        card=CARD.model_dump_json(),
+        note=NOTE,
+        report=STUDY.report,
+        version=__version__,
+    shell:
+        "fedrec numbers --scorecard {params.card:q} --records {input.records:q}"
+        " --paper {input.paper:q} --report {params.report} {params.note:q}"
+        " --output {output.csv:q} --picture {output.pdf:q} 2> {log:q}"
 
 
 rule runs:

@@ -37,8 +37,10 @@ CELLS = {
 }
 NOTE = ["--note", STUDY.note] if STUDY.note else []
 CARD = STUDY.claims or Scorecard()
-TABLES = [*STUDY.tables, "runs", *(["claims"] if STUDY.claims else [])]
-FIGURES = [*STUDY.figures, *(["claims"] if STUDY.claims else [])]
+JUDGED_TABLES = ["claims", "secondary", "numbers"] if STUDY.claims else []
+JUDGED_FIGURES = ["claims", "numbers"] if STUDY.claims else []
+TABLES = [*STUDY.tables, "runs", *JUDGED_TABLES]
+FIGURES = [*STUDY.figures, *JUDGED_FIGURES]
 SHOWN = ["csv", "md", "tex", "html"]
 DRAWN = ["pdf", "svg", "png"]
 
@@ -115,8 +117,8 @@ def so_far():
         return []
     return products(
         SO_FAR,
-        [name for name in TABLES if name in some or name in ("runs", "claims")],
-        [name for name in FIGURES if name in some or name == "claims"],
+        [name for name in TABLES if name in some or name not in STUDY.tables],
+        [name for name in FIGURES if name in some or name not in STUDY.figures],
     )
 
 

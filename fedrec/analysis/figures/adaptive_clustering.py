@@ -10,7 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fedrec.analysis.figures.style import COLOURS, REFERENCE, new_figure, share, styled
-from fedrec.analysis.statistics import half_width
+from fedrec.analysis.measure import Measure, by_arm
+from fedrec.analysis.noise import Noises
 from fedrec.outline import Block
 from fedrec.records import BASELINE, Record, Report
 
@@ -18,14 +19,20 @@ SERIES = {True: ("adaptive", COLOURS[0], "o", -0.06), False: ("K fixed", COLOURS
 
 
 def draw(
-    records: Sequence[Record], block: Block, report: Report, note: str = "", metric: str = "hr@5"
+    records: Sequence[Record],
+    block: Block,
+    report: Report,
+    note: str = "",
+    metric: str = "hr@5",
 ) -> Figure:
     """Test performance against the initial number of clusters K, adapted and held.
 
-    Means over seeds with 95 % Student-t intervals; the dashed line is the performance without
-    attack, where it is among the records. A panel for each model, dataset and share.
+    Means over seeds with 95 % intervals, from the noise of all these records;
+    the dashed line is the performance without attack, where it is shown. A panel for each model,
+    dataset and share.
     """
-    frame = pd.DataFrame(_points(records, metric, report))
+    noises = Noises(records, Measure(metric, report))
+    frame = pd.DataFrame(_points(records, noises))
     panels: list[Any] = list(frame.groupby(["dataset", "model", "ratio"], sort=False))
     with styled():
         figure = new_figure(max(3.6 * len(panels), 4.5), 3.0, block.title, note)
@@ -43,15 +50,17 @@ def draw(
     return figure
 
 
-def _points(records: Sequence[Record], metric: str, report: Report) -> Iterator[dict[str, object]]:
-    """One row for each record of an attack that has clusters."""
-    for record in records:
-        attack = record.config["attack"]
+def _points(records: Sequence[Record], noises: Noises) -> Iterator[dict[str, object]]:
+    """One row for each arm under an attack that has clusters: mean and half-width over seeds."""
+    for arm, runs in by_arm(records).items():
+        attack = runs[0].config["attack"]
         if "clusters" in attack:
-            yield record.cell.model_dump(include={"dataset", "model", "ratio"}) | {
+            mean, half = noises.mean(runs)
+            yield arm.model_dump(include={"dataset", "model", "ratio"}) | {
                 "clusters": attack["clusters"],
                 "adaptive": attack["adaptive"],
-                "value": record.reported(metric, report),
+                "mean": mean,
+                "half": half,
             }
 
 
@@ -59,12 +68,11 @@ def _draw_series(axes: Axes, panel: pd.DataFrame) -> None:
     """A line for either kind, over the values of K in their order."""
     ticks = sorted(set(panel.clusters))
     for adaptive, (label, colour, marker, aside) in SERIES.items():
-        seeds = panel[panel.adaptive == adaptive].groupby("clusters").value
-        mean, half = seeds.mean(), seeds.agg(lambda values: half_width(values.to_numpy()))
-        x = np.array([ticks.index(k) for k in mean.index]) + aside
+        line = panel[panel.adaptive == adaptive].sort_values("clusters")
+        x = np.array([ticks.index(k) for k in line.clusters]) + aside
         axes.errorbar(
-            x, mean, half, label=label, color=colour, marker=marker, ms=4, lw=1, capsize=2,
-            linestyle="-" if adaptive else "--",
+            x, line["mean"], line.half, label=label, color=colour, marker=marker, ms=4, lw=1,
+            capsize=2, linestyle="-" if adaptive else "--",
         )  # fmt: skip
     axes.set_xticks(range(len(ticks)), [str(k) for k in ticks])
     sns.despine(ax=axes)

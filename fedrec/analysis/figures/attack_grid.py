@@ -13,7 +13,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from fedrec.analysis.figures.style import HALO, REFERENCE, new_figure, share, styled
-from fedrec.analysis.statistics import half_width
+from fedrec.analysis.measure import Measure, by_arm
+from fedrec.analysis.noise import Noises
 from fedrec.analysis.tables import MISSING
 from fedrec.outline import Block
 from fedrec.records import BASELINE, PLAIN, Record, Report
@@ -30,15 +31,19 @@ Styles = Mapping[Any, Mapping[str, Any]]  # by attack
 
 
 def draw(
-    records: Sequence[Record], block: Block, report: Report, note: str = "", metric: str = "hr@5"
+    records: Sequence[Record],
+    block: Block,
+    report: Report,
+    note: str = "",
+    metric: str = "hr@5",
 ) -> Figure:
     """Test performance as bars: a group for each defence, a bar in it for each attack (Figure 2).
 
-    Bars are means over seeds with their 95 % Student-t intervals; a dash stands where there is no
-    record. The dashed line is the performance without attack and defence. A panel for each model,
-    dataset and share of malicious clients.
+    Bars are means over seeds with their 95 % intervals, from the noise of all these records; a dash
+    stands where there is no record. The dashed line is the performance without
+    attack and defence. A panel for each model, dataset and share of malicious clients.
     """
-    panels = list(_shares(_means(records, metric, report)))
+    panels = list(_shares(_means(records, Noises(records, Measure(metric, report)))))
     looks = _looks(block.attacks)
     with styled():
         figure = new_figure(7.0, 1 + 1.9 * len(panels), block.title, note)
@@ -55,14 +60,11 @@ def draw(
     return figure
 
 
-def _means(records: Sequence[Record], metric: str, report: Report) -> pd.DataFrame:
+def _means(records: Sequence[Record], noises: Noises) -> pd.DataFrame:
     """Mean and half-width over seeds, one row for each arm of each dataset and model."""
-    frame = pd.DataFrame(
-        record.cell.model_dump() | {"value": record.reported(metric, report)} for record in records
-    )
-    seeds = frame.groupby(["dataset", "model", *ARM], sort=False).value
-    half = seeds.agg(lambda values: half_width(values.to_numpy()))
-    return seeds.mean().to_frame("mean").assign(half=half).reset_index()
+    arms = by_arm(records)
+    found = pd.DataFrame([noises.mean(runs) for runs in arms.values()], columns=["mean", "half"])
+    return pd.DataFrame([arm.model_dump(exclude={"seed"}) for arm in arms]).join(found)
 
 
 def _shares(frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:

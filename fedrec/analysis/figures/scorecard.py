@@ -15,6 +15,7 @@ from fedrec.analysis.tables import rows_of
 MARKS: Mapping[str, Mapping[str, Any]] = {
     "reproduced": {"marker": "o", "color": "#029e73"},
     "not reproduced": {"marker": "X", "color": "#d55e00"},
+    "too close to call": {"marker": "s", "color": "#cc78bc", "fillstyle": "right"},
     "inconclusive": {"marker": "D", "color": "#de8f05", "fillstyle": "left"},
     "not run": {"marker": "o", "color": "0.6", "fillstyle": "none"},
 }
@@ -36,7 +37,7 @@ def draw(card: pd.DataFrame, title: str, note: str = "") -> Figure:
         axes.set_xlim(-0.3, 12)
         axes.set_ylim(y, 0)
         axes.axis("off")
-        figure.legend(handles=_legend(card), loc="outside lower center", ncols=4, frameon=False)
+        figure.legend(handles=_legend(card), loc="outside lower center", ncols=5, frameon=False)
     return figure
 
 

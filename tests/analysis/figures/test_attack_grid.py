@@ -7,12 +7,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from fedrec.analysis.figures.attack_grid import draw
+from fedrec.analysis.noise import fit, half_of, mean_error
 from fedrec.outline import Block
 from fedrec.records import Record
-from tests.builders import make_record, mean_and_half_width
+from tests.builders import make_record
 
 ATTACKS, DEFENSES = ("NoAttack", "Fang", "ClusterAttack"), ("FedAvg", "Krum", "Krum+UNION")
-T2 = 4.302653  # Student's t, 97.5 %, 2 degrees of freedom
 
 
 def heights(attack: str, defense: str) -> list[float]:
@@ -54,11 +54,14 @@ def test_bars_stand_by_defence_and_attack_at_means_over_seeds() -> None:
     assert labels == ["No defense", "Krum", "Krum\n+UNION"]
 
 
-def test_error_bars_are_intervals_over_seeds() -> None:
+def test_error_bars_are_intervals_from_the_noise_of_all_arms() -> None:
     (axes,) = grid(cells()).axes
-    arms = [(attack, defense) for attack in ATTACKS for defense in DEFENSES]
-    worked = [mean_and_half_width(heights(*arm), T2) for arm in arms]
-    assert np.allclose(intervals(axes), [(mean - half, mean + half) for mean, half in worked])
+    arms = [heights(attack, defense) for attack in ATTACKS for defense in DEFENSES]
+    noise = fit([dict(enumerate(values)) for values in arms])
+    assert noise is not None
+    halves = [half_of(*mean_error(np.array(values), noise)) for values in arms]
+    worked = [(np.mean(v) - half, np.mean(v) + half) for v, half in zip(arms, halves, strict=True)]
+    assert np.allclose(intervals(axes), worked)
 
 
 def test_a_single_seed_has_bars_without_intervals() -> None:

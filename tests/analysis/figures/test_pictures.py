@@ -12,6 +12,7 @@ from matplotlib.testing.compare import compare_images
 
 from fedrec.analysis.figures import (
     adaptive_clustering,
+    numbers,
     scorecard,
     training_curves,
     uploads,
@@ -19,6 +20,7 @@ from fedrec.analysis.figures import (
 from fedrec.analysis.figures.style import FORMATS, save_figure
 from tests.analysis.figures import test_adaptive_clustering as clusters
 from tests.analysis.figures import test_attack_grid as grid
+from tests.analysis.figures import test_numbers as stated
 from tests.analysis.figures import test_scorecard as card
 from tests.analysis.figures import test_training_curves as curves
 from tests.analysis.figures import test_uploads as seen
@@ -34,6 +36,7 @@ def pictures() -> dict[str, Figure]:
         "attack-grid": grid.grid(grid.cells()),
         "adaptive-clustering": adaptive_clustering.draw(clusters.RECORDS, clusters.BLOCK, "last"),
         "uploads": uploads.draw(seen.RECORDS, seen.BLOCK, "last", NOTE),
+        "numbers": numbers.draw(stated.FOUND, "Numbers", NOTE),
         "scorecard": scorecard.draw(pd.DataFrame(card.CARD), "Claims", NOTE),
     }
 

@@ -1,0 +1,74 @@
+"""Intervals hold what is true as often as they say, in made-up studies."""
+
+import numpy as np
+import pytest
+
+from fedrec.analysis.evidence import Evidence
+from fedrec.analysis.measure import Measure
+from fedrec.analysis.noise import half_of, mean_error, prediction_error
+from fedrec.outline import Scorecard
+from tests.builders import make_record
+from tools.coverage import LOSSES, METHODS, SEEDS, Study, coverage, studies
+
+NOMINAL = (0.93, 0.97)
+APART = (0.95, float("inf"))
+
+
+def within(share: float) -> bool:
+    return NOMINAL[0] <= share <= NOMINAL[1]
+
+
+def test_losses_of_any_size_over_any_number_of_seeds() -> None:
+    arms = [(loss, seeds) for loss in LOSSES for seeds in SEEDS]
+    held = coverage(arms, 2000, METHODS[:1])[METHODS[0]]
+    assert all(map(within, held)), held.round(3)
+
+
+@pytest.mark.parametrize("seeds", [2, 3])
+def test_losses_in_a_small_study(seeds: int) -> None:
+    """A baseline and two arms: two and four degrees of freedom."""
+    held = coverage([(0.1, seeds), (0.3, seeds)], 1500, METHODS[:1])[METHODS[0]]
+    assert all(map(within, held)), held.round(3)
+
+
+def averaged(count: int = 1000) -> tuple[list[Study], float]:
+    """Studies of a baseline over ten seeds and ten arms over five, and the baseline's mean."""
+    made = list(studies([(loss, 5) for loss in np.linspace(0, 0.4, 9)] + [(0.0, 10)], count))
+    return made, float(np.mean([study.values()[0] for study in made]))
+
+
+def test_means_and_those_of_another_study() -> None:
+    """The latter holds five seeds of the next study, whose seeds lift it as a whole."""
+    made, true = averaged()
+    means, others = [], []
+    for study, after in zip(made, [*made[1:], made[0]], strict=True):
+        noise = study.noise()
+        assert noise is not None
+        ours, theirs = study.values()[1], after.values()[1].mean()  # which loses nothing
+        means.append(abs(ours.mean() - true) <= half_of(*mean_error(ours, noise)))
+        others.append(abs(ours.mean() - theirs) <= half_of(*prediction_error(ours, noise)))
+    assert within(float(np.mean(means))) and within(float(np.mean(others)))
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5, 10])
+@pytest.mark.parametrize("apart", [0.0, 1.0, 2.0, 3.0])
+def test_areas_under_the_curve(seeds: int, apart: float) -> None:
+    """By a normal shift of the malicious that differs from seed to seed, true areas .5 to .98."""
+    rng = np.random.default_rng(0)
+    cell = make_record("ClusterAttack").cell.model_copy(update={"seed": -1})
+    areas = [area(rng, apart) for _ in range(4000)]
+    true, held = float(np.mean(areas)), []
+    shown = Evidence([], {}, Scorecard(), Measure())
+    for _ in range(1500):
+        values = rng.choice(areas, seeds)
+        found = shown._over_seeds("x", values, APART, arms=(cell,), is_share=True)
+        low, high = found.interval
+        held.append(low <= true <= high)
+    assert within(float(np.mean(held)))
+
+
+def area(rng: np.random.Generator, apart: float) -> float:
+    """Of 25 malicious and 475 benign uploads."""
+    malicious = rng.normal(-apart + 0.3 * rng.normal(), 1, 25)
+    benign = np.sort(rng.normal(0, 1, 475))
+    return float((475 - np.searchsorted(benign, malicious)).mean() / 475)
