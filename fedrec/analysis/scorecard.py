@@ -9,7 +9,7 @@ from fedrec.analysis.claims import Claim, Claims, criterion
 from fedrec.analysis.evidence import Evidence
 from fedrec.analysis.plan import Step, cheapest_first, open_ones, step
 from fedrec.analysis.tables import Table
-from fedrec.analysis.verdict import Finding, Verdict, decide
+from fedrec.analysis.verdict import NO_RECORD, Finding, Verdict, decide
 from fedrec.records import Record
 
 LISTED = 10  # findings of a claim
@@ -129,7 +129,7 @@ def _records(findings: Sequence[Finding]) -> str:
 
 
 def _shortened(findings: str) -> str:
-    """The first few of many findings."""
-    parts = findings.split("; ")
+    """The first few of many findings, without those of which there is no record."""
+    parts = [part for part in findings.split("; ") if not part.endswith(NO_RECORD)]
     more = f"; and {len(parts) - LISTED} more in the CSV" if len(parts) > LISTED else ""
-    return "; ".join(parts[:LISTED]) + more
+    return "; ".join(parts[:LISTED]) + more or NO_RECORD

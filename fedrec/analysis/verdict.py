@@ -12,6 +12,7 @@ from scipy.special import expit, logit, stdtr, stdtrit
 
 from fedrec.records import Cell
 
+NO_RECORD = "no record"
 Verdict = Literal["reproduced", "not reproduced", "too close to call", "inconclusive", "not run"]
 Region = tuple[float, float]
 LEVEL = 0.025  # one-sided: a 95 % interval that lies on one side of a border
@@ -117,7 +118,7 @@ class Finding:
 
     def __str__(self) -> str:
         if self.estimate is None:
-            return f"{self.what}: no record"
+            return f"{self.what}: {NO_RECORD}"
         text = f"{self.what}: {number(self.estimate)}"
         if math.isnan(self.error):
             return f"{text} ({self.note or 'no interval'})"
