@@ -312,7 +312,8 @@ def expected(world: str, one: str) -> set[str]:
         return {"not reproduced"} if visible else {"reproduced"}
     if one in SAVED | COSTS:
         costs = world == "destroys"
-        if one in ("large-margin", "number-matters", "number-matters-sasrec"):  # between attacks, which are all alike
+        if one in ("large-margin", "number-matters", "number-matters-sasrec"):
+            # between attacks, which are all alike
             return {"not reproduced", "inconclusive", "too close to call"}
         return {"reproduced"} if (one in COSTS) == costs else {"not reproduced"}
     if world == "destroys" and one == "weak-attacks-help":
