@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from fedrec import __version__
 from fedrec import keeper as keeping
 from fedrec.attacks.cluster_attack import ClusterAttack
 from fedrec.checkpoint import CheckpointError, load
@@ -245,7 +247,9 @@ def test_a_run_goes_on_where_a_cluster_starts_it_again(
 
 def test_a_checkpoint_says_what_it_is_of(tmp_path: Path) -> None:
     path = interrupted(tmp_path)
-    with pytest.raises(CheckpointError, match=r"its fedrec is 0\.1\.0, and this run's is 9"):
+    with pytest.raises(
+        CheckpointError, match=rf"its fedrec is {re.escape(__version__)}, and this run's is 9"
+    ):
         load(path, {"fedrec": "9"})
     with pytest.raises(CheckpointError, match="its weather is None"):
         load(path, {"weather": "fine"})

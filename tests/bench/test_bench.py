@@ -16,7 +16,7 @@ from fedrec.config_errors import ConfigError
 from fedrec.data.interactions import Counts
 from fedrec.federation import set_up
 
-SMALL = Counts(users=80, items=40, interactions=800)
+SMALL = Counts(users=100, items=40, interactions=1000)
 MACHINE = Machine(device="cpu", threads=1, bandwidth=1e9, arithmetic=2e9)
 
 
