@@ -110,7 +110,10 @@ def store(context: Any, row: Any, k: Any, lanes: Any) -> Any:
 
 @in_llvm
 def where_kept(context: Any, lanes: Any, bits: Any, k: Any, below: Any) -> Any:
-    """Lanes, or 0 where the bits from k on are below a number: dropout."""
+    """Lanes, or 0 where the bits from k on are below a number: dropout.
+
+    If the row's length is a multiple of LANES, k + LANES must not lie beyond its end.
+    """
 
     def build(context: Any, builder: Any, signature: Any, given: Any) -> Any:
         lanes, row, k, below = given
