@@ -277,7 +277,7 @@ def test_a_mistake_ends_in_one_clear_message(
 
 def test_check_counts_the_jobs(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "--config", DEMO]) == 0
-    assert capsys.readouterr().out == f"{DEMO}: 136 training jobs\n"
+    assert capsys.readouterr().out == f"{DEMO}: 138 training jobs\n"
 
 
 def test_check_looks_for_local_files(

@@ -37,7 +37,7 @@ def draw(card: pd.DataFrame, title: str, note: str = "") -> Figure:
         axes.set_xlim(-0.3, 12)
         axes.set_ylim(y, 0)
         axes.axis("off")
-        figure.legend(handles=_legend(card), loc="outside lower center", ncols=5, frameon=False)
+        figure.legend(handles=_legend(card), loc="outside lower center", ncols=3, frameon=False)
     return figure
 
 
