@@ -2,7 +2,7 @@
 
 import json
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from fedrec.records import Record, cell_path
@@ -23,32 +23,28 @@ def first_difference(kept: Record, again: Record) -> str | None:
     mine, other = (_readable(record) for record in (kept, again))
     if mine == other:
         return None
-    tracks = mine.pop("trajectory"), other.pop("trajectory")
-    parted = [
-        (number, f"in round {number}, {name}: {here} kept, {there} now")
-        for (name, here, number), (_, there, _) in zip(*map(_measures, tracks), strict=False)
-        if here != there
-    ]
+    here, there = (_measures(values.pop("trajectory")) for values in (mine, other))
+    parted = [key for key in sorted({**here, **there}) if here.get(key) != there.get(key)]
     if parted:
-        return min(parted)[1]
-    names = [name for name in mine if mine[name] != other[name]] or ["its evaluations"]
-    return f"in {', '.join(names)}"
+        number, name = parted[0]
+        values = f"{here.get(parted[0], 'nothing')} kept, {there.get(parted[0], 'nothing')} now"
+        return f"in round {number}, {name}: {values}"
+    return f"in {', '.join(name for name in mine if mine[name] != other[name])}"
 
 
 def _readable(record: Record) -> dict[str, Any]:
     """As a file holds it, where a number that is none equals itself."""
-    values: dict[str, Any] = json.loads(json.dumps(record.science(), sort_keys=True), **_NANS)
+    values: dict[str, Any] = json.loads(json.dumps(record.science()), parse_constant=str)
     return values
 
 
-_NANS: dict[str, Any] = {"parse_constant": str}
-
-
-def _measures(track: dict[str, Any]) -> Iterator[tuple[str, Any, int]]:
-    """Every number of a trajectory: its name, its value and its round."""
-    for group in ("validation", "test", "attack", "defense"):
-        for name, column in sorted(track[group].items()):
-            yield from (
-                (f"{group}.{name}", x, n) for x, n in zip(column, track["round"], strict=True)
-            )
-    yield from (("loss", x, n) for x, n in zip(track["loss"], track["round"], strict=True))
+def _measures(track: dict[str, Any]) -> dict[tuple[int, str], Any]:
+    """Every number of a trajectory, by its round and its name."""
+    groups = {name: track[name] for name in ("validation", "test", "attack", "defense")}
+    columns = {f"{group}.{name}": x for group, own in groups.items() for name, x in own.items()}
+    columns["loss"] = track["loss"]
+    return {
+        (number, name): value
+        for name, column in columns.items()
+        for number, value in zip(track["round"], column, strict=True)
+    }

@@ -24,6 +24,11 @@ def test_the_earliest_round_that_differs_is_named() -> None:
     assert first_difference(kept, again) == "in round 400, validation.mrr: 0.2 kept, 0.5 now"
 
 
+def test_an_evaluation_that_is_missing_is_named() -> None:
+    kept, again = make_record("NoAttack", 0, [0.1, 0.2]), make_record("NoAttack", 0, [0.1])
+    assert first_difference(kept, again) == "in round 400, loss: 0.5 kept, nothing now"
+
+
 def test_other_fields_count_and_versions_do_not() -> None:
     kept = make_record("NoAttack", 0, [0.1])
     other = kept.model_copy(update={"diverged_at": 3})
