@@ -9,7 +9,7 @@ import re
 import sys
 
 from fedrec import __version__
-from fedrec.config_errors import ConfigError
+from fedrec.yaml_files import ConfigError
 from fedrec.data.errors import DataError
 from fedrec.interruption import TRY_AGAIN, Interrupted
 from fedrec.records import RecordError

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, create_model, model_validator
 
 from fedrec import attacks, defenses, models
 from fedrec.attacks.base import Attack
-from fedrec.config_errors import (
+from fedrec.yaml_files import (
     ConfigError,
     Place,
     Problem,

@@ -14,7 +14,7 @@ from torch.profiler import record_function
 from fedrec.attacks.base import Attack, AttackerView, Forgery, Trace
 from fedrec.clients import Devices, LocalAdam, PairSource, local_adam, training_pairs
 from fedrec.config import CellConfig
-from fedrec.config_errors import ConfigError
+from fedrec.yaml_files import ConfigError
 from fedrec.data.split import Split
 from fedrec.defenses.base import ClientView, Defense, ServerView, Verdict
 from fedrec.metrics.uploads import Observer

@@ -14,7 +14,7 @@ import pydantic
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-from fedrec.config_errors import ConfigError, explain
+from fedrec.yaml_files import ConfigError, explain
 from fedrec.files import NAME
 from fedrec.records import BASELINE, PLAIN, Cell, Report
 from fedrec.settings import STRICT

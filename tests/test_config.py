@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from fedrec.attacks.cluster_attack import ClusterAttack
 from fedrec.config import CellConfig, Dataset, Study
-from fedrec.config_errors import ConfigError, read_yaml
+from fedrec.yaml_files import ConfigError, read_yaml
 from fedrec.data.sources import LocalFile
 from fedrec.models.mf import MF
 from fedrec.models.sas_rec import SASRec

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fedrec.config import Study
-from fedrec.config_errors import ConfigError, read_yaml
+from fedrec.yaml_files import ConfigError, read_yaml
 from fedrec.outline import Block, Outline, Switch, Variant
 from fedrec.records import Cell
 

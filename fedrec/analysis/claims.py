@@ -12,7 +12,7 @@ from pydantic import Field
 from fedrec.analysis.evidence import Evidence
 from fedrec.analysis.plan import seeds_to_decide
 from fedrec.analysis.verdict import LEVEL, Finding, Region, number
-from fedrec.config_errors import ConfigError, explain, read_yaml
+from fedrec.yaml_files import ConfigError, explain, read_yaml
 from fedrec.outline import Section
 from fedrec.records import BASELINE, PLAIN, Cell
 

@@ -9,7 +9,7 @@ import pydantic
 from fedrec import __version__
 from fedrec.bench.machine import Machine
 from fedrec.bench.measure import Result
-from fedrec.config_errors import ConfigError
+from fedrec.yaml_files import ConfigError
 from fedrec.files import write_text
 from fedrec.records import BASELINE, PLAIN, Part
 

@@ -6,7 +6,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from fedrec.config_errors import ConfigError
+from fedrec.yaml_files import ConfigError
 from fedrec.data.interactions import Counts
 from fedrec.data.split import Repeats
 from fedrec.data.statistics import load_statistics

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import pydantic
 
-from fedrec.config_errors import ConfigError, Place, explain
+from fedrec.yaml_files import ConfigError, Place, explain
 from fedrec.outline import Block, Section
 
 T = TypeVar("T", bound=Section)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from fedrec.config_errors import ConfigError
+from fedrec.yaml_files import ConfigError
 from fedrec.data.filters import Filtered
 from fedrec.data.interactions import Interactions, check_counts
 from fedrec.data.rows import TimeFormat

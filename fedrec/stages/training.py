@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fedrec.ahead import Job, make_with
-from fedrec.config_errors import ConfigError, nearest_name
+from fedrec.yaml_files import ConfigError, nearest_name
 from fedrec.data.sources import Source
 from fedrec.data.split import Split
 from fedrec.interruption import Interruption

@@ -12,7 +12,7 @@ from fedrec.bench.report import Benchmark, comparison, lines, table_lines
 from fedrec.bench.scaling import draw, growth
 from fedrec.bench.traffic import Work, adam_work, round_work, tally
 from fedrec.cli import main
-from fedrec.config_errors import ConfigError
+from fedrec.yaml_files import ConfigError
 from fedrec.data.interactions import Counts
 from fedrec.federation import set_up
 
