@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from fedrec import __version__
-from fedrec.interruption import Interrupted
-from fedrec.records import RecordError, config_hash, read_record
+from fedrec.errors import Interrupted, RecordError
+from fedrec.records import config_hash, read_record
 
 POLL = 0.2  # seconds between two looks at what another process is making
 

@@ -9,15 +9,9 @@ import re
 import sys
 
 from fedrec import __version__
-from fedrec.yaml_files import ConfigError
-from fedrec.data.errors import DataError
-from fedrec.interruption import TRY_AGAIN, Interrupted
-from fedrec.records import RecordError
+from fedrec.errors import CommandError
 from fedrec.stages import analysis, benchmark, data, training
 from fedrec.stages.arguments import Help
-from fedrec.stages.training import Diverged
-
-DIVERGED = 3  # exit code
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -29,11 +23,9 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser().parse_args(arguments)
     try:
         args.run(args)
-    except Interrupted as error:
-        return _stopped(args.command, str(error), TRY_AGAIN)
-    except Diverged as error:
-        return _stopped(args.command, str(error), DIVERGED)
-    except (ConfigError, DataError, RecordError, RuntimeError, OSError, MemoryError) as error:
+    except CommandError as error:
+        return _stopped(args.command, str(error), error.exit_code)
+    except (RuntimeError, OSError, MemoryError) as error:
         return _stopped(args.command, _explained(error), 1)
     return 0
 

@@ -11,16 +11,6 @@ from pydantic import BaseModel, Field, create_model, model_validator
 
 from fedrec import attacks, defenses, models
 from fedrec.attacks.base import Attack
-from fedrec.yaml_files import (
-    ConfigError,
-    Place,
-    Problem,
-    check_keys,
-    explain,
-    nearest_name,
-    read_yaml,
-    report,
-)
 from fedrec.data.delimited import Delimited
 from fedrec.data.filters import IdLists, KCore
 from fedrec.data.interactions import Counts, Interactions
@@ -29,12 +19,14 @@ from fedrec.data.parquet import Parquet
 from fedrec.data.sources import LocalFile, RawFile, Source
 from fedrec.data.synthetic import Synthetic
 from fedrec.defenses.base import Defense
+from fedrec.errors import ConfigError
 from fedrec.methods import find_methods
 from fedrec.metrics.ranking import RepeatRule
 from fedrec.models.base import Model
-from fedrec.outline import Block, Name, Outline, Section, Switch, Variant
+from fedrec.outline import Block, Name, Outline, Switch, Variant
 from fedrec.records import DRAWS, Cell, config_hash
-from fedrec.settings import STRICT, Preset, Presets, preset_values, settings
+from fedrec.settings import STRICT, Preset, Presets, Section, preset_values, settings
+from fedrec.yaml_files import Place, Problem, check_keys, explain, nearest_name, read_yaml, report
 
 KINDS: Mapping[str, Mapping[str, type]] = {
     "models": find_methods(models),

@@ -14,9 +14,9 @@ from torch.profiler import record_function
 from fedrec.attacks.base import Attack, AttackerView, Forgery, Trace
 from fedrec.clients import Devices, LocalAdam, PairSource, local_adam, training_pairs
 from fedrec.config import CellConfig
-from fedrec.yaml_files import ConfigError
 from fedrec.data.split import Split
 from fedrec.defenses.base import ClientView, Defense, ServerView, Verdict
+from fedrec.errors import ConfigError
 from fedrec.metrics.uploads import Observer
 from fedrec.models.base import Shared
 from fedrec.records import Cell, cell_path

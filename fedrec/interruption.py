@@ -4,12 +4,7 @@ import signal
 from types import FrameType, TracebackType
 from typing import Any
 
-TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h: the same command will go on where this one ended
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
-
-
-class Interrupted(Exception):
-    """A run ended early on request, and nothing is lost; the message says how to go on."""
 
 
 class Interruption:

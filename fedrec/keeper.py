@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fedrec.checkpoint import CheckpointError, Identity, load, save, set_aside
+from fedrec.errors import Interrupted
 from fedrec.files import remove_unfinished
-from fedrec.interruption import Interrupted
 from fedrec.simulation import Simulation
 
 

@@ -14,10 +14,11 @@ import pydantic
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-from fedrec.yaml_files import ConfigError, explain
+from fedrec.errors import ConfigError
 from fedrec.files import NAME
 from fedrec.records import BASELINE, PLAIN, Cell, Report
-from fedrec.settings import STRICT
+from fedrec.settings import Section
+from fedrec.yaml_files import explain
 
 Kind = Literal[
     "datasets",
@@ -32,12 +33,6 @@ Kind = Literal[
 
 Name = Annotated[str, Field(pattern=f"^{NAME}$")]
 Folder = Annotated[str, Field(pattern=f"^/?{NAME}(/{NAME})*$")]
-
-
-class Section(BaseModel):
-    """A part of the configuration: frozen, no unknown key, no silent conversion."""
-
-    model_config = STRICT
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import pydantic
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from fedrec.errors import RecordError
 from fedrec.files import sealed, unsealed, write_bytes, write_text
+from fedrec.settings import RecordPart
 
 Report = Literal["best_val", "last"]
 REPORTS: tuple[Report, ...] = get_args(Report)
@@ -24,17 +26,7 @@ BASELINE, PLAIN = "NoAttack", "FedAvg"  # losses are reckoned from these, as in 
 DRAWS = "philox4x32-10/1"
 
 
-class RecordError(Exception):
-    """A record cannot be used; the message names the file and the remedy."""
-
-
-class Part(BaseModel):
-    """A part of a record: frozen, no unknown key."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Cell(Part):
+class Cell(RecordPart):
     """One training job of the study."""
 
     dataset: str
@@ -45,7 +37,7 @@ class Cell(Part):
     seed: int
 
 
-class Trajectory(Part):
+class Trajectory(RecordPart):
     """What was measured at each evaluation, column by column."""
 
     round: list[int]
@@ -71,7 +63,7 @@ class Trajectory(Part):
         return validation.index(max(validation))
 
 
-class Uploads(Part):
+class Uploads(RecordPart):
     """Uploads of the first rounds, one entry each, column by column (paper, Figure 4)."""
 
     round: list[int]
@@ -81,7 +73,7 @@ class Uploads(Part):
     uniformity: list[float] = Field(default_factory=list)  # where UNION measured it
 
 
-class Hits(Part):
+class Hits(RecordPart):
     """The evaluated users whose test item ranks among the first 20, at one evaluation."""
 
     users: int  # evaluated, hits or not
@@ -89,7 +81,7 @@ class Hits(Part):
     position: list[float]  # from 1; ties share their mean position
 
 
-class Malicious(Part):
+class Malicious(RecordPart):
     """How many users were malicious, and how often they took part in rounds played to the end."""
 
     users: int
@@ -105,7 +97,7 @@ class Malicious(Part):
         )
 
 
-class Provenance(Part):
+class Provenance(RecordPart):
     """What made the record."""
 
     fedrec: str
@@ -118,7 +110,7 @@ class Provenance(Part):
     system: str  # operating system, architecture and C library
 
 
-class Cost(Part):
+class Cost(RecordPart):
     """What the run took."""
 
     seconds: float
@@ -126,7 +118,7 @@ class Cost(Part):
     peak_memory_mb: float
 
 
-class Record(Part):
+class Record(RecordPart):
     """Everything that tables, figures and verdicts need of one run."""
 
     schema_version: Literal[2]

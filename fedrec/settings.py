@@ -1,10 +1,10 @@
-"""Strict, frozen settings: the one way in which a method declares its hyper-parameters."""
+"""How settings, sections of a config and parts of records are declared: frozen, no unknown key."""
 
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar, dataclass_transform
 
 import pydantic
-from pydantic import ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 Preset = Literal["reproduction", "paper"]
 Presets = Mapping[str, Mapping[str, Any]]
@@ -30,3 +30,15 @@ def preset_values(cls: type, preset: Preset) -> Mapping[str, Any]:
     """The fields of `cls` that `preset` sets otherwise than its defaults."""
     presets: Presets = getattr(cls, "PRESETS", {})
     return presets.get(preset, {})
+
+
+class Section(BaseModel):
+    """A part of the configuration: frozen, no unknown key, no silent conversion."""
+
+    model_config = STRICT
+
+
+class RecordPart(BaseModel):
+    """A part of a record: frozen, no unknown key; JSON may say 1 for 1.0."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)

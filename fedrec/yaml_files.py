@@ -9,12 +9,10 @@ from typing import Any
 import pydantic
 import yaml
 
+from fedrec.errors import ConfigError
+
 Place = tuple[str | int, ...]  # keys and list positions, from the top of the file
 Problem = tuple[Place, str]
-
-
-class ConfigError(Exception):
-    """The configuration is wrong; the message says where, and what to write instead."""
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

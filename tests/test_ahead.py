@@ -7,7 +7,7 @@ import pytest
 
 from fedrec import __version__
 from fedrec.ahead import Job, make_with
-from fedrec.interruption import Interrupted
+from fedrec.errors import Interrupted
 from fedrec.records import config_hash, read_record, write_record
 from tests.builders import make_record
 

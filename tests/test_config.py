@@ -10,11 +10,12 @@ from pydantic import ValidationError
 
 from fedrec.attacks.cluster_attack import ClusterAttack
 from fedrec.config import CellConfig, Dataset, Study
-from fedrec.yaml_files import ConfigError, read_yaml
 from fedrec.data.sources import LocalFile
+from fedrec.errors import ConfigError
 from fedrec.models.mf import MF
 from fedrec.models.sas_rec import SASRec
 from fedrec.records import DRAWS, Cell
+from fedrec.yaml_files import read_yaml
 
 ROOT = Path(__file__).parents[1]
 PAPER = ROOT / "config" / "paper.yaml"

@@ -17,9 +17,9 @@ from fedrec.attacks.fed_attack import FedAttack
 from fedrec.attacks.label_flip import LabelFlip
 from fedrec.attacks.no_attack import NoAttack
 from fedrec.config import CellConfig, Protocol
-from fedrec.yaml_files import ConfigError
 from fedrec.defenses.base import Defense
 from fedrec.defenses.mean import Mean
+from fedrec.errors import ConfigError
 from fedrec.federation import Population, play_round, sample_clients, set_up
 from fedrec.models.mf import MF
 from fedrec.records import Cell

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from fedrec.config import Study
-from fedrec.yaml_files import ConfigError, read_yaml
+from fedrec.errors import ConfigError
 from fedrec.outline import Block, Outline, Switch, Variant
 from fedrec.records import Cell
+from fedrec.yaml_files import read_yaml
 
 ROOT = Path(__file__).parents[1]
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from fedrec.errors import RecordError
 from fedrec.files import sealed
 from fedrec.records import (
     Malicious,
     Record,
-    RecordError,
     Trajectory,
     add_to_pack,
     cell_path,

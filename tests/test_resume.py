@@ -21,8 +21,9 @@ from fedrec.defenses.fl_wbc import FLWBC
 from fedrec.defenses.mean import Mean
 from fedrec.defenses.norm_bound import NormBound
 from fedrec.defenses.union import Union
+from fedrec.errors import Interrupted
 from fedrec.federation import Population, sample_clients
-from fedrec.interruption import Interrupted, Interruption
+from fedrec.interruption import Interruption
 from fedrec.keeper import Keeper
 from fedrec.models.mf import MF
 from fedrec.models.sas_rec import SASRec

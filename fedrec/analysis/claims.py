@@ -12,9 +12,10 @@ from pydantic import Field
 from fedrec.analysis.evidence import Evidence
 from fedrec.analysis.plan import seeds_to_decide
 from fedrec.analysis.verdict import LEVEL, Finding, Region, number
-from fedrec.yaml_files import ConfigError, explain, read_yaml
-from fedrec.outline import Section
+from fedrec.errors import ConfigError
 from fedrec.records import BASELINE, PLAIN, Cell
+from fedrec.settings import Section
+from fedrec.yaml_files import explain, read_yaml
 
 Names = str | tuple[str, ...]
 Regions = Mapping[str, Region]

@@ -8,7 +8,8 @@ from jaxtyping import Float, Int
 from fedrec.config import CellConfig, Study
 from fedrec.data.interactions import Counts, from_columns
 from fedrec.data.split import Split, leave_one_out
-from fedrec.records import BASELINE, Cell, Part
+from fedrec.records import BASELINE, Cell
+from fedrec.settings import RecordPart
 
 # The paper's sizes (Table 2), Gowalla without its repeated visits; and one far beyond them.
 SIZES = {
@@ -19,7 +20,7 @@ SIZES = {
 ATTACKED = 0.01  # the share of malicious users, where there is an attack
 
 
-class Case(Part):
+class Case(RecordPart):
     """One cell, its size, and what it runs on."""
 
     model: str

@@ -6,14 +6,14 @@ from collections.abc import Callable
 import torch
 
 from fedrec.parallel import torch_threads, use_threads
-from fedrec.records import Part
+from fedrec.settings import RecordPart
 
 STREAM = 2**26  # numbers in each of the triad's three arrays: 256 MiB, far beyond any cache
 GEMM = 2048
 REPEATS = 5  # of which the fastest counts
 
 
-class Machine(Part):
+class Machine(RecordPart):
     """A device as this process may use it."""
 
     device: str

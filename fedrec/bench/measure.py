@@ -21,9 +21,9 @@ from fedrec.federation import Federation, Population, play_round, set_up
 from fedrec.metrics.ranking import LeaveOneOut
 from fedrec.parallel import torch_threads
 from fedrec.process import prepare
-from fedrec.records import Part
 from fedrec.reference.simulation import Reference
 from fedrec.run import peak_memory_mb
+from fedrec.settings import RecordPart
 from fedrec.simulation import evaluate
 
 T = TypeVar("T")
@@ -32,14 +32,14 @@ BLOCKS = 6  # of rounds, each timed
 SCORES = 2 * 10**9  # of an evaluation at most: all users at the paper's sizes
 
 
-class Effort(Part):
+class Effort(RecordPart):
     """How long to measure."""
 
     rounds: int = 200
     reference: int = 0  # rounds of the plain version; 0 leaves it out
 
 
-class Result(Part):
+class Result(RecordPart):
     """What a case costs."""
 
     case: Case

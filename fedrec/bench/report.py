@@ -9,12 +9,13 @@ import pydantic
 from fedrec import __version__
 from fedrec.bench.machine import Machine
 from fedrec.bench.measure import Result
-from fedrec.yaml_files import ConfigError
+from fedrec.errors import ConfigError
 from fedrec.files import write_text
-from fedrec.records import BASELINE, PLAIN, Part
+from fedrec.records import BASELINE, PLAIN
+from fedrec.settings import RecordPart
 
 
-class Benchmark(Part):
+class Benchmark(RecordPart):
     """What one `fedrec bench` has measured."""
 
     schema_version: Literal[1] = 1

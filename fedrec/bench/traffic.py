@@ -15,7 +15,7 @@ from fedrec.attacks.base import Attack
 from fedrec.attacks.cluster_attack import ClusterAttack
 from fedrec.attacks.no_attack import NoAttack
 from fedrec.config import CellConfig
-from fedrec.defenses.base import Part
+from fedrec.defenses.base import DefensePart
 from fedrec.defenses.krum import Krum
 from fedrec.defenses.mean import Mean
 from fedrec.defenses.norm_bound import NormBound
@@ -129,7 +129,7 @@ def round_work(config: CellConfig, t: Tally) -> dict[str, Work]:
         NotImplementedError: a method's work has not been reckoned.
     """
     defense = config.defense
-    defended: list[Part] = [*defense.filters, *defense.transforms, defense.reduction]
+    defended: list[DefensePart] = [*defense.filters, *defense.transforms, defense.reduction]
     user = 0.0 if isinstance(config.model, SASRec) else t.users * t.d
     attacked = {"attack: forge": attack_work(config.attack, t, config.model)} if t.malicious else {}
     return {
@@ -216,7 +216,7 @@ def _cluster(attack: ClusterAttack, t: Tally, model: Model) -> Work:
 
 
 @singledispatch
-def server_work(part: Part, t: Tally) -> Work:
+def server_work(part: DefensePart, t: Tally) -> Work:
     """One step of the server's defence."""
     raise NotImplementedError(f"{type(part).__name__} has not been reckoned")
 

@@ -12,10 +12,10 @@ from typing import Annotated
 import pandas as pd
 from pydantic import Field
 
-from fedrec.data.errors import DataError
 from fedrec.data.interactions import Interactions
 from fedrec.data.opening import opened
 from fedrec.data.rows import REMEDY, Column, Rows, TimeFormat
+from fedrec.errors import DataError
 
 _CHUNK_LINES = 500_000
 _UNIT_SEPARATOR = "\x1f"

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fedrec.data.delimited import Delimited
-from fedrec.data.errors import DataError
 from fedrec.data.item_lists import ItemLists
 from fedrec.data.opening import members, opened
 from fedrec.data.parquet import MAGIC, Parquet, first_rows
 from fedrec.data.rows import Column, TimeFormat
+from fedrec.errors import DataError
 
 Reader = Delimited | ItemLists | Parquet
 T = TypeVar("T", Delimited, Parquet)

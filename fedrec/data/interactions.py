@@ -9,8 +9,8 @@ import pandas as pd
 from jaxtyping import Bool, Int64, Shaped
 from pydantic import Field
 
-from fedrec.data.errors import DataError as DataError
 from fedrec.data.npz import checksum_arrays, load_arrays, save_arrays
+from fedrec.errors import DataError as DataError
 
 Positive = Annotated[int, Field(ge=1)]  # checked where it is read, from the config or a file
 

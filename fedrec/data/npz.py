@@ -9,7 +9,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from fedrec.data.errors import DataError
+from fedrec.errors import DataError
 from fedrec.files import replaced
 
 # All that NumPy and zipfile raise over files that are damaged or something else.

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from fedrec.data.byte_bar import byte_bar
-from fedrec.data.errors import DataError
+from fedrec.errors import DataError
 
 BOM = b"\xef\xbb\xbf"
 WIDE_BOMS = (b"\xff\xfe", b"\xfe\xff")

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import pandas as pd
 from pydantic import Field
 
-from fedrec.data.errors import DataError
 from fedrec.data.interactions import Interactions
 from fedrec.data.rows import Rows, TimeFormat
+from fedrec.errors import DataError
 
 if TYPE_CHECKING:
     from pyarrow import ChunkedArray

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from fedrec.data.errors import DataError
 from fedrec.data.interactions import Interactions, from_columns
+from fedrec.errors import DataError
 
 Column = Annotated[int, Field(ge=0)] | Annotated[str, Field(min_length=1)]
 TimeFormat = Literal["unix", "unix_ms", "iso8601"]

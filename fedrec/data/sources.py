@@ -15,7 +15,7 @@ from pydantic import AfterValidator, Discriminator, Field, Tag
 from urllib3.exceptions import HTTPError
 
 from fedrec.data.byte_bar import byte_bar
-from fedrec.data.errors import DataError
+from fedrec.errors import DataError
 from fedrec.files import NAME
 
 _CHUNK_BYTES = 1 << 16

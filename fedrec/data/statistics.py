@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import pydantic
 
-from fedrec.data.errors import DataError
+from fedrec.errors import DataError
 from fedrec.files import sealed, unsealed, write_text
 
 T = TypeVar("T")

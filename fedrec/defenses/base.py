@@ -81,7 +81,7 @@ class Reduce(Protocol):
         """The aggregated gradient of the uploads that `kept` marks."""
 
 
-Part = ClientTask | Filter | Transform | Reduce
+DefensePart = ClientTask | Filter | Transform | Reduce
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class Defense:
     in_turn: bool = False  # a filter judges what those before it kept, and not all uploads
 
     @staticmethod
-    def compose(parts: Sequence[Part], in_turn: bool = False) -> "Defense":
+    def compose(parts: Sequence[DefensePart], in_turn: bool = False) -> "Defense":
         """A defence from a list of methods, as the config names them; one may play several roles.
 
         Raises:

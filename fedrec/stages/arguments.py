@@ -10,8 +10,10 @@ from typing import Any, TypeVar
 
 import pydantic
 
-from fedrec.yaml_files import ConfigError, Place, explain
-from fedrec.outline import Block, Section
+from fedrec.errors import ConfigError
+from fedrec.outline import Block
+from fedrec.settings import Section
+from fedrec.yaml_files import Place, explain
 
 T = TypeVar("T", bound=Section)
 Run = Callable[[argparse.Namespace], None]

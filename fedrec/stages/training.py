@@ -8,21 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from fedrec.ahead import Job, make_with
-from fedrec.yaml_files import ConfigError, nearest_name
 from fedrec.data.sources import Source
 from fedrec.data.split import Split
+from fedrec.errors import ConfigError, Diverged, RecordError
 from fedrec.interruption import Interruption
-from fedrec.records import (
-    Cell,
-    Record,
-    RecordError,
-    cell_path,
-    read_record,
-    read_records,
-    write_record,
-)
+from fedrec.records import Cell, Record, cell_path, read_record, read_records, write_record
 from fedrec.stages.arguments import add_config, add_machine, json_of, stage_of
 from fedrec.verification import first_difference, some_of
+from fedrec.yaml_files import nearest_name
 
 
 def add_to(stages: Any) -> None:
@@ -73,10 +66,6 @@ def _add_training(sub: argparse.ArgumentParser) -> None:
     text = "seconds between checkpoints (default: %(default)g); changes no result"
     sub.add_argument("--save-every", type=float, default=120.0, metavar="S", help=text)
     add_machine(sub)
-
-
-class Diverged(Exception):
-    """Training diverged, and its record says so; the message names record and round."""
 
 
 def cell(args: argparse.Namespace) -> None:

@@ -13,7 +13,7 @@ from fedrec.analysis.measure import Measure, measures
 from fedrec.analysis.scorecard import judged, plan, scorecard, scorecard_table, secondary_table
 from fedrec.analysis.verdict import Finding
 from fedrec.config import Study
-from fedrec.yaml_files import ConfigError
+from fedrec.errors import ConfigError
 from fedrec.outline import Scorecard, Variant
 from fedrec.records import BASELINE, PLAIN, Cell, Record, Uploads
 from tests.analysis.test_evidence import arms, evidence

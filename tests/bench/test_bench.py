@@ -12,8 +12,8 @@ from fedrec.bench.report import Benchmark, comparison, lines, table_lines
 from fedrec.bench.scaling import draw, growth
 from fedrec.bench.traffic import Work, adam_work, round_work, tally
 from fedrec.cli import main
-from fedrec.yaml_files import ConfigError
 from fedrec.data.interactions import Counts
+from fedrec.errors import ConfigError
 from fedrec.federation import set_up
 
 SMALL = Counts(users=100, items=40, interactions=1000)

@@ -13,7 +13,7 @@ import pytest
 from fedrec.cli import main
 from fedrec.config import Dataset
 from fedrec.data import opening
-from fedrec.data.errors import DataError
+from fedrec.errors import DataError
 
 PLAIN = {"separator": ",", "user": 0, "item": 1, "time": 2}
 NAMED = {"separator": ",", "user": "who", "item": "what", "time": "when", "header": True}

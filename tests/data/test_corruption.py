@@ -15,7 +15,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fedrec.data.delimited import Delimited
-from fedrec.data.errors import DataError
 from fedrec.data.filters import IdLists, Passes
 from fedrec.data.guessing import Known, guess
 from fedrec.data.interactions import Counts, Interactions, from_columns
@@ -24,6 +23,7 @@ from fedrec.data.parquet import Parquet
 from fedrec.data.sources import LocalFile
 from fedrec.data.split import Repeats, Split, leave_one_out
 from fedrec.data.statistics import load_statistics, save_statistics
+from fedrec.errors import DataError
 
 ROWS = [(f"user{i % 7}", f"item{i % 11}", 1_000_000 + i) for i in range(50)]
 TEXT = "".join(f"{user},{item},{time}\n" for user, item, time in ROWS).encode()

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from fedrec.data import delimited as module
 from fedrec.data import opening
 from fedrec.data.delimited import Delimited
-from fedrec.data.errors import DataError
+from fedrec.errors import DataError
 
 COMMA = Delimited(separator=",", user=0, item=1, time=2)
 ISO = Delimited(separator=",", user=0, item=1, time=2, time_format="iso8601")

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from fedrec.data.errors import DataError
 from fedrec.data.item_lists import ItemLists
+from fedrec.errors import DataError
 
 
 def written(tmp_path: Path, *texts: str) -> list[Path]:

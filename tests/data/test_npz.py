@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from fedrec.data.errors import DataError
 from fedrec.data.npz import checksum_arrays, load_arrays, save_arrays
+from fedrec.errors import DataError
 
 ARRAYS = {"a": np.arange(3), "b": np.array(["x", "yz"])}
 

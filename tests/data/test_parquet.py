@@ -11,8 +11,8 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from fedrec.data import parquet as module
-from fedrec.data.errors import DataError
 from fedrec.data.parquet import Parquet
+from fedrec.errors import DataError
 
 READER = Parquet(user="who", item="what", time="when")
 DAY = 86_400

@@ -7,8 +7,8 @@ from threading import Thread
 import pytest
 import requests
 
-from fedrec.data.errors import DataError
 from fedrec.data.sources import DownloadError, LocalFile, Source, fetch
+from fedrec.errors import DataError
 
 CONTENT = bytes(range(256)) * 1000
 

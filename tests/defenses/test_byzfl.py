@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from fedrec.defenses.base import Defense, Part
+from fedrec.defenses.base import Defense, DefensePart
 from fedrec.defenses.krum import Krum
 from fedrec.defenses.mean import Mean
 from fedrec.defenses.norm_bound import NormBound
@@ -29,7 +29,7 @@ def equally_weighted(seed: int) -> Updates:
     return replace(received, weight=torch.ones(N))
 
 
-def ours(received: Updates, *parts: Part, f: int = 1) -> Tensor:
+def ours(received: Updates, *parts: DefensePart, f: int = 1) -> Tensor:
     verdict = Defense.compose(parts)(received, server_view(received, expected_malicious=f))
     return one_vector(verdict.gradient).float()
 

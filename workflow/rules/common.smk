@@ -6,7 +6,7 @@ import re
 import sys
 
 from fedrec import __version__
-from fedrec.yaml_files import ConfigError
+from fedrec.errors import (ConfigError)
 from fedrec.data.sources import LocalFile
 from fedrec.files import NAME
 from fedrec.outline import Outline, Scorecard

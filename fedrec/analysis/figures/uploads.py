@@ -12,8 +12,9 @@ from matplotlib.lines import Line2D
 from scipy.stats import gaussian_kde
 
 from fedrec.analysis.figures.style import COLOURS, new_figure, styled
+from fedrec.errors import RecordError
 from fedrec.outline import Block, Variant
-from fedrec.records import Record, RecordError, Report, cell_path
+from fedrec.records import Record, Report, cell_path
 
 SIDES: Mapping[bool, tuple[str, str, str, Any]] = {
     False: ("benign", COLOURS[0], ".", "-"),

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from fedrec.analysis.figures.uploads import draw
+from fedrec.errors import RecordError
 from fedrec.outline import Block
-from fedrec.records import Record, RecordError, Uploads
+from fedrec.records import Record, Uploads
 from tests.builders import make_record
 
 DEFENSES = ("UNION@observe=5", "UNION-noCL@observe=5")
