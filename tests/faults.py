@@ -26,7 +26,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from fedrec.cli import main
+from fedrec.cli.main import main
 from fedrec.config import Study
 from fedrec.data.split import leave_one_out
 from fedrec.parallel import use_threads

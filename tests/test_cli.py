@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from fedrec.cli import main
+from fedrec.cli.main import main
 from fedrec.data.interactions import Counts, Interactions
 from fedrec.data.split import Split
 from fedrec.files import unsealed
@@ -161,7 +161,7 @@ def test_a_signal_ends_a_run_that_the_same_command_goes_on_with(
     cell = a_cell(capsys)
     cell["protocol"] |= {"rounds": 300, "evaluate_every": 20}
     command, record = a_train_command(tmp_path, cell), tmp_path / "record.json"
-    program = [sys.executable, "-m", "fedrec.cli", *command]
+    program = [sys.executable, "-m", "fedrec.cli.main", *command]
     with subprocess.Popen(program, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr and process.stderr.readline().startswith("round 20/300")
         process.send_signal(number)

@@ -7,7 +7,7 @@ import json
 import sys
 from typing import Any
 
-from fedrec.cli import main
+from fedrec.cli.main import main
 from fedrec.simulation import Simulation
 from tests.digests import digests
 

@@ -11,7 +11,7 @@ from fedrec.bench.measure import Effort, Result, measure_case
 from fedrec.bench.report import Benchmark, comparison, lines, table_lines
 from fedrec.bench.scaling import draw, growth
 from fedrec.bench.traffic import Work, adam_work, round_work, tally
-from fedrec.cli import main
+from fedrec.cli.main import main
 from fedrec.data.interactions import Counts
 from fedrec.errors import ConfigError
 from fedrec.federation import set_up

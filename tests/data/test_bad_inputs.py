@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from fedrec.cli import main
+from fedrec.cli.main import main
 from fedrec.config import Dataset
 from fedrec.data import opening
 from fedrec.errors import DataError

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fedrec.cli import main
+from fedrec.cli.main import main
 from fedrec.config import Study
 
 PAPER = Study.load(Path(__file__).parents[2] / "config" / "paper.yaml")

@@ -11,7 +11,7 @@ import pyarrow.parquet
 import pytest
 import yaml
 
-from fedrec.cli import main
+from fedrec.cli.main import main
 from fedrec.config import Dataset
 from fedrec.data.delimited import Delimited
 from fedrec.data.guessing import Known, guess

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from fedrec.cli.arguments import add_stage, stage_of, valid
 from fedrec.data.filters import Filtered
 from fedrec.data.interactions import Interactions, check_counts
 from fedrec.data.rows import TimeFormat
@@ -15,7 +16,6 @@ from fedrec.data.sources import RawFile, Source, check_sum, fetch
 from fedrec.data.split import leave_one_out
 from fedrec.data.statistics import save_statistics
 from fedrec.errors import ConfigError
-from fedrec.stages.arguments import add_stage, stage_of, valid
 
 if TYPE_CHECKING:  # importing it takes PyTorch
     from fedrec.config import Dataset

@@ -9,9 +9,9 @@ import re
 import sys
 
 from fedrec import __version__
+from fedrec.cli import analysis, benchmark, data, training
+from fedrec.cli.arguments import Help
 from fedrec.errors import CommandError
-from fedrec.stages import analysis, benchmark, data, training
-from fedrec.stages.arguments import Help
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -6,14 +6,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from fedrec.data.interactions import Counts
-from fedrec.data.split import Repeats
-from fedrec.data.statistics import load_statistics
-from fedrec.errors import ConfigError, RecordError
-from fedrec.files import read_with_sum, write_text, write_with_sum
-from fedrec.outline import Scorecard, Switch
-from fedrec.records import Record, add_to_pack, cell_path, parse_cell, read_records
-from fedrec.stages.arguments import (
+from fedrec.cli.arguments import (
     add_block,
     add_cells,
     add_config,
@@ -26,6 +19,13 @@ from fedrec.stages.arguments import (
     stage_of,
     valid,
 )
+from fedrec.data.interactions import Counts
+from fedrec.data.split import Repeats
+from fedrec.data.statistics import load_statistics
+from fedrec.errors import ConfigError, RecordError
+from fedrec.files import read_with_sum, write_text, write_with_sum
+from fedrec.outline import Scorecard, Switch
+from fedrec.records import Record, add_to_pack, cell_path, parse_cell, read_records
 
 FIGURES = ("training_curves", "attack_grid", "adaptive_clustering", "uploads")
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from fedrec.ahead import Job, make_with
+from fedrec.cli.arguments import add_config, add_machine, json_of, stage_of
 from fedrec.data.sources import Source
 from fedrec.data.split import Split
 from fedrec.errors import ConfigError, Diverged, RecordError
 from fedrec.interruption import Interruption
 from fedrec.records import Cell, Record, cell_path, read_record, read_records, write_record
-from fedrec.stages.arguments import add_config, add_machine, json_of, stage_of
 from fedrec.verification import first_difference, some_of
 from fedrec.yaml_files import nearest_name
 

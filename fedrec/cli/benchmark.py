@@ -5,7 +5,7 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fedrec.stages.arguments import DEVICES, print_lines, stage_of
+from fedrec.cli.arguments import DEVICES, print_lines, stage_of
 
 if TYPE_CHECKING:  # importing it takes PyTorch
     from fedrec.bench.cells import Case
