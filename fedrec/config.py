@@ -11,11 +11,11 @@ from pydantic import BaseModel, Field, create_model, model_validator
 
 from fedrec import attacks, defenses, models
 from fedrec.attacks.base import Attack
-from fedrec.data.delimited import Delimited
+from fedrec.data.readers.delimited import Delimited
 from fedrec.data.filters import IdLists, KCore
 from fedrec.data.interactions import Counts, Interactions
-from fedrec.data.item_lists import ItemLists
-from fedrec.data.parquet import Parquet
+from fedrec.data.readers.item_lists import ItemLists
+from fedrec.data.readers.parquet import Parquet
 from fedrec.data.sources import LocalFile, RawFile, Source
 from fedrec.data.synthetic import Synthetic
 from fedrec.defenses.base import Defense

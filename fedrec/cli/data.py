@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from fedrec.cli.arguments import add_stage, stage_of, valid
 from fedrec.data.filters import Filtered
 from fedrec.data.interactions import Interactions, check_counts
-from fedrec.data.rows import TimeFormat
+from fedrec.data.readers.rows import TimeFormat
 from fedrec.data.sources import RawFile, Source, check_sum, fetch
 from fedrec.data.split import leave_one_out
 from fedrec.data.statistics import save_statistics

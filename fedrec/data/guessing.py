@@ -9,11 +9,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from fedrec.data.delimited import Delimited
-from fedrec.data.item_lists import ItemLists
-from fedrec.data.opening import members, opened
-from fedrec.data.parquet import MAGIC, Parquet, first_rows
-from fedrec.data.rows import Column, TimeFormat
+from fedrec.data.readers.delimited import Delimited
+from fedrec.data.readers.item_lists import ItemLists
+from fedrec.data.readers.opening import members, opened
+from fedrec.data.readers.parquet import MAGIC, Parquet, first_rows
+from fedrec.data.readers.rows import Column, TimeFormat
 from fedrec.errors import DataError
 
 Reader = Delimited | ItemLists | Parquet

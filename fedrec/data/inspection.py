@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from fedrec.data.delimited import Delimited
+from fedrec.data.readers.delimited import Delimited
 from fedrec.data.filters import KCore
 from fedrec.data.guessing import Guess, Known, Reader, Sample, guess
 from fedrec.data.interactions import Counts, Interactions
-from fedrec.data.item_lists import ItemLists
-from fedrec.data.parquet import Parquet
+from fedrec.data.readers.item_lists import ItemLists
+from fedrec.data.readers.parquet import Parquet
 from fedrec.data.sources import sha256_of
 from fedrec.data.split import Repeats, leave_one_out
 

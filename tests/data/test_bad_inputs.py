@@ -12,7 +12,7 @@ import pytest
 
 from fedrec.cli.main import main
 from fedrec.config import Dataset
-from fedrec.data import opening
+from fedrec.data.readers import opening
 from fedrec.errors import DataError
 
 PLAIN = {"separator": ",", "user": 0, "item": 1, "time": 2}

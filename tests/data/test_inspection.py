@@ -13,11 +13,11 @@ import yaml
 
 from fedrec.cli.main import main
 from fedrec.config import Dataset
-from fedrec.data.delimited import Delimited
+from fedrec.data.readers.delimited import Delimited
 from fedrec.data.guessing import Known, guess
 from fedrec.data.interactions import Counts
-from fedrec.data.item_lists import ItemLists
-from fedrec.data.parquet import Parquet
+from fedrec.data.readers.item_lists import ItemLists
+from fedrec.data.readers.parquet import Parquet
 from fedrec.errors import DataError
 
 CSV = "listener,track,stars,played_at\nann,t-17,4.5,2023-05-01 09:30:00\nbob,t-1,2.0,2023-05-02\n"

@@ -10,7 +10,7 @@ import pandas as pd
 from pydantic import Field
 
 from fedrec.data.interactions import Interactions
-from fedrec.data.rows import Rows, TimeFormat
+from fedrec.data.readers.rows import Rows, TimeFormat
 from fedrec.errors import DataError
 
 if TYPE_CHECKING:

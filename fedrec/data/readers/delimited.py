@@ -13,8 +13,8 @@ import pandas as pd
 from pydantic import Field
 
 from fedrec.data.interactions import Interactions
-from fedrec.data.opening import opened
-from fedrec.data.rows import REMEDY, Column, Rows, TimeFormat
+from fedrec.data.readers.opening import opened
+from fedrec.data.readers.rows import REMEDY, Column, Rows, TimeFormat
 from fedrec.errors import DataError
 
 _CHUNK_LINES = 500_000

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fedrec.data.item_lists import ItemLists
+from fedrec.data.readers.item_lists import ItemLists
 from fedrec.errors import DataError
 
 

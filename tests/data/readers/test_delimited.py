@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from fedrec.data import delimited as module
-from fedrec.data import opening
-from fedrec.data.delimited import Delimited
+from fedrec.data.readers import delimited as module
+from fedrec.data.readers import opening
+from fedrec.data.readers.delimited import Delimited
 from fedrec.errors import DataError
 
 COMMA = Delimited(separator=",", user=0, item=1, time=2)

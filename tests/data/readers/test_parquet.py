@@ -10,8 +10,8 @@ import pyarrow.parquet
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from fedrec.data import parquet as module
-from fedrec.data.parquet import Parquet
+from fedrec.data.readers import parquet as module
+from fedrec.data.readers.parquet import Parquet
 from fedrec.errors import DataError
 
 READER = Parquet(user="who", item="what", time="when")

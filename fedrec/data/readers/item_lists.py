@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from fedrec.data.interactions import Interactions, from_columns
-from fedrec.data.opening import opened
+from fedrec.data.readers.opening import opened
 from fedrec.errors import DataError
 
 REMEDY = "correct the line, or fetch the file again"
