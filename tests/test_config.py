@@ -9,7 +9,8 @@ import yaml
 from pydantic import ValidationError
 
 from fedrec.attacks.cluster_attack import ClusterAttack
-from fedrec.config import CellConfig, Dataset, Study
+from fedrec.config import CellConfig, Study
+from fedrec.data.dataset import Dataset
 from fedrec.data.sources import LocalFile
 from fedrec.errors import ConfigError
 from fedrec.models.mf import MF

@@ -6,9 +6,10 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
 from fedrec.cli.arguments import add_stage, stage_of, valid
+from fedrec.data.dataset import Dataset, known_keys
 from fedrec.data.filters import Filtered
 from fedrec.data.interactions import Interactions, check_counts
 from fedrec.data.readers.rows import TimeFormat
@@ -16,9 +17,6 @@ from fedrec.data.sources import RawFile, Source, check_sum, fetch
 from fedrec.data.split import leave_one_out
 from fedrec.data.statistics import save_statistics
 from fedrec.errors import ConfigError
-
-if TYPE_CHECKING:  # importing it takes PyTorch
-    from fedrec.config import Dataset
 
 
 def add_to(stages: Any) -> None:
@@ -115,7 +113,7 @@ def filter_(args: argparse.Namespace) -> None:
     print(f"kept {found.kept.counts} of {before.counts} in {passes} passes", file=sys.stderr)
 
 
-def _filtered(dataset: "Dataset", before: Interactions, lists: Sequence[Path]) -> Filtered:
+def _filtered(dataset: Dataset, before: Interactions, lists: Sequence[Path]) -> Filtered:
     if dataset.k_core:
         return dataset.k_core.apply(before)
     if not dataset.id_lists:
@@ -169,7 +167,5 @@ def _check_sums(sources: Iterable[RawFile], paths: Iterable[Path]) -> None:
             source.check()
 
 
-def _dataset(text: str) -> "Dataset":
-    from fedrec.config import Dataset, known_keys
-
+def _dataset(text: str) -> Dataset:
     return valid(Dataset, text, known_keys)

@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from fedrec.data.readers.delimited import Delimited
 from fedrec.data.filters import KCore
 from fedrec.data.guessing import Guess, Known, Reader, Sample, guess
 from fedrec.data.interactions import Counts, Interactions
+from fedrec.data.readers.delimited import Delimited
 from fedrec.data.readers.item_lists import ItemLists
 from fedrec.data.readers.parquet import Parquet
 from fedrec.data.sources import sha256_of

@@ -12,18 +12,13 @@ import numpy as np
 from fedrec.errors import DataError
 from fedrec.files import replaced
 
-# All that NumPy and zipfile raise over files that are damaged or something else.
-_UNREADABLE = (
+# All that NumPy and zipfile raise over archives that are damaged or something else.
+DAMAGE = (
     *(OSError, ValueError, TypeError, KeyError, AttributeError, EOFError, MemoryError),
     *(RuntimeError, BadZipFile, struct.error, zlib.error),
 )
 
 Arrays = Mapping[str, np.ndarray]
-# What a damaged archive makes the libraries raise.
-DAMAGE = (
-    OSError, ValueError, TypeError, KeyError, EOFError, BadZipFile, RuntimeError,
-    zlib.error, struct.error,
-)  # fmt: skip
 
 
 def save_arrays(path: Path, arrays: Arrays) -> None:
@@ -44,7 +39,7 @@ def load_arrays(path: Path, names: Collection[str]) -> dict[str, np.ndarray]:
             if damaged := archive.zip.testzip():
                 raise BadZipFile(f"{damaged} is damaged")
             return {name: archive[name] for name in names}
-    except _UNREADABLE as error:
+    except DAMAGE as error:
         raise DataError(
             f"{path}: not an .npz file with the arrays {', '.join(names)} ({error}): delete it and "
             "make it again"

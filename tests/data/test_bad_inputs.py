@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from fedrec.cli.main import main
-from fedrec.config import Dataset
+from fedrec.data.dataset import Dataset
 from fedrec.data.readers import opening
 from fedrec.errors import DataError
 

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fedrec.data.readers.delimited import Delimited
 from fedrec.data.filters import IdLists, Passes
 from fedrec.data.guessing import Known, guess
 from fedrec.data.interactions import Counts, Interactions, from_columns
+from fedrec.data.readers.delimited import Delimited
 from fedrec.data.readers.item_lists import ItemLists
 from fedrec.data.readers.parquet import Parquet
 from fedrec.data.sources import LocalFile

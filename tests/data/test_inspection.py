@@ -12,10 +12,10 @@ import pytest
 import yaml
 
 from fedrec.cli.main import main
-from fedrec.config import Dataset
-from fedrec.data.readers.delimited import Delimited
+from fedrec.data.dataset import Dataset
 from fedrec.data.guessing import Known, guess
 from fedrec.data.interactions import Counts
+from fedrec.data.readers.delimited import Delimited
 from fedrec.data.readers.item_lists import ItemLists
 from fedrec.data.readers.parquet import Parquet
 from fedrec.errors import DataError

@@ -18,7 +18,7 @@ from fedrec.files import unsealed
 from fedrec.records import pack, read_record, read_records, write_record
 from tests.builders import make_record, tiny_split
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 DEMO = str(ROOT / "config" / "demo.yaml")
 DATASET = json.dumps({"synthetic": {"users": 40, "items": 50, "mean_length": 10}})
 
@@ -40,6 +40,23 @@ def test_from_data_to_split(tmp_path: Path) -> None:
         assert value - sum(dropped[key] for dropped in told["dropped"]) == found[key]
     assert unsealed(repeats.read_text()) == {"users": 40, "validation": 0, "test": 0}
     assert len(Split.load(split).train) == found["interactions"] - 2 * 40
+
+
+def test_data_is_read_filtered_and_split_without_the_training_libraries(tmp_path: Path) -> None:
+    raw, kept, split = (str(tmp_path / name) for name in ("raw.npz", "kept.npz", "split.npz"))
+    given = json.dumps(json.loads(DATASET) | {"k_core": {"k": 4}})
+    commands = [
+        ["interactions", given, "--output", raw],
+        ["filter", given, "--input", raw, "--output", kept, "--counts", kept + ".json"],
+        ["split", "--input", kept, "--output", split],
+        ["download", given, "--output", str(tmp_path / "nothing.dat")],
+    ]
+    code = "import sys; from fedrec.cli.main import main; print([main(c) for c in {!r}]); "
+    code += "print(sorted({{'torch', 'numba'}} & set(sys.modules)))"
+    found = subprocess.run(
+        [sys.executable, "-c", code.format(commands)], capture_output=True, text=True, cwd=ROOT
+    )
+    assert found.stdout.splitlines() == ["[0, 0, 0, 1]", "[]"], found.stderr
 
 
 def test_unexpected_counts_stop_the_study(
