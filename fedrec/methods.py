@@ -9,12 +9,14 @@ from types import ModuleType
 def find_methods(package: ModuleType) -> Mapping[str, type]:
     """Every method of a folder: file name -> the class that carries the file's name.
 
-    `cluster_attack.py` holds `ClusterAttack`. A folder's `base.py` is no method.
+    `cluster_attack.py` holds `ClusterAttack`. A folder's `base.py` is no method, nor is a file whose name
+    begins with an underscore: what several methods of the folder share.
 
     Raises:
         ImportError: a file holds no class of its own name.
     """
-    kinds = sorted(m.name for m in pkgutil.iter_modules(package.__path__) if m.name != "base")
+    names = (module.name for module in pkgutil.iter_modules(package.__path__))
+    kinds = sorted(name for name in names if name != "base" and not name.startswith("_"))
     return {kind: _method(f"{package.__name__}.{kind}", kind) for kind in kinds}
 
 

@@ -9,7 +9,7 @@ from fedrec.attacks.base import (
     normal_updates,
     of_each_coordinate,
 )
-from fedrec.normal_gradients import coordinate_statistics
+from fedrec.attacks._normal_gradients import coordinate_statistics
 from fedrec.rng import Stream, Streams
 from fedrec.settings import settings
 from fedrec.updates import Gradient

@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import Field
 
 from fedrec.attacks.base import AttackerView, Forgery, forged_everywhere, normal_updates
-from fedrec.normal_gradients import coordinate_statistics
+from fedrec.attacks._normal_gradients import coordinate_statistics
 from fedrec.rng import Streams
 from fedrec.settings import settings
 

@@ -15,7 +15,7 @@ from fedrec.attacks.cluster_attack import (
 from fedrec.contrastive import Reduction
 from fedrec.models.base import Shared
 from fedrec.models.mf import MF
-from fedrec.normal_gradients import item_norm_statistics
+from fedrec.attacks._normal_gradients import item_norm_statistics
 from fedrec.rng import Streams
 from fedrec.updates import Updates
 from tests.attacks.views import attacker_view

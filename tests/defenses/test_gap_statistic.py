@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 
-from fedrec.gap_statistic import (
+from fedrec.defenses._gap_statistic import (
     Reference,
     falls_apart,
     in_lower_cluster,
