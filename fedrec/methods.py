@@ -9,8 +9,8 @@ from types import ModuleType
 def find_methods(package: ModuleType) -> Mapping[str, type]:
     """Every method of a folder: file name -> the class that carries the file's name.
 
-    `cluster_attack.py` holds `ClusterAttack`. A folder's `base.py` is no method, nor is a file whose name
-    begins with an underscore: what several methods of the folder share.
+    `cluster_attack.py` holds `ClusterAttack`. A folder's `base.py` is no method, and neither is a
+    file whose name begins with an underscore: several methods of the folder share what it holds.
 
     Raises:
         ImportError: a file holds no class of its own name.

@@ -14,6 +14,7 @@ def test_a_file_is_a_method() -> None:
     found = find_methods(attacks)
     assert found["cluster_attack"] is ClusterAttack
     assert "base" not in found
+    assert not [name for name in found if name.startswith("_")]
 
 
 def test_a_file_without_its_class_is_an_error(

@@ -1,9 +1,14 @@
-"""The statistics of normal gradients that model poisoning attacks imitate."""
+"""What attacks share that forge uploads: normal gradients, their statistics, their imitation."""
 
+from collections.abc import Callable
+
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from fedrec.attacks.base import AttackerView
+from fedrec.rng import Stream, Streams
 from fedrec.sums import mean_row, squared_norms, total
 from fedrec.updates import Gradient, Updates
 
@@ -51,3 +56,37 @@ def coordinate_statistics(updates: Updates) -> tuple[Gradient, Gradient]:
     spread = dense.std(0) if n > 1 and dense.numel() else torch.zeros_like(dense[0])
     mean = Gradient(summed.div_(n).add_(updates.table * center), mean_row(dense))
     return mean, Gradient(variance.sqrt_(), spread)
+
+
+# (a stream, a shape) -> numbers, such as `Stream.uniform`
+Law = Callable[[Stream, tuple[int, ...]], Float[np.ndarray, "..."]]
+
+
+def normal_updates(view: AttackerView, count: int, streams: Streams) -> Updates:
+    """Benign-style gradients of up to `count` malicious clients, drawn anew in each round.
+
+    Each computes in full, dropout and penalty included (both uploads; UA-FedRec of Yi et al.).
+    """
+    pool = len(view.devices.local)
+    chosen = streams.generator("normal-clients").choice(pool, min(count, pool), replace=False)
+    positions = torch.from_numpy(chosen).to(view.selected.device)
+    return view.devices.gradients(view.shared, positions, streams).updates
+
+
+def forged_everywhere(view: AttackerView, draw: Callable[[int], Gradient]) -> Updates:
+    """Uploads whose every coordinate `draw` makes, given the id of a malicious client."""
+    drawn = [draw(client) for client in view.devices.users[view.selected].tolist()]
+    items, dense = torch.stack([g.items for g in drawn]), torch.stack([g.dense for g in drawn])
+    return Updates.over_all_items(view.benign, items, dense)
+
+
+def of_each_coordinate(
+    like: Gradient, law: Law, purpose: str, client: int, streams: Streams
+) -> Gradient:
+    """A number for each coordinate of a gradient, from a client's own streams."""
+
+    def drawn(part: Tensor, name: str) -> Tensor:
+        numbers = law(streams.of(name, client), tuple(part.shape))
+        return torch.from_numpy(numbers).to(part.device)
+
+    return Gradient(drawn(like.items, purpose), drawn(like.dense, f"{purpose}-dense"))

@@ -10,10 +10,10 @@ from jaxtyping import Float
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from fedrec.attacks.base import AttackerView, Forgery, normal_updates
+from fedrec.attacks._normal_gradients import item_norm_statistics, normal_updates
+from fedrec.attacks.base import AttackerView, Forgery
 from fedrec.clustering import Clusters, k_means
 from fedrec.contrastive import Contrastive, Reduction
-from fedrec.attacks._normal_gradients import item_norm_statistics
 from fedrec.rng import Streams
 from fedrec.settings import Presets, settings
 from fedrec.sums import squared_norms, total

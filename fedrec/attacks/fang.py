@@ -5,14 +5,13 @@ from typing import ClassVar, Literal
 import torch
 from pydantic import Field, model_validator
 
-from fedrec.attacks.base import (
-    AttackerView,
-    Forgery,
+from fedrec.attacks._normal_gradients import (
+    coordinate_statistics,
     forged_everywhere,
     normal_updates,
     of_each_coordinate,
 )
-from fedrec.attacks._normal_gradients import coordinate_statistics
+from fedrec.attacks.base import AttackerView, Forgery
 from fedrec.rng import Stream, Streams
 from fedrec.settings import Presets, settings
 from fedrec.updates import Gradient

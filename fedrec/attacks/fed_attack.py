@@ -7,7 +7,8 @@ from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor
 
-from fedrec.attacks.base import AttackerView, Forgery, OwnRow, trained_on
+from fedrec.attacks._poisoned_data import OwnRow, trained_on
+from fedrec.attacks.base import AttackerView, Forgery
 from fedrec.models.base import Batch
 from fedrec.rng import Streams
 from fedrec.settings import settings

@@ -2,14 +2,13 @@
 
 from pydantic import Field
 
-from fedrec.attacks.base import (
-    AttackerView,
-    Forgery,
+from fedrec.attacks._normal_gradients import (
+    coordinate_statistics,
     forged_everywhere,
     normal_updates,
     of_each_coordinate,
 )
-from fedrec.attacks._normal_gradients import coordinate_statistics
+from fedrec.attacks.base import AttackerView, Forgery
 from fedrec.rng import Stream, Streams
 from fedrec.settings import settings
 from fedrec.updates import Gradient

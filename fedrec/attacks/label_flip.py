@@ -2,7 +2,8 @@
 
 from pydantic import Field
 
-from fedrec.attacks.base import AttackerView, Forgery, OwnRow, trained_on
+from fedrec.attacks._poisoned_data import OwnRow, trained_on
+from fedrec.attacks.base import AttackerView, Forgery
 from fedrec.rng import Streams
 from fedrec.settings import settings
 

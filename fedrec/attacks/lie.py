@@ -5,8 +5,12 @@ from typing import Literal
 
 from pydantic import Field
 
-from fedrec.attacks.base import AttackerView, Forgery, forged_everywhere, normal_updates
-from fedrec.attacks._normal_gradients import coordinate_statistics
+from fedrec.attacks._normal_gradients import (
+    coordinate_statistics,
+    forged_everywhere,
+    normal_updates,
+)
+from fedrec.attacks.base import AttackerView, Forgery
 from fedrec.rng import Streams
 from fedrec.settings import settings
 

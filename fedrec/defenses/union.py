@@ -10,11 +10,11 @@ from pydantic import Field
 from torch import Tensor
 
 from fedrec.contrastive import Contrastive, Reduction
-from fedrec.defenses.base import ClientView, Judgement, PreviewRule, ServerView
 from fedrec.defenses._gap_statistic import falls_apart, in_lower_cluster, reference_dispersions
+from fedrec.defenses._uniformity import uniformities
+from fedrec.defenses.base import ClientView, Judgement, PreviewRule, ServerView
 from fedrec.models.base import LocalGradients
 from fedrec.settings import Presets, settings
-from fedrec.defenses._uniformity import uniformities
 from fedrec.updates import Updates
 
 

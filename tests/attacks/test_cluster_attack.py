@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from fedrec.attacks._normal_gradients import item_norm_statistics
 from fedrec.attacks.cluster_attack import (
     ClusterAttack,
     Clustering,
@@ -15,7 +16,6 @@ from fedrec.attacks.cluster_attack import (
 from fedrec.contrastive import Reduction
 from fedrec.models.base import Shared
 from fedrec.models.mf import MF
-from fedrec.attacks._normal_gradients import item_norm_statistics
 from fedrec.rng import Streams
 from fedrec.updates import Updates
 from tests.attacks.views import attacker_view

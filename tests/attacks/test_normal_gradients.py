@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from fedrec.models.mf import MF
 from fedrec.attacks._normal_gradients import coordinate_statistics, item_norm_statistics
+from fedrec.models.mf import MF
 from fedrec.rng import Streams
 from fedrec.updates import Updates
 from tests.attacks.views import attacker_view

@@ -1,0 +1,17 @@
+"""What attacks share that poison their clients' data and train on it."""
+
+from typing import Literal
+
+from fedrec.attacks.base import AttackerView, Forgery
+from fedrec.models.base import Batch
+from fedrec.rng import Streams
+
+OwnRow = Literal["poisoned", "benign"]
+
+
+def trained_on(
+    batch: Batch, view: AttackerView, streams: Streams, own_row: OwnRow
+) -> Forgery[None]:
+    """Data poisoning: what training on a poisoned batch gives, the own rows' step as asked for."""
+    found = view.devices.train(view.shared, view.selected, batch, streams)
+    return Forgery(found.updates, None, local=found.local if own_row == "poisoned" else None)
