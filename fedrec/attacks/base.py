@@ -6,7 +6,7 @@ from typing import Generic, Protocol, TypeVar, runtime_checkable
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from fedrec.clients import Devices
+from fedrec.clients.devices import Devices
 from fedrec.models.base import Shared
 from fedrec.rng import Streams
 from fedrec.updates import Updates

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from fedrec.clients import Devices
+from fedrec.clients.devices import Devices
 from fedrec.models.base import Batch, LocalGradients, Shared
 from fedrec.rng import Streams
 from fedrec.updates import Gradient, Updates

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Tensor
 
-from fedrec.contrastive import Contrastive, Reduction
+from fedrec.clients.contrastive import Contrastive, Reduction
 from fedrec.defenses._gap_statistic import falls_apart, in_lower_cluster, reference_dispersions
 from fedrec.defenses._uniformity import uniformities
 from fedrec.defenses.base import ClientView, Judgement, PreviewRule, ServerView

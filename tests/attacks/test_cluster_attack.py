@@ -13,7 +13,7 @@ from fedrec.attacks.cluster_attack import (
     NormRule,
     hold_to_bound,
 )
-from fedrec.contrastive import Reduction
+from fedrec.clients.contrastive import Reduction
 from fedrec.models.base import Shared
 from fedrec.models.mf import MF
 from fedrec.rng import Streams

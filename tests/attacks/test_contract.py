@@ -8,7 +8,7 @@ from torch.testing import assert_close
 
 from fedrec import attacks, models
 from fedrec.attacks.base import Attack, AttackerView
-from fedrec.clients import Devices
+from fedrec.clients.devices import Devices
 from fedrec.methods import find_methods
 from fedrec.rng import Streams
 from tests.attacks.views import attacker_view

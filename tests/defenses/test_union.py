@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from fedrec.contrastive import Contrastive
+from fedrec.clients.contrastive import Contrastive
 from fedrec.defenses.base import ServerView
 from fedrec.defenses.union import Union
 from fedrec.models.base import Shared

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fedrec import philox
 from fedrec.attacks.base import AttackerView
-from fedrec.clients import Devices, FixedPairs
+from fedrec.clients.devices import Devices, FixedPairs
 from fedrec.models.base import Batch, LocalGradients, Sequences, Shared
 from fedrec.rng import Streams
 from fedrec.updates import Updates

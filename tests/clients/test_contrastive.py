@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from fedrec import kernels
-from fedrec.clients import Devices, FixedPairs
-from fedrec.contrastive import (
+from fedrec.clients.devices import Devices, FixedPairs
+from fedrec.clients.contrastive import (
     PAIRS,
     Contrastive,
     Reduction,
@@ -293,7 +293,7 @@ def test_a_gpus_way_gives_the_same_uploads(
     honest, batch = honest_uploads([1, 3, 0, 2, 4])
     task = Contrastive(0.7, 4, 0.2, reduction)
     compiled = task.added_to(honest, batch, STREAMS)
-    monkeypatch.setattr("fedrec.contrastive.on_cpu", lambda tensor: False)
+    monkeypatch.setattr("fedrec.clients.contrastive.on_cpu", lambda tensor: False)
     plain = task.added_to(honest, batch, STREAMS)
     assert torch.equal(plain.item, compiled.item) and torch.equal(plain.owner, compiled.owner)
     assert_close(plain.value, compiled.value, atol=1e-5, rtol=1e-5)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from fedrec.clients import DenseAdam, FixedPairs, LazyAdam, ResampledPairs, training_pairs
+from fedrec.clients.devices import DenseAdam, FixedPairs, LazyAdam, ResampledPairs, training_pairs
 from fedrec.data.split import Split
 from fedrec.rng import Streams
 
