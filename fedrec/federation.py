@@ -12,7 +12,9 @@ from torch import Tensor
 from torch.profiler import record_function
 
 from fedrec.attacks.base import Attack, AttackerView, Forgery, Trace
-from fedrec.clients.devices import Devices, LocalAdam, PairSource, local_adam, training_pairs
+from fedrec.clients.devices import Devices
+from fedrec.clients.optimizers import LocalAdam, local_adam
+from fedrec.clients.pairs import PairSource, training_pairs
 from fedrec.config import CellConfig
 from fedrec.data.split import Split
 from fedrec.defenses.base import ClientView, Defense, ServerView, Verdict

@@ -1,1 +1,1 @@
-"""Devices of the federation: which pairs they train on, by which optimiser, and what else they do."""
+"""What a client does: its training pairs, its own optimiser, its local computation."""

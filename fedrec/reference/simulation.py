@@ -12,8 +12,8 @@ from torch import Tensor
 
 from fedrec import philox
 from fedrec.attacks.base import AttackerView, Forgery
-from fedrec.clients.devices import Devices
 from fedrec.clients.contrastive import DROPOUT, PAIRS
+from fedrec.clients.devices import Devices
 from fedrec.defenses.base import ServerView
 from fedrec.defenses.union import Union
 from fedrec.federation import Federation, sample_clients

@@ -6,7 +6,8 @@ from torch.testing import assert_close
 
 from fedrec.attacks.base import AttackerView
 from fedrec.attacks.label_flip import LabelFlip
-from fedrec.clients.devices import Devices, FixedPairs
+from fedrec.clients.devices import Devices
+from fedrec.clients.pairs import FixedPairs
 from fedrec.models.base import Shared, dropout_masks
 from fedrec.models.mf import MF
 from fedrec.reference.losses import mf_loss

@@ -4,7 +4,8 @@ import numpy as np
 import torch
 
 from fedrec.attacks.base import AttackerView
-from fedrec.clients.devices import Devices, FixedPairs
+from fedrec.clients.devices import Devices
+from fedrec.clients.pairs import FixedPairs
 from fedrec.data.split import Split
 from fedrec.models.base import Model
 from fedrec.models.mf import MF

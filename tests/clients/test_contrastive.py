@@ -9,7 +9,6 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from fedrec import kernels
-from fedrec.clients.devices import Devices, FixedPairs
 from fedrec.clients.contrastive import (
     PAIRS,
     Contrastive,
@@ -17,6 +16,8 @@ from fedrec.clients.contrastive import (
     contrastive_masks,
     info_nce_gradient,
 )
+from fedrec.clients.devices import Devices
+from fedrec.clients.pairs import FixedPairs
 from fedrec.data.split import Split
 from fedrec.models.base import Batch, dropped_below
 from fedrec.models.mf import MF

@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from fedrec.clients.devices import DenseAdam, FixedPairs, LazyAdam, ResampledPairs, training_pairs
+from fedrec.clients.optimizers import DenseAdam, LazyAdam
+from fedrec.clients.pairs import FixedPairs, ResampledPairs, training_pairs
 from fedrec.data.split import Split
 from fedrec.rng import Streams
 

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from fedrec.clients.devices import Devices, FixedPairs
+from fedrec.clients.devices import Devices
+from fedrec.clients.pairs import FixedPairs
 from fedrec.data.split import Split
 from fedrec.defenses.base import ClientView
 from fedrec.defenses.fl_wbc import FLWBC, changes

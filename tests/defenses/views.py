@@ -4,7 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fedrec.clients.devices import Devices, FixedPairs
+from fedrec.clients.devices import Devices
+from fedrec.clients.pairs import FixedPairs
 from fedrec.data.split import Split
 from fedrec.defenses.base import ClientView, ServerView
 from fedrec.models.base import Model, Shared

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from fedrec.clients.devices import FixedPairs
+from fedrec.clients.pairs import FixedPairs
 from fedrec.data.split import Split
 from fedrec.models.base import Batch, Sequences, Shared, dropout_masks
 from fedrec.models.mf import MF, bpr_gradients

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from fedrec import philox
-from fedrec.clients.devices import FixedPairs
+from fedrec.clients.pairs import FixedPairs
 from fedrec.data.split import Split
 from fedrec.models.base import Batch, Sequences, Shared, dropped_below
 from fedrec.models.sas_rec import SASRec
