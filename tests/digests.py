@@ -20,7 +20,7 @@ from fedrec.defenses.mean import Mean
 from fedrec.methods import find_methods
 from fedrec.process import prepare
 from fedrec.records import Cell
-from fedrec.simulation import Simulation
+from fedrec.training.simulation import Simulation
 from tests.builders import tiny_split
 
 ATTACKS, DEFENSES, MODELS = map(find_methods, (attacks, defenses, models))

@@ -13,10 +13,10 @@ from tempfile import TemporaryDirectory
 
 from fedrec.config import CellConfig, Study
 from fedrec.data.split import Split, leave_one_out
-from fedrec.keeper import Keeper
 from fedrec.process import prepare
 from fedrec.records import write_record
-from fedrec.run import run_cell
+from fedrec.training.resume import Keeper
+from fedrec.training.run import run_cell
 
 
 @dataclass(frozen=True)

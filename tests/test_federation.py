@@ -25,7 +25,7 @@ from fedrec.models.mf import MF
 from fedrec.records import Cell
 from fedrec.reference.losses import mf_loss
 from fedrec.rng import Streams
-from fedrec.simulation import simulate
+from fedrec.training.simulation import simulate
 from tests.builders import tiny_split
 
 SPLIT = tiny_split()

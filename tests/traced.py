@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 from fedrec.cli.main import main
-from fedrec.simulation import Simulation
+from fedrec.training.simulation import Simulation
 from tests.digests import digests
 
 if __name__ == "__main__":

@@ -22,9 +22,9 @@ from fedrec.metrics.ranking import LeaveOneOut
 from fedrec.parallel import torch_threads
 from fedrec.process import prepare
 from fedrec.reference.simulation import Reference
-from fedrec.run import peak_memory_mb
 from fedrec.settings import RecordPart
-from fedrec.simulation import evaluate
+from fedrec.training.run import peak_memory_mb
+from fedrec.training.simulation import evaluate
 
 T = TypeVar("T")
 WARM_UP = 30  # rounds until all is compiled and memory has grown to what is needed

@@ -73,6 +73,6 @@ def _bench_cases(args: argparse.Namespace) -> "list[Case]":
 
 
 def _devices(args: argparse.Namespace) -> list[str]:
-    from fedrec.run import choose_device
+    from fedrec.training.run import choose_device
 
     return [choose_device(device) for device in args.device]

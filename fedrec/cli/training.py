@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from fedrec.ahead import Job, make_with
 from fedrec.cli.arguments import add_config, add_machine, json_of, stage_of
 from fedrec.data.sources import Source
 from fedrec.data.split import Split
 from fedrec.errors import ConfigError, Diverged, RecordError
-from fedrec.interruption import Interruption
 from fedrec.records import Cell, Record, cell_path, read_record, read_records, write_record
-from fedrec.verification import first_difference, some_of
+from fedrec.training.interruption import Interruption
+from fedrec.training.several_seeds import Job, make_with
+from fedrec.training.verification import first_difference, some_of
 from fedrec.yaml_files import nearest_name
 
 
@@ -123,9 +123,9 @@ def _simulate(
 ) -> None:
     """Run one cell, from its checkpoint if there is one, and write its record to a path."""
     from fedrec.config import CellConfig
-    from fedrec.keeper import Keeper
     from fedrec.process import prepare
-    from fedrec.run import choose_device, run_cell
+    from fedrec.training.resume import Keeper
+    from fedrec.training.run import choose_device, run_cell
 
     prepare(args.threads)
     keeper = Keeper(job.record, stop, args.save_every)
@@ -184,7 +184,7 @@ def _verified(records: Iterable[Record], args: argparse.Namespace) -> Iterator[t
     """Each record's cell, and whether a second run gives the same; prints what it finds."""
     from fedrec.config import CellConfig
     from fedrec.process import prepare
-    from fedrec.run import choose_device, run_cell
+    from fedrec.training.run import choose_device, run_cell
 
     prepare(args.threads)
     for record in records:

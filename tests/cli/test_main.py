@@ -247,7 +247,7 @@ def test_too_little_memory_is_said_in_one_line(
         raise error
 
     command = a_train_command(tmp_path, a_cell(capsys))
-    monkeypatch.setattr("fedrec.run.run_cell", fail)
+    monkeypatch.setattr("fedrec.training.run.run_cell", fail)
     assert main(command) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("fedrec train: out of memory (") and "mem_mb" in line

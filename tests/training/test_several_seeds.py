@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from fedrec import __version__
-from fedrec.ahead import Job, make_with
 from fedrec.errors import Interrupted
 from fedrec.records import config_hash, read_record, write_record
+from fedrec.training.several_seeds import Job, make_with
 from tests.builders import make_record
 
 DATA = "1" * 64  # the checksum in `make_record`

@@ -1,6 +1,6 @@
 """Which records are run again, and where two runs part first."""
 
-from fedrec.verification import first_difference, some_of
+from fedrec.training.verification import first_difference, some_of
 from tests.builders import make_record
 
 RECORDS = [make_record("NoAttack", seed, [0.1, 0.2]) for seed in range(8)]

@@ -6,7 +6,7 @@ from types import TracebackType
 
 from tqdm import tqdm
 
-from fedrec.simulation import Evaluation
+from fedrec.training.simulation import Evaluation
 
 
 class Progress:

@@ -5,10 +5,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from fedrec.checkpoint import CheckpointError, Identity, load, save, set_aside
 from fedrec.errors import Interrupted
 from fedrec.files import remove_unfinished
-from fedrec.simulation import Simulation
+from fedrec.training.checkpoint import CheckpointError, Identity, load, save, set_aside
+from fedrec.training.simulation import Simulation
 
 
 class Keeper:

@@ -10,12 +10,12 @@ import torch
 
 from fedrec.config import CellConfig
 from fedrec.data.split import Split
-from fedrec.keeper import Keeper
 from fedrec.metrics.ranking import Metrics
-from fedrec.progress import Progress
-from fedrec.provenance import provenance
 from fedrec.records import REPORTS, Cost, Record, Trajectory
-from fedrec.simulation import Evaluation, Simulation
+from fedrec.training.progress import Progress
+from fedrec.training.provenance import provenance
+from fedrec.training.resume import Keeper
+from fedrec.training.simulation import Evaluation, Simulation
 
 
 def choose_device(wanted: str) -> str:

@@ -12,9 +12,7 @@ import pytest
 import torch
 
 from fedrec import __version__
-from fedrec import keeper as keeping
 from fedrec.attacks.cluster_attack import ClusterAttack
-from fedrec.checkpoint import CheckpointError, load
 from fedrec.config import CellConfig, Protocol
 from fedrec.defenses.base import Defense
 from fedrec.defenses.fl_wbc import FLWBC
@@ -23,14 +21,16 @@ from fedrec.defenses.norm_bound import NormBound
 from fedrec.defenses.union import Union
 from fedrec.errors import Interrupted
 from fedrec.federation import Population, sample_clients
-from fedrec.interruption import Interruption
-from fedrec.keeper import Keeper
 from fedrec.models.mf import MF
 from fedrec.models.sas_rec import SASRec
 from fedrec.records import Cell, Hits, Malicious
 from fedrec.rng import Streams
-from fedrec.run import run_cell
-from fedrec.simulation import Evaluation, Simulation
+from fedrec.training import resume as keeping
+from fedrec.training.checkpoint import CheckpointError, load
+from fedrec.training.interruption import Interruption
+from fedrec.training.resume import Keeper
+from fedrec.training.run import run_cell
+from fedrec.training.simulation import Evaluation, Simulation
 from tests.builders import tiny_split
 
 SPLIT = tiny_split()
@@ -237,8 +237,8 @@ def test_a_run_goes_on_where_a_cluster_starts_it_again(
 ) -> None:
     """On a node with another processor and another kernel; not with another PyTorch."""
     interrupted(tmp_path)
-    monkeypatch.setattr("fedrec.provenance.processor", lambda: "Another")
-    monkeypatch.setattr("fedrec.provenance.system", lambda: "Linux 9.9")
+    monkeypatch.setattr("fedrec.training.provenance.processor", lambda: "Another")
+    monkeypatch.setattr("fedrec.training.provenance.system", lambda: "Linux 9.9")
     keeper = Keeper(tmp_path / "r.json", never, every=1e9)
     record = run_cell(CELLS["lazy"], SPLIT, "cpu", keeper)
     assert "goes on after round 3" in capsys.readouterr().err
@@ -260,7 +260,7 @@ def test_a_checkpoint_holds_no_code(tmp_path: Path) -> None:
     """An archive with a pickle in it is refused, though its sum holds."""
     from io import BytesIO
 
-    from fedrec.checkpoint import _first_line
+    from fedrec.training.checkpoint import _first_line
 
     archive = BytesIO()
     np.savez(archive, notes=np.array([{"a": 1}], dtype=object))

@@ -10,7 +10,6 @@ from pydantic import ConfigDict, TypeAdapter
 from torch.profiler import record_function
 
 from fedrec.attacks.base import Trace
-from fedrec.checkpoint import Snapshot
 from fedrec.config import CellConfig
 from fedrec.data.split import Split
 from fedrec.federation import Federation, play_round, set_up
@@ -18,6 +17,7 @@ from fedrec.metrics.detection import Detection
 from fedrec.metrics.ranking import LeaveOneOut, Metrics, Ranking, ranking_metrics
 from fedrec.metrics.uploads import Observer
 from fedrec.records import Hits, Malicious
+from fedrec.training.checkpoint import Snapshot
 
 
 @dataclass(frozen=True)

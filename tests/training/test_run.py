@@ -5,7 +5,7 @@ import os
 import pytest
 import torch
 
-from fedrec.run import choose_device
+from fedrec.training.run import choose_device
 
 
 def test_jobs_take_turns_at_several_gpus(monkeypatch: pytest.MonkeyPatch) -> None:

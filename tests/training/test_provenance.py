@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from fedrec import provenance as module
-from fedrec.provenance import processor, provenance, system
+from fedrec.training import provenance as module
+from fedrec.training.provenance import processor, provenance, system
 
 CPUINFO = """processor\t: 0
 vendor_id\t: AuthenticAMD
