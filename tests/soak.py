@@ -63,7 +63,7 @@ def soak(cells: list[CellConfig], split: Split, count: int, folder: Path) -> lis
     for number, config in enumerate(islice(cycle(cells), count)):
         record = folder / f"{number % len(cells)}.json"
         keeper = Keeper(record, lambda: False, every=0.0)
-        write_record(run_cell(config, split, "cpu", keeper), record)
+        write_record(run_cell(config, split, "cpu", [keeper]), record)
         keeper.forget()
         uses.append(use(folder))
     return uses

@@ -48,7 +48,7 @@ def test_a_run_does_not_import_pytorchs_compiler() -> None:
     """It would take 2 s of every job."""
     program = """
 import sys
-from tests.test_resume import CELLS, SPLIT, run_cell
+from tests.training.test_resume import CELLS, SPLIT, run_cell
 for name in ("union", "sas-rec"):
     run_cell(CELLS[name], SPLIT, "cpu")
 print("torch._dynamo" in sys.modules)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from fedrec.attacks.fed_attack import FedAttack
 from fedrec.attacks.label_flip import LabelFlip
 from fedrec.attacks.no_attack import NoAttack
 from fedrec.config import CellConfig, Protocol
+from fedrec.data.split import Split
 from fedrec.defenses.base import Defense
 from fedrec.defenses.mean import Mean
 from fedrec.errors import ConfigError
@@ -25,7 +27,7 @@ from fedrec.models.mf import MF
 from fedrec.records import Cell
 from fedrec.reference.losses import mf_loss
 from fedrec.rng import Streams
-from fedrec.training.simulation import simulate
+from fedrec.training.simulation import Evaluation, Simulation
 from tests.builders import tiny_split
 
 SPLIT = tiny_split()
@@ -54,6 +56,15 @@ def a_cell(
         defense=Defense.compose([Mean()]),
         values={},
     )
+
+
+def simulate(config: CellConfig, split: Split, device: str) -> Iterator[Evaluation]:
+    """Play all rounds of a cell; yields its evaluations."""
+    run = Simulation(config, split, device)
+    while not run.over:
+        evaluation = run.play()
+        if evaluation:
+            yield evaluation
 
 
 def test_a_cohort_depends_on_seed_and_round_alone() -> None:

@@ -124,12 +124,14 @@ def _simulate(
     """Run one cell, from its checkpoint if there is one, and write its record to a path."""
     from fedrec.config import CellConfig
     from fedrec.process import prepare
+    from fedrec.training.progress import Progress
     from fedrec.training.resume import Keeper
     from fedrec.training.run import choose_device, run_cell
 
     prepare(args.threads)
     keeper = Keeper(job.record, stop, args.save_every)
-    record = run_cell(CellConfig.parse(job.values), split, choose_device(args.device), keeper)
+    config, device = CellConfig.parse(job.values), choose_device(args.device)
+    record = run_cell(config, split, device, [keeper, Progress()])
     write_record(record, path)
     keeper.forget()
 
@@ -184,6 +186,7 @@ def _verified(records: Iterable[Record], args: argparse.Namespace) -> Iterator[t
     """Each record's cell, and whether a second run gives the same; prints what it finds."""
     from fedrec.config import CellConfig
     from fedrec.process import prepare
+    from fedrec.training.progress import Progress
     from fedrec.training.run import choose_device, run_cell
 
     prepare(args.threads)
@@ -191,7 +194,8 @@ def _verified(records: Iterable[Record], args: argparse.Namespace) -> Iterator[t
         split = Split.load(_split_of(record, args.data))
         if split.checksum != record.dataset_checksum:
             raise RecordError(f"{cell_path(record.cell)}: was made from another split of its data")
-        again = run_cell(CellConfig.parse(record.config), split, choose_device(args.device))
+        config, device = CellConfig.parse(record.config), choose_device(args.device)
+        again = run_cell(config, split, device, [Progress()])
         parts, made = first_difference(record, again), record.provenance
         path = cell_path(record.cell)
         print(f"{path}: {'parts ' + parts if parts else 'the same to the bit'}", end=" ")

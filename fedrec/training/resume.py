@@ -8,10 +8,11 @@ from pathlib import Path
 from fedrec.errors import Interrupted
 from fedrec.files import remove_unfinished
 from fedrec.training.checkpoint import CheckpointError, Identity, load, save, set_aside
-from fedrec.training.simulation import Simulation
+from fedrec.training.listener import Listener
+from fedrec.training.simulation import Evaluation, Simulation
 
 
-class Keeper:
+class Keeper(Listener):
     """The checkpoint of one run, beside the record that it will make.
 
     It is no output that Snakemake knows of, because Snakemake deletes those of a failed job.
@@ -21,9 +22,11 @@ class Keeper:
         self._path = record.with_name(f"{record.name}.checkpoint")
         self._stop, self._every = stop, every
         self._last = time.monotonic()
+        self._identity: Identity = {}
 
-    def resume(self, run: Simulation, identity: Identity) -> None:
-        """Take a run that has not begun to where its checkpoint is, if there is one to trust."""
+    def begins(self, run: Simulation, identity: Identity) -> None:
+        """Take the run to where its checkpoint is, if there is one to trust."""
+        self._identity = identity
         if not self._path.exists():
             return
         try:
@@ -33,7 +36,7 @@ class Keeper:
         else:
             _say(f"{self._path}: goes on after round {run.round}")
 
-    def after_round(self, run: Simulation, identity: Identity) -> None:
+    def played(self, run: Simulation, evaluation: Evaluation | None) -> None:
         """Save the run if it is time to.
 
         Raises:
@@ -42,12 +45,12 @@ class Keeper:
         if run.over or not run.can_be_saved:
             return
         if self._stop():
-            save(self._path, run.snapshot(), identity)
+            save(self._path, run.snapshot(), self._identity)
             raise Interrupted(
                 f"interrupted after round {run.round}; the same command goes on from {self._path}"
             )
         if time.monotonic() - self._last >= self._every:
-            self._try_to_save(run, identity)
+            self._try_to_save(run)
             self._last = time.monotonic()
 
     def forget(self) -> None:
@@ -55,10 +58,10 @@ class Keeper:
         self._path.unlink(missing_ok=True)
         remove_unfinished(self._path)
 
-    def _try_to_save(self, run: Simulation, identity: Identity) -> None:
+    def _try_to_save(self, run: Simulation) -> None:
         """A run that cannot be saved is still worth finishing."""
         try:
-            save(self._path, run.snapshot(), identity)
+            save(self._path, run.snapshot(), self._identity)
         except OSError as error:
             _say(f"no checkpoint of round {run.round}, the run goes on: {error}")
 

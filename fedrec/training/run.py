@@ -5,6 +5,7 @@ import resource
 import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 
 import torch
 
@@ -12,9 +13,8 @@ from fedrec.config import CellConfig
 from fedrec.data.split import Split
 from fedrec.metrics.ranking import Metrics
 from fedrec.records import REPORTS, Cost, Record, Trajectory
-from fedrec.training.progress import Progress
+from fedrec.training.listener import Listener
 from fedrec.training.provenance import provenance
-from fedrec.training.resume import Keeper
 from fedrec.training.simulation import Evaluation, Simulation
 
 
@@ -35,11 +35,15 @@ def choose_device(wanted: str) -> str:
     return "cuda"
 
 
-def run_cell(config: CellConfig, split: Split, device: str, keeper: Keeper | None = None) -> Record:
+def run_cell(
+    config: CellConfig, split: Split, device: str, listeners: Sequence[Listener] = ()
+) -> Record:
     """Simulate a cell and record everything that its tables and figures may need.
 
+    Listeners are told of the run in their order.
+
     Raises:
-        Interrupted: the process was asked to end; the keeper's checkpoint is where it was.
+        Interrupted: a listener was asked to end the process, and kept what is needed to go on.
     """
     # As `use_deterministic_algorithms` does, which first imports the compiler: 2 s.
     torch.set_deterministic_debug_mode("error")
@@ -51,16 +55,11 @@ def run_cell(config: CellConfig, split: Split, device: str, keeper: Keeper | Non
         # go on where a cluster starts it again: on another of its processors.
         **made_by.model_dump(exclude={"git", "processor", "system"}),
     }
-    if keeper:
-        keeper.resume(run, identity)
-    with Progress(config.protocol.rounds, run.round) as progress:
-        while not run.over:
-            evaluation = run.play()
-            progress.played()
-            if evaluation:
-                progress.evaluated(evaluation)
-            if keeper:
-                keeper.after_round(run, identity)
+    with ExitStack() as stack:
+        for listener in listeners:
+            listener.begins(run, identity)
+            stack.callback(listener.ends, run)
+        _play(run, listeners)
     track = trajectory(run.evaluations)
     return Record(
         schema_version=2,
@@ -80,6 +79,14 @@ def run_cell(config: CellConfig, split: Split, device: str, keeper: Keeper | Non
             peak_memory_mb=peak_memory_mb(),
         ),
     )
+
+
+def _play(run: Simulation, listeners: Sequence[Listener]) -> None:
+    """Play what is left of a run."""
+    while not run.over:
+        evaluation = run.play()
+        for listener in listeners:
+            listener.played(run, evaluation)
 
 
 def trajectory(evaluations: Sequence[Evaluation]) -> Trajectory:

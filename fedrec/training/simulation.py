@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,7 +41,7 @@ class Simulation:
 
     def __init__(self, config: CellConfig, split: Split, device: str) -> None:
         self._start, self._seconds_before = time.perf_counter(), 0.0
-        self._protocol = config.protocol
+        self._protocol, self._stopped = config.protocol, False
         self._fed, population = set_up(config, split, device)
         repeats = config.protocol.repeat_targets
         self._users = len(population.evaluated)
@@ -58,7 +58,16 @@ class Simulation:
     @property
     def over(self) -> bool:
         """Whether no round is left to play."""
-        return self.diverged_at is not None or self.round == self._protocol.rounds
+        return self._stopped or self.diverged_at is not None or self.round == self.rounds
+
+    @property
+    def rounds(self) -> int:
+        """How many rounds the protocol asks for."""
+        return self._protocol.rounds
+
+    def stop(self) -> None:
+        """Play no further round; the record ends with the evaluation that there is."""
+        self._stopped = True
 
     @property
     def seconds(self) -> float:
@@ -130,15 +139,6 @@ class Simulation:
         self.evaluations.append(evaluation)
         self._losses = []
         return evaluation
-
-
-def simulate(config: CellConfig, split: Split, device: str) -> Iterator[Evaluation]:
-    """Play all rounds of a cell; yields an evaluation every so many rounds and at the end."""
-    run = Simulation(config, split, device)
-    while not run.over:
-        evaluation = run.play()
-        if evaluation:
-            yield evaluation
 
 
 def evaluate(fed: Federation, rank: LeaveOneOut) -> Ranking:

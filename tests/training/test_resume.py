@@ -82,7 +82,7 @@ def in_pieces(
     while True:
         keeper = Keeper(record, After(rounds), every=1e9)
         try:
-            return run_cell(config, SPLIT, device, keeper), interruptions
+            return run_cell(config, SPLIT, device, [keeper]), interruptions
         except Interrupted:
             interruptions += 1
 
@@ -158,7 +158,7 @@ def test_a_run_is_saved_every_so_often_and_forgotten_in_the_end(
         keeping, "save", lambda path, snapshot, _: saved.append(snapshot.values["round"])
     )
     keeper = Keeper(tmp_path / "r.json", never, every=4.0)
-    run_cell(CELLS["lazy"], SPLIT, "cpu", keeper)
+    run_cell(CELLS["lazy"], SPLIT, "cpu", [keeper])
     assert len(saved) > 1 and np.ptp(np.diff(saved)) == 0 and saved[-1] < 12
     left = [tmp_path / "r.json.checkpoint", tmp_path / "r.json.checkpoint.17.tmp"]
     other = tmp_path / "r.json"
@@ -175,7 +175,7 @@ def test_a_run_that_cannot_be_saved_goes_on(
         raise OSError(28, "No space left on device", "r.json.checkpoint")
 
     monkeypatch.setattr(keeping, "save", full)
-    run_cell(CELLS["lazy"], SPLIT, "cpu", Keeper(tmp_path / "r.json", never, every=0.0))
+    run_cell(CELLS["lazy"], SPLIT, "cpu", [Keeper(tmp_path / "r.json", never, every=0.0)])
     assert "no checkpoint of round 1, the run goes on: [Errno 28] No space" in (
         capsys.readouterr().err
     )
@@ -185,7 +185,7 @@ def interrupted(tmp_path: Path, config: CellConfig = CELLS["lazy"]) -> Path:
     """The checkpoint of a run that ended after three rounds."""
     keeper = Keeper(tmp_path / "r.json", After(2), every=1e9)
     with pytest.raises(Interrupted, match="interrupted after round 3"):
-        run_cell(config, SPLIT, "cpu", keeper)
+        run_cell(config, SPLIT, "cpu", [keeper])
     return tmp_path / "r.json.checkpoint"
 
 
@@ -214,7 +214,7 @@ def test_a_checkpoint_not_to_be_trusted_is_set_aside(
     for attempt in (1, 2):
         path.write_bytes(wrong)
         keeper = Keeper(tmp_path / "r.json", never, every=1e9)
-        again = run_cell(CELLS["lazy"], SPLIT, "cpu", keeper)
+        again = run_cell(CELLS["lazy"], SPLIT, "cpu", [keeper])
         aside = tmp_path / f"r.json.checkpoint.corrupt-{attempt}"
         message = capsys.readouterr().err
         assert f"{path} is not used" in message and reason in message and aside.name in message
@@ -227,7 +227,7 @@ def test_the_checkpoint_of_another_cell_is_not_used(
 ) -> None:
     interrupted(tmp_path, CELLS["union"])
     keeper = Keeper(tmp_path / "r.json", never, every=1e9)
-    record = run_cell(CELLS["lazy"], SPLIT, "cpu", keeper)
+    record = run_cell(CELLS["lazy"], SPLIT, "cpu", [keeper])
     assert "its config is" in capsys.readouterr().err
     assert record.science() == run_cell(CELLS["lazy"], SPLIT, "cpu").science()
 
@@ -240,7 +240,7 @@ def test_a_run_goes_on_where_a_cluster_starts_it_again(
     monkeypatch.setattr("fedrec.training.provenance.processor", lambda: "Another")
     monkeypatch.setattr("fedrec.training.provenance.system", lambda: "Linux 9.9")
     keeper = Keeper(tmp_path / "r.json", never, every=1e9)
-    record = run_cell(CELLS["lazy"], SPLIT, "cpu", keeper)
+    record = run_cell(CELLS["lazy"], SPLIT, "cpu", [keeper])
     assert "goes on after round 3" in capsys.readouterr().err
     assert (record.provenance.processor, record.provenance.system) == ("Another", "Linux 9.9")
     assert record.science() == run_cell(CELLS["lazy"], SPLIT, "cpu").science()
