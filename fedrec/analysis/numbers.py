@@ -6,7 +6,7 @@ import pandas as pd
 
 from fedrec.analysis.noise import ANOTHER
 from fedrec.analysis.summary import ARM, summarise
-from fedrec.analysis.tables import Table, percent, share, value
+from fedrec.analysis.tables.table import Table, percent, share, value
 from fedrec.records import Record, Report
 
 KEYS = [*ARM, "metric"]

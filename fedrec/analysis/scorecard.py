@@ -8,7 +8,7 @@ import pandas as pd
 from fedrec.analysis.claims import Claim, Claims, criterion
 from fedrec.analysis.evidence import Evidence
 from fedrec.analysis.plan import Step, cheapest_first, open_ones, step
-from fedrec.analysis.tables import Table
+from fedrec.analysis.tables.table import Table
 from fedrec.analysis.verdict import NO_RECORD, Finding, Verdict, decide
 from fedrec.records import Record
 

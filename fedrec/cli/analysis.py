@@ -133,8 +133,8 @@ def table(args: argparse.Namespace) -> None:
     """Make a table of attacks from a summary, as CSV, Markdown, LaTeX and HTML."""
     import pandas as pd
 
-    from fedrec.analysis.notes import of_summary
-    from fedrec.analysis.tables import Table, attack_table, constants, formatted
+    from fedrec.analysis.tables.notes import of_summary
+    from fedrec.analysis.tables.table import Table, attack_table, constants, formatted
 
     block = block_of(args)
     values = attack_table(
@@ -149,7 +149,7 @@ def dataset_table(args: argparse.Namespace) -> None:
     """Make the table of datasets from their counts, as CSV, Markdown, LaTeX and HTML."""
     import pandas as pd
 
-    from fedrec.analysis.tables import Table, dataset_table, formatted_datasets
+    from fedrec.analysis.tables.table import Table, dataset_table, formatted_datasets
 
     counts, repeats = (
         {path.parent.name: vars(load_statistics(kind, path)) for path in paths}
@@ -162,9 +162,9 @@ def dataset_table(args: argparse.Namespace) -> None:
 
 def deviations(args: argparse.Namespace) -> None:
     """Make the table of switches between the paper's text and code, and of what each does."""
-    from fedrec.analysis.deviations import TRACED, deviations, formatted_deviations, of_block
-    from fedrec.analysis.notes import of_records
-    from fedrec.analysis.tables import Table
+    from fedrec.analysis.tables.deviations import TRACED, deviations, formatted_deviations, of_block
+    from fedrec.analysis.tables.notes import of_records
+    from fedrec.analysis.tables.table import Table
 
     block = block_of(args)
     records = read_records(args.records)
@@ -181,7 +181,7 @@ def claims(args: argparse.Namespace) -> None:
     from fedrec.analysis.figures.scorecard import draw
     from fedrec.analysis.figures.style import save_figure
     from fedrec.analysis.measure import measures
-    from fedrec.analysis.notes import of_records
+    from fedrec.analysis.tables.notes import of_records
     from fedrec.analysis.scorecard import scorecard, scorecard_table, secondary_table
 
     known, records = Claims.load(args.claims), read_records(args.records)
@@ -218,7 +218,7 @@ def numbers(args: argparse.Namespace) -> None:
 
     from fedrec.analysis.figures.numbers import draw
     from fedrec.analysis.figures.style import save_figure
-    from fedrec.analysis.notes import of_records
+    from fedrec.analysis.tables.notes import of_records
     from fedrec.analysis.numbers import numbers, numbers_table, summary_of
 
     records, entry = read_records(args.records), valid(Scorecard, args.scorecard)
@@ -230,7 +230,7 @@ def numbers(args: argparse.Namespace) -> None:
 
 def runs(args: argparse.Namespace) -> None:
     """List every run: what it measured, what it took, and what code made it."""
-    from fedrec.analysis.runs import run_table
+    from fedrec.analysis.tables.runs import run_table
 
     run_table(read_records(args.records), args.report, args.note).write(args.output)
 
@@ -254,7 +254,7 @@ def configuration(args: argparse.Namespace) -> None:
     """Show a configuration as a page."""
     import yaml
 
-    from fedrec.analysis.tables import page
+    from fedrec.analysis.tables.table import page
 
     text = yaml.safe_dump(json_of(args.config), sort_keys=False, allow_unicode=True)
     write_text(args.output, page("Configuration", text, args.note))

@@ -15,7 +15,7 @@ from matplotlib.patches import Patch
 from fedrec.analysis.figures.style import HALO, REFERENCE, new_figure, share, styled
 from fedrec.analysis.measure import Measure, by_arm
 from fedrec.analysis.noise import Noises
-from fedrec.analysis.tables import MISSING
+from fedrec.analysis.tables.table import MISSING
 from fedrec.outline import Block
 from fedrec.records import BASELINE, PLAIN, Record, Report
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from fedrec.analysis.figures.style import new_figure, styled
-from fedrec.analysis.tables import rows_of
+from fedrec.analysis.tables.table import rows_of
 
 # A shape for each, for those who cannot tell the colours apart.
 MARKS: Mapping[str, Mapping[str, Any]] = {

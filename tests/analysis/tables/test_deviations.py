@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from fedrec.analysis.deviations import deviations, formatted_deviations
+from fedrec.analysis.tables.deviations import deviations, formatted_deviations
 from fedrec.outline import Block, Switch
 from tests.builders import make_record
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from fedrec.analysis.summary import summarise
-from fedrec.analysis.tables import (
+from fedrec.analysis.tables.table import (
     Table,
     attack_table,
     constants,
