@@ -10,7 +10,7 @@ import pydantic
 from pydantic import Field
 
 from fedrec.analysis.evidence import Evidence
-from fedrec.analysis.plan import seeds_to_decide
+from fedrec.analysis.more_seeds import seeds_to_decide
 from fedrec.analysis.verdict import LEVEL, Finding, Region, number
 from fedrec.errors import ConfigError
 from fedrec.records import BASELINE, PLAIN, Cell

@@ -133,8 +133,9 @@ def table(args: argparse.Namespace) -> None:
     """Make a table of attacks from a summary, as CSV, Markdown, LaTeX and HTML."""
     import pandas as pd
 
+    from fedrec.analysis.tables.attacks import attack_table, constants, formatted
     from fedrec.analysis.tables.notes import of_summary
-    from fedrec.analysis.tables.table import Table, attack_table, constants, formatted
+    from fedrec.analysis.tables.table import Table
 
     block = block_of(args)
     values = attack_table(
@@ -149,7 +150,8 @@ def dataset_table(args: argparse.Namespace) -> None:
     """Make the table of datasets from their counts, as CSV, Markdown, LaTeX and HTML."""
     import pandas as pd
 
-    from fedrec.analysis.tables.table import Table, dataset_table, formatted_datasets
+    from fedrec.analysis.tables.datasets import dataset_table, formatted_datasets
+    from fedrec.analysis.tables.table import Table
 
     counts, repeats = (
         {path.parent.name: vars(load_statistics(kind, path)) for path in paths}
@@ -181,8 +183,9 @@ def claims(args: argparse.Namespace) -> None:
     from fedrec.analysis.figures.scorecard import draw
     from fedrec.analysis.figures.style import save_figure
     from fedrec.analysis.measure import measures
+    from fedrec.analysis.scorecard import scorecard
+    from fedrec.analysis.tables.claims import scorecard_table, secondary_table
     from fedrec.analysis.tables.notes import of_records
-    from fedrec.analysis.scorecard import scorecard, scorecard_table, secondary_table
 
     known, records = Claims.load(args.claims), read_records(args.records)
     counts = {path.parent.name: vars(load_statistics(Counts, path)) for path in args.counts}
@@ -203,7 +206,7 @@ def plan(args: argparse.Namespace) -> None:
     from fedrec.analysis.claims import Claims
     from fedrec.analysis.evidence import Evidence
     from fedrec.analysis.measure import Measure
-    from fedrec.analysis.plan import lines
+    from fedrec.analysis.more_seeds import lines
     from fedrec.analysis.scorecard import plan
 
     known, records = Claims.load(args.claims), read_records(args.records)
@@ -218,8 +221,9 @@ def numbers(args: argparse.Namespace) -> None:
 
     from fedrec.analysis.figures.numbers import draw
     from fedrec.analysis.figures.style import save_figure
+    from fedrec.analysis.numbers import numbers
     from fedrec.analysis.tables.notes import of_records
-    from fedrec.analysis.numbers import numbers, numbers_table, summary_of
+    from fedrec.analysis.tables.numbers import numbers_table, summary_of
 
     records, entry = read_records(args.records), valid(Scorecard, args.scorecard)
     found = numbers(records, pd.read_csv(args.paper), entry.datasets, args.report)

@@ -10,7 +10,8 @@ import pytest
 from fedrec.analysis.claims import Claim, Claims
 from fedrec.analysis.evidence import Evidence
 from fedrec.analysis.measure import Measure, measures
-from fedrec.analysis.scorecard import judged, plan, scorecard, scorecard_table, secondary_table
+from fedrec.analysis.scorecard import judged, plan, scorecard
+from fedrec.analysis.tables.claims import scorecard_table, secondary_table
 from fedrec.analysis.verdict import Finding
 from fedrec.config import Study
 from fedrec.errors import ConfigError

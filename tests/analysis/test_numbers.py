@@ -5,7 +5,8 @@ import pytest
 from scipy import stats
 
 from fedrec.analysis.noise import fit
-from fedrec.analysis.numbers import numbers, numbers_table, summary_of
+from fedrec.analysis.numbers import numbers
+from fedrec.analysis.tables.numbers import numbers_table, summary_of
 from tests.builders import make_record
 
 PAPER = pd.DataFrame(

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from fedrec.analysis.tables.notes import of_records
 from fedrec.analysis.summary import version
+from fedrec.analysis.tables.notes import of_records
 from fedrec.analysis.tables.table import Table
 from fedrec.records import Record, Report, cell_path
 

@@ -8,18 +8,12 @@ import pandas as pd
 import pytest
 
 from fedrec.analysis.summary import summarise
-from fedrec.analysis.tables.table import (
-    Table,
-    attack_table,
-    constants,
-    dataset_table,
-    formatted,
-    formatted_datasets,
-    page,
-)
+from fedrec.analysis.tables.attacks import attack_table, constants, formatted
+from fedrec.analysis.tables.datasets import dataset_table, formatted_datasets
+from fedrec.analysis.tables.table import Table, page
 from tests.builders import make_record
 
-PAPER = pd.read_csv(Path(__file__).parents[2] / "config" / "paper-values.csv")
+PAPER = pd.read_csv(Path(__file__).parents[3] / "config" / "paper-values.csv")
 METRICS = ("hr@5", "ndcg@5")
 
 

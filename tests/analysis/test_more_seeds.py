@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from fedrec.analysis.plan import Step, cheapest_first, lines, seeds_to_decide, step
+from fedrec.analysis.more_seeds import Step, cheapest_first, lines, seeds_to_decide, step
 from fedrec.analysis.verdict import Finding, decide
 from tests.builders import make_record
 

@@ -1,0 +1,71 @@
+"""The verdicts on the paper's claims, as tables."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from fedrec.analysis.tables.table import Table
+from fedrec.analysis.verdict import NO_RECORD
+
+LISTED = 10  # findings of a claim
+
+
+def scorecard_table(card: pd.DataFrame, notes: Sequence[str] = ()) -> Table:
+    """The scorecard to be read, with the number of claims of each verdict."""
+    shown = pd.DataFrame(
+        {
+            "Claim": card.says,
+            "Place": card.place,
+            "Verdict": [
+                f"{v} ({w})" if w else v for v, w in zip(card.verdict, card.why, strict=True)
+            ],
+            "Holds if": card.test,
+            "Found [95 % interval]": [
+                _shortened(f) + (f". Beside it: {_shortened(b)}" if b else "")
+                for f, b in zip(card.findings, card.beside, strict=True)
+            ],
+        }
+    )
+    title = "The paper's claims"
+    traced = "The CSV names the records behind each claim (column records)."
+    return Table(title, card, shown, (tally(card.verdict), traced, *notes))
+
+
+def tally(verdicts: "pd.Series[str]") -> str:
+    """How many claims have which verdict."""
+    counts = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.value_counts().items())
+    return f"{len(verdicts)} claims: {counts}."
+
+
+def secondary_table(cards: Mapping[str, pd.DataFrame], notes: Sequence[str] = ()) -> Table:
+    """The verdicts by other measures, beside those by the first, which judges."""
+    first, *others = cards
+    main = cards[first]
+    values = main[["id", "place", "says"]].copy()
+    for name, card in cards.items():
+        values[name] = card.verdict
+        values[f"{name}: found"] = card.findings
+    # Counts and uploads are the same by any measure.
+    moved = [any(cards[o].findings[i] != main.findings[i] for o in others) for i in main.index]
+    values = values[moved].reset_index(drop=True)
+    shown = values[["says", *cards]].rename(columns={"says": "Claim"})
+    return Table("The claims by other measures", values, shown, (*_differ(values, cards), *notes))
+
+
+def _differ(values: pd.DataFrame, cards: Mapping[str, pd.DataFrame]) -> Iterator[str]:
+    """A sentence for each verdict that is decided otherwise by another measure."""
+    first, *others = cards
+    yield f"{first} judges; the others are told for comparison."
+    rows: Any = values.to_dict("records")
+    for row in rows:
+        for other in others:
+            if row[other] != row[first]:
+                yield f"{row['says']} By {first} {row[first]}, by {other} {row[other]}."
+
+
+def _shortened(findings: str) -> str:
+    """The first few of many findings, without those of which there is no record."""
+    parts = [part for part in findings.split("; ") if not part.endswith(NO_RECORD)]
+    more = f"; and {len(parts) - LISTED} more in the CSV" if len(parts) > LISTED else ""
+    return "; ".join(parts[:LISTED]) + more or NO_RECORD
