@@ -18,7 +18,7 @@ from fedrec.errors import ConfigError
 from fedrec.methods import find_methods
 from fedrec.metrics.ranking import RepeatRule
 from fedrec.models.base import Model
-from fedrec.outline import Block, Name, Outline, Switch, Variant
+from fedrec.plan.plan import Block, Name, Outline, Switch, Variant
 from fedrec.records import DRAWS, Cell, config_hash
 from fedrec.settings import STRICT, Preset, Presets, Section, preset_values, settings
 from fedrec.yaml_files import Place, Problem, check_keys, explain, nearest_name, read_yaml, report

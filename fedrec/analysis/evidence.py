@@ -11,7 +11,7 @@ from fedrec.analysis.measure import Measure, by_arm
 from fedrec.analysis.noise import Noise, Noises
 from fedrec.analysis.statistics import Loss, loss
 from fedrec.analysis.verdict import Finding, Region
-from fedrec.outline import Scorecard
+from fedrec.plan.plan import Scorecard
 from fedrec.records import BASELINE, PLAIN, Cell, Record, Uploads, cell_path
 
 UploadMeasure = Callable[[Uploads, Mapping[str, Any]], Mapping[str, float]]

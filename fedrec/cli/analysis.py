@@ -24,7 +24,7 @@ from fedrec.data.split import Repeats
 from fedrec.data.statistics import load_statistics
 from fedrec.errors import ConfigError, RecordError
 from fedrec.files import read_with_sum, write_text, write_with_sum
-from fedrec.outline import Scorecard, Switch
+from fedrec.plan.plan import Scorecard, Switch
 from fedrec.records import Record, add_to_pack, cell_path, parse_cell, read_records
 
 FIGURES = ("training_curves", "attack_grid", "adaptive_clustering", "uploads")

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import pydantic
 
 from fedrec.errors import ConfigError
-from fedrec.outline import Block
+from fedrec.plan.plan import Block
 from fedrec.settings import Section
 from fedrec.yaml_files import Place, explain
 

@@ -9,7 +9,7 @@ from fedrec import __version__
 from fedrec.errors import (ConfigError)
 from fedrec.data.sources import LocalFile
 from fedrec.files import NAME
-from fedrec.outline import Outline, Scorecard
+from fedrec.plan.plan import Outline, Scorecard
 from fedrec.records import cell_path
 from snakemake.exceptions import WorkflowError
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from fedrec.analysis.figures.style import COLOURS, REFERENCE, new_figure, share, styled
 from fedrec.analysis.measure import Measure, by_arm
 from fedrec.analysis.noise import Noises
-from fedrec.outline import Block
+from fedrec.plan.plan import Block
 from fedrec.records import BASELINE, Record, Report
 
 SERIES = {True: ("adaptive", COLOURS[0], "o", -0.06), False: ("K fixed", COLOURS[3], "s", 0.06)}

@@ -16,7 +16,7 @@ from fedrec.analysis.figures.style import HALO, REFERENCE, new_figure, share, st
 from fedrec.analysis.measure import Measure, by_arm
 from fedrec.analysis.noise import Noises
 from fedrec.analysis.tables.table import MISSING
-from fedrec.outline import Block
+from fedrec.plan.plan import Block
 from fedrec.records import BASELINE, PLAIN, Record, Report
 
 ARM = ["attack", "defense", "ratio"]

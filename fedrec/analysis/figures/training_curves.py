@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from fedrec.analysis.figures.style import COLOURS, DASHES, new_figure, styled
 from fedrec.analysis.statistics import half_width
-from fedrec.outline import Block
+from fedrec.plan.plan import Block
 from fedrec.records import Record, Report
 
 ARM = ["attack", "defense", "ratio"]

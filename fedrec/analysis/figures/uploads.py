@@ -13,7 +13,7 @@ from scipy.stats import gaussian_kde
 
 from fedrec.analysis.figures.style import COLOURS, new_figure, styled
 from fedrec.errors import RecordError
-from fedrec.outline import Block, Variant
+from fedrec.plan.plan import Block, Variant
 from fedrec.records import Record, Report, cell_path
 
 SIDES: Mapping[bool, tuple[str, str, str, Any]] = {

@@ -9,7 +9,7 @@ from fedrec.analysis.measure import Measure, by_arm, seedless
 from fedrec.analysis.noise import Noises
 from fedrec.analysis.statistics import loss
 from fedrec.analysis.tables.table import MISSING, rows_of
-from fedrec.outline import Block, Switch
+from fedrec.plan.plan import Block, Switch
 from fedrec.records import BASELINE, PLAIN, Cell, Record, Report, cell_path
 
 METRIC = "hr@5"

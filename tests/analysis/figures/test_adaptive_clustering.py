@@ -3,7 +3,7 @@
 import numpy as np
 
 from fedrec.analysis.figures.adaptive_clustering import draw
-from fedrec.outline import Block
+from fedrec.plan.plan import Block
 from fedrec.records import Record
 from tests.builders import make_record
 

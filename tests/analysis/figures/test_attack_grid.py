@@ -8,7 +8,7 @@ from matplotlib.patches import Patch
 
 from fedrec.analysis.figures.attack_grid import draw
 from fedrec.analysis.noise import fit, half_of, mean_error
-from fedrec.outline import Block
+from fedrec.plan.plan import Block
 from fedrec.records import Record
 from tests.builders import make_record
 

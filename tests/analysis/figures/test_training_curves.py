@@ -3,7 +3,7 @@
 import numpy as np
 
 from fedrec.analysis.figures.training_curves import draw
-from fedrec.outline import Block
+from fedrec.plan.plan import Block
 from tests.builders import make_record
 
 BLOCK = Block(title="T", kind="training_curves", datasets=("ml-1m",))

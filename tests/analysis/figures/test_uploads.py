@@ -5,7 +5,7 @@ import pytest
 
 from fedrec.analysis.figures.uploads import draw
 from fedrec.errors import RecordError
-from fedrec.outline import Block
+from fedrec.plan.plan import Block
 from fedrec.records import Record, Uploads
 from tests.builders import make_record
 

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from fedrec.analysis.tables.deviations import deviations, formatted_deviations
-from fedrec.outline import Block, Switch
+from fedrec.plan.plan import Block, Switch
 from tests.builders import make_record
 
 BLOCK = Block(

@@ -6,11 +6,11 @@ import pytest
 
 from fedrec.config import Study
 from fedrec.errors import ConfigError
-from fedrec.outline import Block, Outline, Switch, Variant
+from fedrec.plan.plan import Block, Outline, Switch, Variant
 from fedrec.records import Cell
 from fedrec.yaml_files import read_yaml
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(
