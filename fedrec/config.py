@@ -18,8 +18,11 @@ from fedrec.errors import ConfigError
 from fedrec.methods import find_methods
 from fedrec.metrics.ranking import RepeatRule
 from fedrec.models.base import Model
-from fedrec.plan.plan import Block, Name, Outline, Switch, Variant
-from fedrec.records import DRAWS, Cell, config_hash
+from fedrec.plan.blocks import FIGURES, TABLES, Figure, Table, UploadFigure, kind_of
+from fedrec.plan.cells import Cell
+from fedrec.plan.plan import Name, Plan
+from fedrec.plan.variants import Switch, Variant
+from fedrec.records import DRAWS, config_hash
 from fedrec.settings import STRICT, Preset, Presets, Section, preset_values, settings
 from fedrec.yaml_files import Place, Problem, check_keys, explain, nearest_name, read_yaml, report
 
@@ -165,7 +168,7 @@ class CellConfig:
         return config_hash(self.values)
 
 
-class Study(Outline):
+class Study(Plan):
     """A whole study: its methods by name, and the tables and figures that decide its cells."""
 
     model_config = STRICT
@@ -204,26 +207,18 @@ class Study(Outline):
             raise ConfigError(report(problems, paths))
         return study
 
-    def cells(self, block: Block) -> list[Cell]:
-        """The training jobs that a table or figure needs; for deviations, of every switch too."""
-        if block.kind != "deviations":
-            return super().cells(block)
-        cells = [cell for trio in block.trios(self.seeds) for cell in trio]
+    def switches_of(
+        self, models: Sequence[str], attacks: Sequence[str], defenses: Sequence[str]
+    ) -> Sequence[Switch]:
+        """The points on which text and code differ, of the protocol and of these methods."""
+        groups = {"models": models, "attacks": attacks, "defenses": defenses}
         kinds = {
             part.kind
-            for group, names in (
-                ("models", block.models), ("attacks", block.attacks), ("defenses", block.defenses),
-            )
+            for group, names in groups.items()
             for name in names
             for part in self._entry(group, name)
-        }  # fmt: skip
-        changed = [
-            switch.applied(cell, switch.other)
-            for switch in self.switches()
-            if switch.kind in {*kinds, "protocol"}
-            for cell in cells
-        ]
-        return self.distinct([*cells, *changed])
+        }
+        return [switch for switch in self.switches() if switch.kind in {*kinds, "protocol"}]
 
     def switches(self) -> list[Switch]:
         """Every point on which text and code differ, of the protocol and the methods in use."""
@@ -277,7 +272,7 @@ class Study(Outline):
         for section in ("tables", "figures"):
             for name, block in getattr(self, section).items():
                 for group in ("datasets", "models", "attacks", "defenses"):
-                    for i, wanted in enumerate(getattr(block, group)):
+                    for i, wanted in enumerate(getattr(block, group, ())):
                         yield from self._dangling((section, name, group, i), group, wanted)
         for head, entry in self._entries():
             for i, case in enumerate(entry.where):
@@ -316,15 +311,26 @@ class Study(Outline):
         """Settings that are each well-formed but impossible together."""
         if any(True for _ in self._dangling_names()):
             return
-        pool = f"the pool of possibly malicious users, protocol.pool = {self._protocol().pool}"
         for section in ("tables", "figures"):
             for name, block in getattr(self, section).items():
-                for i, ratio in enumerate(block.ratios):
-                    if not 0 < ratio <= self._protocol().pool:
-                        place = (section, name, "ratios", i)
-                        yield place, f"{ratio} must be above 0 and within {pool}"
-        for cell in (cell for block in self.blocks().values() for cell in self.cells(block)):
-            yield from self._unusable(cell)
+                # Seeds differ in nothing that could be wrong.
+                cells = dict.fromkeys(c.model_copy(update={"seed": 0}) for c in self.cells(block))
+                wrong = [problem for cell in cells for problem in self._unusable(cell)]
+                yield from wrong or self._unshowable((section, name), block, cells)
+
+    def _unshowable(
+        self, place: Place, block: Table | Figure, cells: Iterable[Cell]
+    ) -> Iterator[Problem]:
+        """What is impossible of a table or figure whose cells are possible one by one."""
+        for cell in cells:
+            protocol, arm = self._protocol(cell), f"{cell.model}/{cell.attack}/{cell.defense}"
+            if not self._harmless(cell) and not 0 < cell.ratio <= protocol.pool:
+                where = (*place, "ratios", [*getattr(block, "ratios", ())].index(cell.ratio))
+                pool = "the pool of possibly malicious users, protocol.pool"
+                yield where, f"{cell.ratio} must be above 0 and within {pool} = {protocol.pool}"
+            if isinstance(block, UploadFigure) and not protocol.observe:
+                remedy = f"name a variant that does, such as {cell.defense}@observe=50"
+                yield (*place, "defenses"), f"{arm} records no uploads; {remedy}"
 
     def _unusable(self, cell: Cell) -> Iterator[Problem]:
         names = {"models": cell.model, "attacks": cell.attack, "defenses": cell.defense}
@@ -389,13 +395,11 @@ def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
+KEYS_OF_BLOCKS = {kind_of(block): block.model_fields for block in (*TABLES, *FIGURES)}
+
+
 def known_keys(place: Place) -> Iterable[str]:
     """The keys that may stand beside the last one of `place`."""
-    parents: dict[str, Any] = {
-        "protocol": ProtocolEntry,
-        "tables": Block,
-        "figures": Block,
-    }
     if len(place) == 1:
         return Study.model_fields
     group = str(place[0])
@@ -404,4 +408,6 @@ def known_keys(place: Place) -> Iterable[str]:
             return [*_fields(method), "kind", "preset", "where", "dataset", "model"]
     if group == "datasets":
         return dataset.known_keys(place)
-    return parents[group].model_fields if group in parents else []
+    if group in ("tables", "figures"):
+        return KEYS_OF_BLOCKS.get(str(place[-2]), ())
+    return ProtocolEntry.model_fields if group == "protocol" else []

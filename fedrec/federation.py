@@ -21,7 +21,7 @@ from fedrec.defenses.base import ClientView, Defense, ServerView, Verdict
 from fedrec.errors import ConfigError
 from fedrec.metrics.uploads import Observer
 from fedrec.models.base import Shared
-from fedrec.records import Cell, cell_path
+from fedrec.plan.cells import Cell, cell_path
 from fedrec.rng import Streams
 from fedrec.server import Server
 from fedrec.sums import total

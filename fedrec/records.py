@@ -6,35 +6,20 @@ import json
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import pydantic
 from pydantic import Field, model_validator
 
 from fedrec.errors import RecordError
 from fedrec.files import sealed, unsealed, write_bytes, write_text
+from fedrec.plan.cells import Cell, cell_path
+from fedrec.plan.metrics import SELECTION_METRIC, Report
 from fedrec.settings import RecordPart
-
-Report = Literal["best_val", "last"]
-REPORTS: tuple[Report, ...] = get_args(Report)
-SELECTION_METRIC = "hr@5"
-BASELINE, PLAIN = "NoAttack", "FedAvg"  # losses are reckoned from these, as in the paper
-
 
 # How `fedrec.rng` and all who use it draw: with any change of a draw, another word stands here. It
 # is one of a cell's settings, so records and checkpoints of other draws do not fit the cell.
 DRAWS = "philox4x32-10/1"
-
-
-class Cell(RecordPart):
-    """One training job of the study."""
-
-    dataset: str
-    model: str
-    attack: str
-    defense: str
-    ratio: float  # share of malicious users
-    seed: int
 
 
 class Trajectory(RecordPart):
@@ -164,34 +149,6 @@ class Record(RecordPart):
 def config_hash(values: Mapping[str, Any]) -> str:
     """SHA-256 of a cell's settings."""
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
-
-
-def cell_path(cell: Cell) -> str:
-    """Where a cell's record lies under the folder of runs."""
-    c = cell
-    return f"{c.dataset}/{c.model}/{c.attack}/{c.defense}/m{c.ratio:g}/seed{c.seed}.json"
-
-
-def parse_cell(path: str) -> Cell:
-    """The cell of a path that `cell_path` gives.
-
-    Raises:
-        RecordError: it is no such path.
-    """
-    try:
-        dataset, model, attack, defense, ratio, seed = path.split("/")
-        return Cell(
-            dataset=dataset,
-            model=model,
-            attack=attack,
-            defense=defense,
-            ratio=float(ratio.removeprefix("m")),
-            seed=int(seed.removeprefix("seed").removesuffix(".json")),
-        )
-    except ValueError:
-        raise RecordError(
-            f"{path!r} is no cell, such as ml-1m/MF/Fang/Krum/m0.01/seed0.json"
-        ) from None
 
 
 def write_record(record: Record, path: Path) -> None:

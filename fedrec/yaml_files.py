@@ -60,10 +60,10 @@ def _repeated_keys(node: yaml.Node | None) -> Iterator[tuple[int, str]]:
         yield from _repeated_keys(child)
 
 
-def nearest_name(wrong: str, known: Iterable[str]) -> str:
+def nearest_name(wrong: str, known: Iterable[str], cutoff: float = 0.5) -> str:
     """A remedy to append: the most similar known name, or all of them."""
     names = sorted(known)
-    close = difflib.get_close_matches(wrong, names, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(wrong, names, n=1, cutoff=cutoff)
     if close:
         return f"; did you mean `{close[0]}`?"
     return f"; known: {', '.join(f'`{name}`' for name in names)}" if names else ""
@@ -75,7 +75,8 @@ def explain(
     known_keys: Callable[[Place], Iterable[str]],
 ) -> str:
     """What pydantic found, with file, line, key and remedy for each mistake."""
-    return report([(e["loc"], _message(e, known_keys)) for e in error.errors()], paths)
+    found = [(e["loc"], _message(e, known_keys)) for e in error.errors()]
+    return "\n".join(_located(place, message, paths, tagged=True) for place, message in found)
 
 
 def report(problems: Iterable[Problem], paths: Sequence[Path | str]) -> str:
@@ -88,8 +89,10 @@ def _message(error: Any, known_keys: Callable[[Place], Iterable[str]]) -> str:
     if kind in ("extra_forbidden", "unexpected_keyword_argument"):
         return f"unknown key{nearest_name(str(place[-1]), known_keys(place))}"
     if kind == "union_tag_invalid":
-        kinds = re.findall(r"'([^']+)'", error["ctx"]["expected_tags"])
-        return f"unknown kind {error['ctx']['tag']!r}{nearest_name(error['ctx']['tag'], kinds)}"
+        kinds, tag = re.findall(r"'([^']+)'", error["ctx"]["expected_tags"]), error["ctx"]["tag"]
+        return f"unknown kind {tag!r}{nearest_name(tag, kinds, cutoff=0.8)}"
+    if kind == "union_tag_not_found":
+        return "`kind` is missing"
     if kind == "literal_error":
         values = re.findall(r"'([^']+)'", error["ctx"]["expected"])
         return f"{given!r} is not a valid value{nearest_name(str(given), values)}"
@@ -108,29 +111,38 @@ def _message(error: Any, known_keys: Callable[[Place], Iterable[str]]) -> str:
     return message
 
 
-def _located(place: Place, message: str, paths: Sequence[Path | str]) -> str:
+def _located(place: Place, message: str, paths: Sequence[Path | str], tagged: bool = False) -> str:
     """Name the key, and its place in the last file that holds it."""
-    found = [(path, *_find(Path(path), place)) for path in paths]
+    found = [(path, *_find(Path(path), place, tagged)) for path in paths]
     if not found:
         return f"{'.'.join(map(str, place))}: {message}"
     path, line, keys = max(found, key=lambda hit: len(hit[2]))
     return f"{path}:{line}: {'.'.join(keys) or 'the file'}: {message}"
 
 
-def _find(path: Path, place: Place) -> tuple[int, list[str]]:
+def _find(path: Path, place: Place, tagged: bool) -> tuple[int, list[str]]:
     """How far down `place` a file goes: the line, and the keys on the way.
 
-    Parts that are no key of the file, such as the tag of a chosen kind, are passed over.
+    Parts that are no key of the file are passed over; so is the kind of an entry, which pydantic
+    names after the entry (`tagged`), and which may be one of the entry's keys too.
     """
     node = yaml.compose(path.read_text(encoding="utf-8"))
-    line, keys = 1, []
+    line, keys, kind = 1, [], None
     for part in place:
+        if tagged and part == kind:
+            kind = None
+            continue
         for key, key_line, child in _children(node):
             if key == part:
-                line, node = key_line, child
+                line, node, kind = key_line, child, _kind(child)
                 keys.append(str(part))
                 break
     return line, keys
+
+
+def _kind(node: yaml.Node) -> str | None:
+    """What an entry says of its own kind."""
+    return next((str(c.value) for key, _, c in _children(node) if key == "kind"), None)
 
 
 def _children(node: yaml.Node | None) -> list[tuple[str | int, int, yaml.Node]]:

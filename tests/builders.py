@@ -6,7 +6,8 @@ import numpy as np
 
 from fedrec.data.split import Split, leave_one_out
 from fedrec.data.synthetic import Synthetic
-from fedrec.records import DRAWS, Cell, Cost, Malicious, Provenance, Record, Trajectory
+from fedrec.plan.cells import Cell
+from fedrec.records import DRAWS, Cost, Malicious, Provenance, Record, Trajectory
 
 PROVENANCE = Provenance(
     fedrec="0",

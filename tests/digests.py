@@ -18,8 +18,8 @@ from fedrec.data.split import Split
 from fedrec.defenses.base import Defense, Reduce
 from fedrec.defenses.mean import Mean
 from fedrec.methods import find_methods
+from fedrec.plan.cells import Cell
 from fedrec.process import prepare
-from fedrec.records import Cell
 from fedrec.training.simulation import Simulation
 from tests.builders import tiny_split
 

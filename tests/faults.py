@@ -30,7 +30,8 @@ from fedrec.cli.main import main
 from fedrec.config import Study
 from fedrec.data.split import leave_one_out
 from fedrec.parallel import use_threads
-from fedrec.records import cell_path, read_records
+from fedrec.plan.cells import cell_path
+from fedrec.records import read_records
 from tests.builders import tiny_split
 from tests.digests import rounds as played
 from tests.digests import small_cells

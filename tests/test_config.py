@@ -15,7 +15,8 @@ from fedrec.data.sources import LocalFile
 from fedrec.errors import ConfigError
 from fedrec.models.mf import MF
 from fedrec.models.sas_rec import SASRec
-from fedrec.records import DRAWS, Cell
+from fedrec.plan.cells import Cell
+from fedrec.records import DRAWS
 from fedrec.yaml_files import read_yaml
 
 ROOT = Path(__file__).parents[1]
@@ -104,6 +105,35 @@ MISTAKES = [
     ("k_core: { k: 10 }", "k_cor: { k: 10 }", "gowalla-10core.k_cor", "`k_core`"),
     ("item_lists: {}", "parquet: { usr: u }", "gowalla-unique.parquet.usr", "`user`"),
     ("item_lists: {}", "item_list: {}", "gowalla-unique.item_list", "`item_lists`"),
+    ("kind: attacks", "kind: uploads", "tables.table-1: unknown kind", "known: `attacks`"),
+    ("kind: attacks", "sort: attacks", "tables.table-1", "`kind` is missing"),
+    ("metrics: [hr@5]", "metrics: [hr@99]", "table-3.metrics.0", "`hr@5`"),
+    (
+        "kind: attack_grid",
+        "kind: attack_grid\n    metrics: [mrr]",
+        "figure-2.metrics: unknown",
+        "`metric`",
+    ),
+    ("models: [MF, SASRec]\n    attacks:", "attacks:", "table-1", "`models` is missing"),
+    (
+        "models: [MF]\n    attacks: [ClusterAttack]\n    defenses: [MultiKrum+UNION]",
+        "defenses: [MultiKrum+UNION]",
+        "tables.deviations",
+        "`models` is missing",
+    ),
+    (
+        "defenses: [MultiKrum+UNION]\n",
+        "defenses: [Krum, UNION]\n",
+        "deviations.defenses",
+        "at most 1",
+    ),
+    ('["UNION@observe=50,rounds=50"', "[UNION", "figure-4.defenses", "as UNION@observe=50"),
+    (
+        "[FedAvg, MultiKrum+UNION",
+        "[FedAvg@pool=0.001, MultiKrum+UNION",
+        "table-5.ratios.0",
+        "protocol.pool = 0.001",
+    ),
 ]
 
 

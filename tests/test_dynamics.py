@@ -15,7 +15,7 @@ from fedrec.config import Study
 from fedrec.data.split import Split, leave_one_out
 from fedrec.defenses.base import Judgement, ServerView
 from fedrec.federation import Federation, play_round, set_up
-from fedrec.records import Cell
+from fedrec.plan.cells import Cell
 from fedrec.updates import Updates
 from tests.oracles.defenses import krum_scores, whole_uploads
 

@@ -24,7 +24,7 @@ from fedrec.defenses.mean import Mean
 from fedrec.errors import ConfigError
 from fedrec.federation import Population, play_round, sample_clients, set_up
 from fedrec.models.mf import MF
-from fedrec.records import Cell
+from fedrec.plan.cells import Cell
 from fedrec.reference.losses import mf_loss
 from fedrec.rng import Streams
 from fedrec.training.simulation import Evaluation, Simulation

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from fedrec.config import Study
-from fedrec.records import cell_path, read_records
+from fedrec.plan.cells import cell_path
+from fedrec.records import read_records
 
 ROOT = Path(__file__).parents[1]
 PUBLISHED = ROOT / "results" / "published"

@@ -8,12 +8,12 @@ import pytest
 
 from fedrec.errors import RecordError
 from fedrec.files import sealed
+from fedrec.plan.cells import cell_path
 from fedrec.records import (
     Malicious,
     Record,
     Trajectory,
     add_to_pack,
-    cell_path,
     pack,
     read_record,
     read_records,

@@ -22,7 +22,7 @@ from fedrec.defenses.union import Union
 from fedrec.federation import play_round, set_up
 from fedrec.models.mf import MF
 from fedrec.models.sas_rec import SASRec
-from fedrec.records import Cell
+from fedrec.plan.cells import Cell
 from fedrec.reference.simulation import Reference
 from tests.builders import tiny_split
 

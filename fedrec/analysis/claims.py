@@ -13,7 +13,7 @@ from fedrec.analysis.evidence import Evidence
 from fedrec.analysis.more_seeds import seeds_to_decide
 from fedrec.analysis.verdict import LEVEL, Finding, Region, number
 from fedrec.errors import ConfigError
-from fedrec.records import BASELINE, PLAIN, Cell
+from fedrec.plan.cells import BASELINE, PLAIN, Cell
 from fedrec.settings import Section
 from fedrec.yaml_files import explain, read_yaml
 

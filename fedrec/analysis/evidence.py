@@ -11,8 +11,9 @@ from fedrec.analysis.measure import Measure, by_arm
 from fedrec.analysis.noise import Noise, Noises
 from fedrec.analysis.statistics import Loss, loss
 from fedrec.analysis.verdict import Finding, Region
-from fedrec.plan.plan import Scorecard
-from fedrec.records import BASELINE, PLAIN, Cell, Record, Uploads, cell_path
+from fedrec.plan.blocks import Scorecard
+from fedrec.plan.cells import BASELINE, PLAIN, Cell, cell_path
+from fedrec.records import Record, Uploads
 
 UploadMeasure = Callable[[Uploads, Mapping[str, Any]], Mapping[str, float]]
 

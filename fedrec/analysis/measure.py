@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fedrec.records import Cell, Record, Report
+from fedrec.plan.cells import Cell
+from fedrec.plan.metrics import Report
+from fedrec.records import Record
 
 LAST = 5  # evaluations
 

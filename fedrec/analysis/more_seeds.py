@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from fedrec.analysis.verdict import Finding, decide
-from fedrec.records import Cell, Record, cell_path
+from fedrec.plan.cells import Cell, cell_path
+from fedrec.records import Record
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from scipy.special import polygamma, psi, stdtrit
 from scipy.stats import levene
 
 from fedrec.analysis.measure import Measure, by_arm
-from fedrec.plan.plan import Variant
+from fedrec.plan.variants import Variant
 from fedrec.records import Record
 
 ENOUGH = 10  # degrees of freedom below which a family borrows the noise of another

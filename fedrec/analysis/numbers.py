@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from fedrec.analysis.summary import ARM, summarise
-from fedrec.records import Record, Report
+from fedrec.plan.metrics import Report
+from fedrec.records import Record
 
 KEYS = [*ARM, "metric"]
 

@@ -9,7 +9,9 @@ from jaxtyping import Float
 from fedrec.analysis.measure import Measure, by_arm, seedless
 from fedrec.analysis.noise import Noise, Noises, half_of, mean_error, prediction_error
 from fedrec.analysis.statistics import NORMAL, holm, loss, users_error
-from fedrec.records import BASELINE, PLAIN, Cell, Record, Report, cell_path
+from fedrec.plan.cells import BASELINE, PLAIN, Cell, cell_path
+from fedrec.plan.metrics import Report
+from fedrec.records import Record
 
 METRICS = ("hr@5", "ndcg@5", "hr@10", "ndcg@10", "hr@20", "ndcg@20", "mrr")
 ARM = ["dataset", "model", "attack", "defense", "ratio"]

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import expit, logit, stdtr, stdtrit
 
-from fedrec.records import Cell
+from fedrec.plan.cells import Cell
 
 NO_RECORD = "no record"
 Verdict = Literal["reproduced", "not reproduced", "too close to call", "inconclusive", "not run"]

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from fedrec.config import CellConfig, Study
 from fedrec.data.interactions import Counts, from_columns
 from fedrec.data.split import Split, leave_one_out
-from fedrec.records import BASELINE, Cell
+from fedrec.plan.cells import BASELINE, Cell
 from fedrec.settings import RecordPart
 
 # The paper's sizes (Table 2), Gowalla without its repeated visits; and one far beyond them.

@@ -11,7 +11,7 @@ from fedrec.bench.machine import Machine
 from fedrec.bench.measure import Result
 from fedrec.errors import ConfigError
 from fedrec.files import write_text
-from fedrec.records import BASELINE, PLAIN
+from fedrec.plan.cells import BASELINE, PLAIN
 from fedrec.settings import RecordPart
 
 

@@ -13,7 +13,7 @@ from fedrec.cli.arguments import (
     add_counts,
     add_records,
     add_table,
-    block_of,
+    figure_of,
     json_of,
     print_lines,
     stage_of,
@@ -22,12 +22,12 @@ from fedrec.cli.arguments import (
 from fedrec.data.interactions import Counts
 from fedrec.data.split import Repeats
 from fedrec.data.statistics import load_statistics
-from fedrec.errors import ConfigError, RecordError
+from fedrec.errors import RecordError
 from fedrec.files import read_with_sum, write_text, write_with_sum
-from fedrec.plan.plan import Scorecard, Switch
-from fedrec.records import Record, add_to_pack, cell_path, parse_cell, read_records
-
-FIGURES = ("training_curves", "attack_grid", "adaptive_clustering", "uploads")
+from fedrec.plan.blocks import AttackTable, DatasetTable, DeviationTable, Scorecard
+from fedrec.plan.cells import cell_path, parse_cell
+from fedrec.plan.variants import Switch
+from fedrec.records import Record, add_to_pack, read_records
 
 
 def add_to(stages: Any) -> None:
@@ -137,7 +137,7 @@ def table(args: argparse.Namespace) -> None:
     from fedrec.analysis.tables.notes import of_summary
     from fedrec.analysis.tables.table import Table
 
-    block = block_of(args)
+    block = valid(AttackTable, args.block)
     values = attack_table(
         pd.read_csv(StringIO(_summary(args.summary))), pd.read_csv(args.paper), block.metrics
     )
@@ -159,7 +159,9 @@ def dataset_table(args: argparse.Namespace) -> None:
     )
     values = dataset_table(counts, repeats, pd.read_csv(args.paper))
     notes = [args.note] if args.note else []
-    Table(block_of(args).title, values, formatted_datasets(values), notes).write(args.output)
+    Table(valid(DatasetTable, args.block).title, values, formatted_datasets(values), notes).write(
+        args.output
+    )
 
 
 def deviations(args: argparse.Namespace) -> None:
@@ -168,7 +170,7 @@ def deviations(args: argparse.Namespace) -> None:
     from fedrec.analysis.tables.notes import of_records
     from fedrec.analysis.tables.table import Table
 
-    block = block_of(args)
+    block = valid(DeviationTable, args.block)
     records = read_records(args.records)
     switches = [Switch.model_validate(entry) for entry in json_of(args.switches.read_text())]
     values = deviations(switches, records, block, args.report)
@@ -245,9 +247,7 @@ def figure(args: argparse.Namespace) -> None:
 
     from fedrec.analysis.figures.style import save_figure
 
-    block = block_of(args)
-    if block.kind not in FIGURES:
-        raise ConfigError(f"a figure has no kind {block.kind!r}, only {', '.join(FIGURES)}")
+    block = figure_of(args.block)
     drawing = import_module(f"fedrec.analysis.figures.{block.kind}")
     shown = _shown(read_records(args.records), args)
     made = drawing.draw(shown, block, args.report, note=args.note)

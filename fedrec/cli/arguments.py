@@ -11,11 +11,12 @@ from typing import Any, TypeVar
 import pydantic
 
 from fedrec.errors import ConfigError
-from fedrec.plan.plan import Block
+from fedrec.plan.blocks import FIGURE, Figure
 from fedrec.settings import Section
 from fedrec.yaml_files import Place, explain
 
 T = TypeVar("T", bound=Section)
+S = TypeVar("S")
 Run = Callable[[argparse.Namespace], None]
 AddStage = Callable[[str, Run], argparse.ArgumentParser]
 DEVICES = ("auto", "cpu", "cuda")
@@ -54,7 +55,7 @@ def add_machine(sub: argparse.ArgumentParser) -> None:
 
 
 def add_block(sub: argparse.ArgumentParser) -> None:
-    """A table or figure; `block_of` reads it."""
+    """A table or figure."""
     sub.add_argument("block", metavar="JSON", help="the table's or figure's entry in the config")
     sub.add_argument("--note", default="", help="stands on the table or figure")
 
@@ -99,18 +100,20 @@ def json_of(text: str) -> Any:
 
 def valid(section: type[T], text: str, known: Callable[[Place], Iterable[str]] | None = None) -> T:
     """A section of the config, given as JSON on the command line."""
+    return _valid(section.model_validate_json, text, known or (lambda place: section.model_fields))
+
+
+def figure_of(text: str) -> Figure:
+    """A figure's entry in the config, of whatever kind."""
+    return _valid(FIGURE.validate_json, text, lambda place: ())
+
+
+def _valid(parse: Callable[[str], S], text: str, known: Callable[[Place], Iterable[str]]) -> S:
     json_of(text)
     try:
-        return section.model_validate_json(text)
+        return parse(text)
     except pydantic.ValidationError as error:
-        raise ConfigError(
-            explain(error, [], known or (lambda place: section.model_fields))
-        ) from None
-
-
-def block_of(args: argparse.Namespace) -> Block:
-    """The table or figure that `add_block` asked for."""
-    return valid(Block, args.block)
+        raise ConfigError(explain(error, [], known)) from None
 
 
 def print_lines(lines: Iterable[str]) -> None:

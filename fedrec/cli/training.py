@@ -11,7 +11,8 @@ from fedrec.cli.arguments import add_config, add_machine, json_of, stage_of
 from fedrec.data.sources import Source
 from fedrec.data.split import Split
 from fedrec.errors import ConfigError, Diverged, RecordError
-from fedrec.records import Cell, Record, cell_path, read_record, read_records, write_record
+from fedrec.plan.cells import Cell, cell_path
+from fedrec.records import Record, read_record, read_records, write_record
 from fedrec.training.interruption import Interruption
 from fedrec.training.several_seeds import Job, make_with
 from fedrec.training.verification import first_difference, some_of

@@ -13,10 +13,10 @@ from torch import Tensor
 from fedrec.data.split import Split
 from fedrec.models.base import Sequences
 from fedrec.parallel import spread
+from fedrec.plan.metrics import CUTOFFS
 from fedrec.records import Hits
 from fedrec.updates import on_cpu
 
-CUTOFFS = (5, 10, 20)
 # Users ranked at a time, and scores at most: these stay in a CPU's cache.
 USERS, SCORES = 128, 2**20
 

@@ -12,7 +12,8 @@ import torch
 from fedrec.config import CellConfig
 from fedrec.data.split import Split
 from fedrec.metrics.ranking import Metrics
-from fedrec.records import REPORTS, Cost, Record, Trajectory
+from fedrec.plan.metrics import REPORTS
+from fedrec.records import Cost, Record, Trajectory
 from fedrec.training.listener import Listener
 from fedrec.training.provenance import provenance
 from fedrec.training.simulation import Evaluation, Simulation

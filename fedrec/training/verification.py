@@ -5,7 +5,8 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-from fedrec.records import Record, cell_path
+from fedrec.plan.cells import cell_path
+from fedrec.records import Record
 
 
 def some_of(records: Sequence[Record], count: int, seed: int) -> list[Record]:

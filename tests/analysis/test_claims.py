@@ -15,8 +15,10 @@ from fedrec.analysis.tables.claims import scorecard_table, secondary_table
 from fedrec.analysis.verdict import Finding
 from fedrec.config import Study
 from fedrec.errors import ConfigError
-from fedrec.plan.plan import Scorecard, Variant
-from fedrec.records import BASELINE, PLAIN, Cell, Record, Uploads
+from fedrec.plan.blocks import Scorecard
+from fedrec.plan.cells import BASELINE, PLAIN, Cell
+from fedrec.plan.variants import Variant
+from fedrec.records import Record, Uploads
 from tests.analysis.test_evidence import arms, evidence
 from tests.builders import make_record
 

@@ -6,7 +6,7 @@ import pytest
 from fedrec.analysis.evidence import Evidence
 from fedrec.analysis.measure import Measure
 from fedrec.analysis.noise import half_of, mean_error, prediction_error
-from fedrec.plan.plan import Scorecard
+from fedrec.plan.blocks import Scorecard
 from tests.builders import make_record
 from tools.coverage import LOSSES, METHODS, SEEDS, Study, coverage, studies
 

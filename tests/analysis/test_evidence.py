@@ -6,7 +6,7 @@ import pytest
 from fedrec.analysis.evidence import Evidence, outliers, separation, separation_by_round
 from fedrec.analysis.measure import Measure
 from fedrec.analysis.verdict import decide
-from fedrec.plan.plan import Scorecard
+from fedrec.plan.blocks import Scorecard
 from fedrec.records import Record, Uploads
 from tests.builders import make_record
 

@@ -6,7 +6,8 @@ from scipy import stats
 
 from fedrec.analysis.noise import Noise, fit
 from fedrec.analysis.summary import mixtures, summarise
-from fedrec.records import Cell, Hits
+from fedrec.plan.cells import Cell
+from fedrec.records import Hits
 from tests.builders import make_record
 
 BASE, ATTACKED = [0.10, 0.12, 0.14], [0.08, 0.09, 0.10]

@@ -6,7 +6,7 @@ from scipy import stats
 
 from fedrec.analysis import verdict
 from fedrec.analysis.verdict import Finding, Verdict, conjunction, decide, joint
-from fedrec.records import Cell
+from fedrec.plan.cells import Cell
 from tests.builders import make_record
 
 INF = float("inf")

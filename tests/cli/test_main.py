@@ -351,7 +351,7 @@ def test_a_grid_is_drawn_from_what_records_there_are(tmp_path: Path) -> None:
 def test_a_table_is_no_figure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     block = json.dumps(BLOCK | {"kind": "attacks"})
     assert main(["figure", block, "--records", "x", "--output", str(tmp_path / "f.pdf")]) == 1
-    assert "training_curves, attack_grid" in capsys.readouterr().err
+    assert "known: `adaptive_clustering`, `attack_grid`" in capsys.readouterr().err
 
 
 def test_tables_of_runs_and_of_claims(tmp_path: Path) -> None:

@@ -6,8 +6,10 @@ import pytest
 
 from fedrec.config import Study
 from fedrec.errors import ConfigError
-from fedrec.plan.plan import Block, Outline, Switch, Variant
-from fedrec.records import Cell
+from fedrec.plan.blocks import AttackGrid, AttackTable
+from fedrec.plan.cells import Cell
+from fedrec.plan.plan import Plan
+from fedrec.plan.variants import Switch, Variant
 from fedrec.yaml_files import read_yaml
 
 ROOT = Path(__file__).parents[2]
@@ -29,7 +31,7 @@ def test_a_variants_name_is_read_and_written(name: str, base: str, changes: dict
 @pytest.mark.parametrize("name", ["paper", "demo"])
 def test_the_outline_of_a_study_has_its_cells(name: str) -> None:
     path = ROOT / "config" / f"{name}.yaml"
-    study, outline = Study.load(path), Outline.read(read_yaml(path))
+    study, outline = Study.load(path), Plan.read(read_yaml(path))
     for block in study.blocks().values():
         if block.kind != "deviations":  # takes the methods
             assert outline.cells(block) == study.cells(block)
@@ -38,10 +40,10 @@ def test_the_outline_of_a_study_has_its_cells(name: str) -> None:
 
 def test_a_wrong_outline_is_an_error() -> None:
     with pytest.raises(ConfigError, match="seeds"):
-        Outline.read({"datasets": {}, "attacks": {}, "defenses": {}, "seeds": "all"})
+        Plan.read({"datasets": {}, "attacks": {}, "defenses": {}, "seeds": "all"})
 
 
-OUTLINE = Outline.read(
+PLAN = Plan.read(
     {
         "datasets": {},
         "attacks": {"NoAttack": {"kind": "no_attack"}, "Fang": {"kind": "fang"}},
@@ -51,9 +53,11 @@ OUTLINE = Outline.read(
 )
 
 
-def block(**values: object) -> Block:
-    named = {"title": "T", "kind": "attacks", "datasets": ("d",), "models": ("m",)}
-    return Block.model_validate({**named, "attacks": ("Fang",), **values})
+NAMED = {"title": "T", "datasets": ("d",), "models": ("m",), "attacks": ("Fang",)}
+
+
+def block(**values: object) -> AttackTable:
+    return AttackTable.model_validate({**NAMED, "kind": "attacks", **values})
 
 
 def names(cells: list[Cell]) -> list[tuple[str, str, float, int]]:
@@ -61,21 +65,22 @@ def names(cells: list[Cell]) -> list[tuple[str, str, float, int]]:
 
 
 def test_tables_reckon_losses_from_the_run_without_attack_and_defence() -> None:
-    assert names(OUTLINE.cells(block(defenses=("Krum",)))) == [
+    assert names(PLAN.cells(block(defenses=("Krum",)))) == [
         ("NoAttack", "FedAvg", 0, 0),
         ("NoAttack", "FedAvg", 0, 1),
         ("Fang", "Krum", 0.01, 0),
         ("Fang", "Krum", 0.01, 1),
     ]
-    assert len(OUTLINE.cells(block(kind="attack_grid", defenses=("Krum",)))) == 2
+    grid = AttackGrid.model_validate({**NAMED, "kind": "attack_grid", "defenses": ("Krum",)})
+    assert len(PLAN.cells(grid)) == 2
 
 
 def test_a_block_may_have_seeds_of_its_own() -> None:
-    assert {c.seed for c in OUTLINE.cells(block(seeds=(5,)))} == {5}
+    assert {c.seed for c in PLAN.cells(block(seeds=(5,)))} == {5}
 
 
 def test_without_attack_there_is_one_ratio() -> None:
-    found = names(OUTLINE.cells(block(attacks=("NoAttack",), ratios=(0.01, 0.05), seeds=(0,))))
+    found = names(PLAN.cells(block(attacks=("NoAttack",), ratios=(0.01, 0.05), seeds=(0,))))
     assert found == [("NoAttack", "FedAvg", 0, 0)]
 
 

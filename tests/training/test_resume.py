@@ -23,7 +23,8 @@ from fedrec.errors import Interrupted
 from fedrec.federation import Population, sample_clients
 from fedrec.models.mf import MF
 from fedrec.models.sas_rec import SASRec
-from fedrec.records import Cell, Hits, Malicious
+from fedrec.plan.cells import Cell
+from fedrec.records import Hits, Malicious
 from fedrec.rng import Streams
 from fedrec.training import resume as keeping
 from fedrec.training.checkpoint import CheckpointError, load

@@ -9,8 +9,9 @@ from fedrec import __version__
 from fedrec.errors import (ConfigError)
 from fedrec.data.sources import LocalFile
 from fedrec.files import NAME
-from fedrec.plan.plan import Outline, Scorecard
-from fedrec.records import cell_path
+from fedrec.plan.plan import (Plan)
+from fedrec.plan.blocks import (Scorecard)
+from fedrec.plan.cells import (cell_path)
 from snakemake.exceptions import WorkflowError
 
 try:
@@ -20,7 +21,7 @@ try:
 except ModuleNotFoundError as error:
     if error.name != "torch":
         raise
-    STUDY = Outline.read(
+    STUDY = Plan.read(
         config, workflow.configfiles
     )  # will do for `published-figures`
 except ConfigError as error:

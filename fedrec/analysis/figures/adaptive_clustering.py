@@ -12,18 +12,19 @@ from matplotlib.figure import Figure
 from fedrec.analysis.figures.style import COLOURS, REFERENCE, new_figure, share, styled
 from fedrec.analysis.measure import Measure, by_arm
 from fedrec.analysis.noise import Noises
-from fedrec.plan.plan import Block
-from fedrec.records import BASELINE, Record, Report
+from fedrec.plan.blocks import AdaptiveClustering
+from fedrec.plan.cells import BASELINE
+from fedrec.plan.metrics import Report
+from fedrec.records import Record
 
 SERIES = {True: ("adaptive", COLOURS[0], "o", -0.06), False: ("K fixed", COLOURS[3], "s", 0.06)}
 
 
 def draw(
     records: Sequence[Record],
-    block: Block,
+    block: AdaptiveClustering,
     report: Report,
     note: str = "",
-    metric: str = "hr@5",
 ) -> Figure:
     """Test performance against the initial number of clusters K, adapted and held.
 
@@ -31,7 +32,7 @@ def draw(
     the dashed line is the performance without attack, where it is shown. A panel for each model,
     dataset and share.
     """
-    noises = Noises(records, Measure(metric, report))
+    noises = Noises(records, Measure(block.metric, report))
     frame = pd.DataFrame(_points(records, noises))
     panels: list[Any] = list(frame.groupby(["dataset", "model", "ratio"], sort=False))
     with styled():
@@ -39,12 +40,12 @@ def draw(
         axes = figure.subplots(1, len(panels), squeeze=False)[0]
         for place, ((dataset, model, ratio), panel) in zip(axes, panels, strict=True):
             _draw_series(place, panel)
-            for value in _unattacked(records, dataset, model, metric, report):
+            for value in _unattacked(records, dataset, model, block.metric, report):
                 place.axhline(value, label="no attack", **REFERENCE)
             place.set_ylim(bottom=0)  # after all is drawn, or the top would stay where it is
             place.set_title(f"{model}, {dataset}{share(ratio)}")
             place.set_xlabel("initial number of clusters K")
-        axes[0].set_ylabel(f"test {metric.upper()}")
+        axes[0].set_ylabel(f"test {block.metric.upper()}")
         handles, labels = axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
     return figure

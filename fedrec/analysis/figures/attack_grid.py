@@ -16,8 +16,10 @@ from fedrec.analysis.figures.style import HALO, REFERENCE, new_figure, share, st
 from fedrec.analysis.measure import Measure, by_arm
 from fedrec.analysis.noise import Noises
 from fedrec.analysis.tables.table import MISSING
-from fedrec.plan.plan import Block
-from fedrec.records import BASELINE, PLAIN, Record, Report
+from fedrec.plan.blocks import AttackGrid
+from fedrec.plan.cells import BASELINE, PLAIN
+from fedrec.plan.metrics import Report
+from fedrec.records import Record
 
 ARM = ["attack", "defense", "ratio"]
 # From light to dark, so that bars differ in grey too. Seven colours over six hatches: 42 attacks
@@ -32,10 +34,9 @@ Styles = Mapping[Any, Mapping[str, Any]]  # by attack
 
 def draw(
     records: Sequence[Record],
-    block: Block,
+    block: AttackGrid,
     report: Report,
     note: str = "",
-    metric: str = "hr@5",
 ) -> Figure:
     """Test performance as bars: a group for each defence, a bar in it for each attack (Figure 2).
 
@@ -43,7 +44,7 @@ def draw(
     stands where there is no record. The dashed line is the performance without
     attack and defence. A panel for each model, dataset and share of malicious clients.
     """
-    panels = list(_shares(_means(records, Noises(records, Measure(metric, report)))))
+    panels = list(_shares(_means(records, Noises(records, Measure(block.metric, report)))))
     looks = _looks(block.attacks)
     with styled():
         figure = new_figure(7.0, 1 + 1.9 * len(panels), block.title, note)
@@ -52,7 +53,7 @@ def draw(
             means = panel.set_index(["defense", "attack"])
             _draw_groups(axes, means, looks, block.defenses)
             axes.set_title(name)
-            axes.set_ylabel(f"test {metric.upper()}")
+            axes.set_ylabel(f"test {block.metric.upper()}")
         figure.legend(
             handles=_grid_legend(looks, with_line=any(axes.lines for axes in column)),
             loc="outside lower center", ncols=COLUMNS, frameon=False,

@@ -13,8 +13,9 @@ from matplotlib.ticker import MaxNLocator
 
 from fedrec.analysis.figures.style import COLOURS, DASHES, new_figure, styled
 from fedrec.analysis.statistics import half_width
-from fedrec.plan.plan import Block
-from fedrec.records import Record, Report
+from fedrec.plan.blocks import TrainingCurves
+from fedrec.plan.metrics import Report
+from fedrec.records import Record
 
 ARM = ["attack", "defense", "ratio"]
 
@@ -22,14 +23,14 @@ Styles = Mapping[Any, Mapping[str, Any]]  # by arm
 
 
 def draw(
-    records: Sequence[Record], block: Block, report: Report, note: str = "", metric: str = "hr@5"
+    records: Sequence[Record], block: TrainingCurves, report: Report, note: str = ""
 ) -> Figure:
     """Test performance against rounds: a panel for each model and dataset, a line for each arm.
 
     Lines are means over seeds in a 95 % Student-t band; a dot marks the reported evaluation of
     each seed. A second row shows the number of clusters K where an attack adapts it.
     """
-    frame = pd.DataFrame(_points(records, metric, report))
+    frame = pd.DataFrame(_points(records, block.metric, report))
     panels = list(frame.groupby(["dataset", "model"], sort=False))
     rows = 2 if frame.clusters.notna().any() else 1
     with styled():
@@ -46,7 +47,7 @@ def draw(
             if rows == 2:
                 _draw_clusters(axes[1, column], panel, styles)
             axes[-1, column].set_xlabel("round")
-        axes[0, 0].set_ylabel(f"test {metric.upper()}")
+        axes[0, 0].set_ylabel(f"test {block.metric.upper()}")
         figure.legend(
             handles=[Line2D([], [], **style) for style in styles.values()],
             loc="outside lower center", ncols=min(4, len(styles)), frameon=False,

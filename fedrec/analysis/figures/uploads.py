@@ -13,8 +13,11 @@ from scipy.stats import gaussian_kde
 
 from fedrec.analysis.figures.style import COLOURS, new_figure, styled
 from fedrec.errors import RecordError
-from fedrec.plan.plan import Block, Variant
-from fedrec.records import Record, Report, cell_path
+from fedrec.plan.blocks import UploadFigure
+from fedrec.plan.cells import cell_path
+from fedrec.plan.metrics import Report
+from fedrec.plan.variants import Variant
+from fedrec.records import Record
 
 SIDES: Mapping[bool, tuple[str, str, str, Any]] = {
     False: ("benign", COLOURS[0], ".", "-"),
@@ -23,7 +26,7 @@ SIDES: Mapping[bool, tuple[str, str, str, Any]] = {
 GRID = 200  # points of a density
 
 
-def draw(records: Sequence[Record], block: Block, report: Report, note: str = "") -> Figure:
+def draw(records: Sequence[Record], block: UploadFigure, report: Report, note: str = "") -> Figure:
     """A column for each window of rounds: principal components, then densities of uniformity.
 
     The components are those of uploads under the last defence that the block lists; the densities

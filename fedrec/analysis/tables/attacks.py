@@ -7,7 +7,7 @@ import pandas as pd
 
 from fedrec.analysis.summary import ARM
 from fedrec.analysis.tables.table import MISSING, percent, rows_of, share, value
-from fedrec.records import BASELINE, PLAIN
+from fedrec.plan.cells import BASELINE, PLAIN
 
 ARM_TITLES = {
     "dataset": "Dataset",

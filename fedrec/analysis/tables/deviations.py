@@ -9,8 +9,11 @@ from fedrec.analysis.measure import Measure, by_arm, seedless
 from fedrec.analysis.noise import Noises
 from fedrec.analysis.statistics import loss
 from fedrec.analysis.tables.table import MISSING, rows_of
-from fedrec.plan.plan import Block, Switch
-from fedrec.records import BASELINE, PLAIN, Cell, Record, Report, cell_path
+from fedrec.plan.blocks import DeviationTable
+from fedrec.plan.cells import BASELINE, PLAIN, Cell, cell_path
+from fedrec.plan.metrics import Report
+from fedrec.plan.variants import Switch
+from fedrec.records import Record
 
 METRIC = "hr@5"
 TRACED = "The CSV names the records behind each loss, those without attack included."
@@ -18,7 +21,7 @@ EFFECTS = ("attack_loss", "defended_loss")
 
 
 def deviations(
-    switches: Sequence[Switch], records: Sequence[Record], block: Block, report: Report
+    switches: Sequence[Switch], records: Sequence[Record], block: DeviationTable, report: Report
 ) -> pd.DataFrame:
     """One row for each switch set otherwise: what the attack costs (%), undefended and defended.
 
@@ -48,7 +51,7 @@ def _kinds(records: Sequence[Record]) -> set[str]:
     return found
 
 
-def of_block(records: Sequence[Record], block: Block) -> list[Record]:
+def of_block(records: Sequence[Record], block: DeviationTable) -> list[Record]:
     """The records that may bear on the table, variants included."""
     names = {
         "dataset": block.datasets,
@@ -65,9 +68,9 @@ def of_block(records: Sequence[Record], block: Block) -> list[Record]:
     ]
 
 
-def formatted_deviations(table: pd.DataFrame, block: Block) -> pd.DataFrame:
+def formatted_deviations(table: pd.DataFrame, block: DeviationTable) -> pd.DataFrame:
     """The same to be read."""
-    attack, defense = block.attacks[0], block.defenses[-1]
+    attack, defense = block.attacks[0], block.defenses[0]
     losses = {"attack_loss": f"{attack}: lost", "defended_loss": f"{attack}, {defense}: lost"}
     shown = pd.DataFrame(
         {

@@ -7,7 +7,9 @@ import pandas as pd
 from fedrec.analysis.summary import version
 from fedrec.analysis.tables.notes import of_records
 from fedrec.analysis.tables.table import Table
-from fedrec.records import Record, Report, cell_path
+from fedrec.plan.cells import cell_path
+from fedrec.plan.metrics import Report
+from fedrec.records import Record
 
 
 def run_table(records: Sequence[Record], report: Report, note: str) -> Table:

@@ -3,11 +3,17 @@
 import numpy as np
 
 from fedrec.analysis.figures.adaptive_clustering import draw
-from fedrec.plan.plan import Block
+from fedrec.plan.blocks import AdaptiveClustering
 from fedrec.records import Record
 from tests.builders import make_record
 
-BLOCK = Block(title="T", kind="adaptive_clustering", datasets=("ml-1m",))
+BLOCK = AdaptiveClustering(
+    title="T",
+    kind="adaptive_clustering",
+    datasets=("ml-1m",),
+    models=("MF",),
+    attacks=("ClusterAttack",),
+)
 
 
 def clustered(clusters: int, adaptive: bool, seed: int, hr: float) -> Record:

@@ -8,7 +8,7 @@ from matplotlib.patches import Patch
 
 from fedrec.analysis.figures.attack_grid import draw
 from fedrec.analysis.noise import fit, half_of, mean_error
-from fedrec.plan.plan import Block
+from fedrec.plan.blocks import AttackGrid
 from fedrec.records import Record
 from tests.builders import make_record
 
@@ -31,9 +31,10 @@ def cells(seeds: int = 3, dataset: str = "ml-1m") -> list[Record]:
 
 
 def grid(records: list[Record], title="Grid", attacks=ATTACKS, defenses=DEFENSES) -> Figure:
-    block = Block(
-        title=title, kind="attack_grid", datasets=("ml-1m",), attacks=attacks, defenses=defenses
-    )
+    block = AttackGrid(
+        title=title, kind="attack_grid", datasets=("ml-1m",), models=("MF",), attacks=attacks,
+        defenses=defenses,
+    )  # fmt: skip
     return draw(records, block, "best_val")
 
 

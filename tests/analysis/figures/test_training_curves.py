@@ -3,10 +3,16 @@
 import numpy as np
 
 from fedrec.analysis.figures.training_curves import draw
-from fedrec.plan.plan import Block
+from fedrec.plan.blocks import TrainingCurves
 from tests.builders import make_record
 
-BLOCK = Block(title="T", kind="training_curves", datasets=("ml-1m",))
+BLOCK = TrainingCurves(
+    title="T",
+    kind="training_curves",
+    datasets=("ml-1m",),
+    models=("MF",),
+    attacks=("ClusterAttack",),
+)
 
 RECORDS = [
     *(make_record("NoAttack", seed, [0.1 + seed / 10, 0.3]) for seed in range(3)),

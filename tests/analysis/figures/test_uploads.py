@@ -5,12 +5,15 @@ import pytest
 
 from fedrec.analysis.figures.uploads import draw
 from fedrec.errors import RecordError
-from fedrec.plan.plan import Block
+from fedrec.plan.blocks import UploadFigure
 from fedrec.records import Record, Uploads
 from tests.builders import make_record
 
 DEFENSES = ("UNION@observe=5", "UNION-noCL@observe=5")
-BLOCK = Block(title="T", kind="uploads", datasets=("ml-1m",), defenses=DEFENSES)
+BLOCK = UploadFigure(
+    title="T", kind="uploads", datasets=("ml-1m",), models=("MF",), attacks=("ClusterAttack",),
+    defenses=DEFENSES,
+)  # fmt: skip
 
 
 def observed(defense: str, seed: int = 0) -> Record:

@@ -4,10 +4,11 @@ import pandas as pd
 import pytest
 
 from fedrec.analysis.tables.deviations import deviations, formatted_deviations
-from fedrec.plan.plan import Block, Switch
+from fedrec.plan.blocks import DeviationTable
+from fedrec.plan.variants import Switch
 from tests.builders import make_record
 
-BLOCK = Block(
+BLOCK = DeviationTable(
     title="T", kind="deviations", datasets=("ml-1m",), models=("MF",), attacks=("Fang",),
     defenses=("Krum+UNION",), seeds=(0,),
 )  # fmt: skip

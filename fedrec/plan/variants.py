@@ -1,0 +1,66 @@
+"""Names that stand for an entry with other values, and where paper and code differ."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import yaml
+
+from fedrec.plan.cells import BASELINE, PLAIN, Cell
+from fedrec.settings import Section
+
+
+@dataclass(frozen=True)
+class Variant:
+    """An entry under another value of some of its fields: `ClusterAttack@clusters=1,decay=0.9`.
+
+    A field that the entry's method does not have is one of the protocol: `MF@negatives=resampled`.
+    """
+
+    base: str
+    changes: Mapping[str, Any]
+
+    @staticmethod
+    def parse(name: str) -> "Variant":
+        """A name as tables and cells give it; without `@`, the entry as it is."""
+        base, _, given = name.partition("@")
+        pairs = (change.partition("=") for change in given.split(",") if change)
+        return Variant(base, {field: yaml.safe_load(value) for field, _, value in pairs})
+
+    @property
+    def name(self) -> str:
+        """What `parse` reads."""
+        texts = {field: json.dumps(value).strip('"') for field, value in self.changes.items()}
+        changes = ",".join(f"{field}={text}" for field, text in texts.items())
+        return f"{self.base}@{changes}" if changes else self.base
+
+
+class Switch(Section):
+    """A point on which the paper's text and its authors' code differ, and what is used here."""
+
+    group: Literal["models", "attacks", "defenses", "protocol"]
+    kind: str  # of the method; `protocol` for the protocol's own
+    field: str
+    meaning: str
+    paper: Any
+    code: Any
+    ours: Any
+
+    @property
+    def other(self) -> Any:
+        """The value that is not used."""
+        return self.code if self.ours == self.paper else self.paper
+
+    def applied(self, cell: Cell, value: Any) -> Cell:
+        """The cell with this switch set otherwise, in so far as it is concerned."""
+        if self.group == "models":
+            return cell.model_copy(update={"model": self._variant(cell.model, value)})
+        if self.group == "attacks" and cell.attack != BASELINE:
+            return cell.model_copy(update={"attack": self._variant(cell.attack, value)})
+        if self.group in ("defenses", "protocol") and cell.defense != PLAIN:
+            return cell.model_copy(update={"defense": self._variant(cell.defense, value)})
+        return cell
+
+    def _variant(self, name: str, value: Any) -> str:
+        return Variant(name, {self.field: value}).name
