@@ -15,7 +15,7 @@ from fedrec.attacks.base import Attack, AttackerView, Forgery, Trace
 from fedrec.clients.devices import Devices
 from fedrec.clients.optimizers import LocalAdam, local_adam
 from fedrec.clients.pairs import PairSource, training_pairs
-from fedrec.config import CellConfig
+from fedrec.config.study import CellConfig
 from fedrec.data.split import Split
 from fedrec.defenses.base import ClientView, Defense, ServerView, Verdict
 from fedrec.errors import ConfigError

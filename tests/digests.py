@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from fedrec import attacks, defenses, models
-from fedrec.config import CellConfig, Protocol
+from fedrec.config.study import CellConfig, Protocol
 from fedrec.data.split import Split
 from fedrec.defenses.base import Defense, Reduce
 from fedrec.defenses.mean import Mean
-from fedrec.methods import find_methods
+from fedrec.config.entries import find_methods
 from fedrec.plan.cells import Cell
 from fedrec.process import prepare
 from fedrec.training.simulation import Simulation

@@ -27,7 +27,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from fedrec.cli.main import main
-from fedrec.config import Study
+from fedrec.config.study import Study
 from fedrec.data.split import leave_one_out
 from fedrec.parallel import use_threads
 from fedrec.plan.cells import cell_path

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from torch import Tensor
 
-from fedrec.config import Study
+from fedrec.config.study import Study
 from fedrec.data.split import Split, leave_one_out
 from fedrec.defenses.base import Judgement, ServerView
 from fedrec.federation import Federation, play_round, set_up

@@ -17,7 +17,7 @@ from fedrec.attacks.cluster_attack import ClusterAttack
 from fedrec.attacks.fed_attack import FedAttack
 from fedrec.attacks.label_flip import LabelFlip
 from fedrec.attacks.no_attack import NoAttack
-from fedrec.config import CellConfig, Protocol
+from fedrec.config.study import CellConfig, Protocol
 from fedrec.data.split import Split
 from fedrec.defenses.base import Defense
 from fedrec.defenses.mean import Mean

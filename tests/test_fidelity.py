@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fedrec.config import KINDS, Protocol
+from fedrec.config.study import KINDS, Protocol
 from fedrec.settings import preset_values
 
 ROOT = Path(__file__).parents[1]

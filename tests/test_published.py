@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from fedrec.config import Study
+from fedrec.config.study import Study
 from fedrec.plan.cells import cell_path
 from fedrec.records import read_records
 

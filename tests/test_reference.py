@@ -12,7 +12,7 @@ from fedrec.attacks.cluster_attack import ClusterAttack
 from fedrec.attacks.fed_attack import FedAttack
 from fedrec.attacks.label_flip import LabelFlip
 from fedrec.attacks.no_attack import NoAttack
-from fedrec.config import CellConfig, Protocol
+from fedrec.config.study import CellConfig, Protocol
 from fedrec.defenses.base import Defense
 from fedrec.defenses.fl_wbc import FLWBC
 from fedrec.defenses.krum import Krum

@@ -275,7 +275,7 @@ def publish(args: argparse.Namespace) -> None:
 
 def outputs(args: argparse.Namespace) -> None:
     """List the tables, figures and summaries that a study has made."""
-    from fedrec.config import Study
+    from fedrec.config.study import Study
 
     results = Path(Study.load(*args.config).results)
     for folder in ("tables", "figures", "summary"):

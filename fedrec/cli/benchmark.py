@@ -58,7 +58,7 @@ def _bench_cases(args: argparse.Namespace) -> "list[Case]":
     """Every combination of what is asked for."""
     from fedrec.bench.cells import Case
     from fedrec.bench.scaling import growth
-    from fedrec.config import Study
+    from fedrec.config.study import Study
 
     defenses, attacks = args.defense, args.attack
     if args.grid:

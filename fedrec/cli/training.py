@@ -71,7 +71,7 @@ def _add_training(sub: argparse.ArgumentParser) -> None:
 
 def cell(args: argparse.Namespace) -> None:
     """Print the settings of one cell, every field written out: what `train` takes."""
-    from fedrec.config import Study
+    from fedrec.config.study import Study
 
     study = Study.load(*args.config)
     cells = {cell_path(c): c for block in study.blocks().values() for c in study.cells(block)}
@@ -123,7 +123,7 @@ def _simulate(
     job: Job, path: Path, split: Split, args: argparse.Namespace, stop: Callable[[], bool]
 ) -> None:
     """Run one cell, from its checkpoint if there is one, and write its record to a path."""
-    from fedrec.config import CellConfig
+    from fedrec.config.study import CellConfig
     from fedrec.process import prepare
     from fedrec.training.progress import Progress
     from fedrec.training.resume import Keeper
@@ -142,7 +142,7 @@ def missing(args: argparse.Namespace) -> None:
 
     For example: snakemake --cores all $(fedrec missing table-1 --model MF)
     """
-    from fedrec.config import Study
+    from fedrec.config.study import Study
 
     study = Study.load(*args.config)
     blocks = study.blocks()
@@ -185,7 +185,7 @@ def verify(args: argparse.Namespace) -> None:
 
 def _verified(records: Iterable[Record], args: argparse.Namespace) -> Iterator[tuple[str, bool]]:
     """Each record's cell, and whether a second run gives the same; prints what it finds."""
-    from fedrec.config import CellConfig
+    from fedrec.config.study import CellConfig
     from fedrec.process import prepare
     from fedrec.training.progress import Progress
     from fedrec.training.run import choose_device, run_cell
@@ -213,7 +213,7 @@ def _split_of(record: Record, folder: Path) -> Path:
 
 def check(args: argparse.Namespace) -> None:
     """Check config files, and local data that they name; say how many cells they ask for."""
-    from fedrec.config import Study
+    from fedrec.config.study import Study
 
     study = Study.load(*args.config)
     for dataset in study.datasets.values():
@@ -226,7 +226,7 @@ def check(args: argparse.Namespace) -> None:
 
 def schema(args: argparse.Namespace) -> None:
     """Print the JSON schema of a config file."""
-    from fedrec.config import Study
+    from fedrec.config.study import Study
 
     print(json.dumps(Study.model_json_schema(), indent=2))
 

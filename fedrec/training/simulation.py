@@ -10,7 +10,7 @@ from pydantic import ConfigDict, TypeAdapter
 from torch.profiler import record_function
 
 from fedrec.attacks.base import Trace
-from fedrec.config import CellConfig
+from fedrec.config.study import CellConfig
 from fedrec.data.split import Split
 from fedrec.federation import Federation, play_round, set_up
 from fedrec.metrics.detection import Detection

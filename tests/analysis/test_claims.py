@@ -13,7 +13,7 @@ from fedrec.analysis.measure import Measure, measures
 from fedrec.analysis.scorecard import judged, plan, scorecard
 from fedrec.analysis.tables.claims import scorecard_table, secondary_table
 from fedrec.analysis.verdict import Finding
-from fedrec.config import Study
+from fedrec.config.study import Study
 from fedrec.errors import ConfigError
 from fedrec.plan.blocks import Scorecard
 from fedrec.plan.cells import BASELINE, PLAIN, Cell

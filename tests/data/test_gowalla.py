@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fedrec.cli.main import main
-from fedrec.config import Study
+from fedrec.config.study import Study
 
 PAPER = Study.load(Path(__file__).parents[2] / "config" / "paper.yaml")
 USERS, LOCATIONS, CHECK_INS = 29_858, 40_981, 1_585_044

@@ -21,7 +21,7 @@ from fedrec.defenses.base import (
     Transform,
 )
 from fedrec.defenses.mean import Mean
-from fedrec.methods import find_methods
+from fedrec.config.entries import find_methods
 from fedrec.models.base import LocalGradients
 from fedrec.rng import Streams
 from fedrec.updates import Updates

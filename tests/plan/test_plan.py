@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fedrec.config import Study
+from fedrec.config.study import Study
 from fedrec.errors import ConfigError
 from fedrec.plan.blocks import AttackGrid, AttackTable
 from fedrec.plan.cells import Cell

@@ -13,7 +13,7 @@ import torch
 
 from fedrec import __version__
 from fedrec.attacks.cluster_attack import ClusterAttack
-from fedrec.config import CellConfig, Protocol
+from fedrec.config.study import CellConfig, Protocol
 from fedrec.defenses.base import Defense
 from fedrec.defenses.fl_wbc import FLWBC
 from fedrec.defenses.mean import Mean

@@ -15,7 +15,7 @@ from fedrec.plan.cells import (cell_path)
 from snakemake.exceptions import WorkflowError
 
 try:
-    from fedrec.config import Study
+    from fedrec.config.study import Study
 
     STUDY = Study.parse(config, workflow.configfiles)
 except ModuleNotFoundError as error:

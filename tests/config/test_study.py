@@ -9,7 +9,7 @@ import yaml
 from pydantic import ValidationError
 
 from fedrec.attacks.cluster_attack import ClusterAttack
-from fedrec.config import CellConfig, Study
+from fedrec.config.study import CellConfig, Study
 from fedrec.data.dataset import Dataset
 from fedrec.data.sources import LocalFile
 from fedrec.errors import ConfigError
@@ -19,7 +19,7 @@ from fedrec.plan.cells import Cell
 from fedrec.records import DRAWS
 from fedrec.yaml_files import read_yaml
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAPER = ROOT / "config" / "paper.yaml"
 
 

@@ -15,7 +15,7 @@ from fedrec.data import dataset
 from fedrec.data.dataset import Dataset
 from fedrec.defenses.base import Defense
 from fedrec.errors import ConfigError
-from fedrec.methods import find_methods
+from fedrec.config.entries import find_methods
 from fedrec.metrics.ranking import RepeatRule
 from fedrec.models.base import Model
 from fedrec.plan.blocks import FIGURES, TABLES, Figure, Table, UploadFigure, kind_of
