@@ -15,9 +15,9 @@ from fedrec.attacks.base import Attack, AttackerView, Forgery, Trace
 from fedrec.clients.devices import Devices
 from fedrec.clients.optimizers import LocalAdam, local_adam
 from fedrec.clients.pairs import PairSource, training_pairs
-from fedrec.config.study import CellConfig
+from fedrec.config.cell_config import CellConfig
 from fedrec.data.split import Split
-from fedrec.defenses.base import ClientView, Defense, ServerView, Verdict
+from fedrec.defenses.base import ClientView, Decision, Defense, ServerView
 from fedrec.errors import ConfigError
 from fedrec.metrics.uploads import Observer
 from fedrec.models.base import Shared
@@ -111,7 +111,7 @@ class Round:
     loss: float  # mean training loss of the cohort
     attack: Trace  # what the attack says of itself; empty if no malicious client took part
     malicious: Bool[Tensor, " n"]  # the truth about the uploads, which no defence sees
-    verdict: Verdict
+    decision: Decision
 
 
 def sample_clients(n_users: int, count: int, streams: Streams) -> Int[np.ndarray, " n"]:
@@ -151,19 +151,19 @@ def play_round(fed: Federation, number: int, observer: Observer | None = None) -
             if forgery.local is not None:
                 own = own.index_copy(0, places, forgery.local)
     with record_function("defense: aggregate"):
-        verdict = fed.defense(
+        decision = fed.defense(
             received, ServerView(shared, fed.server.preview, fed.expected_malicious, streams)
         )
     if observer:  # before the step, which changes the table that uploads refer to
-        observer.see(number, received, malicious, verdict.scores)
+        observer.see(number, received, malicious, decision.scores)
     with record_function("server: step"):
-        fed.server.apply(verdict.gradient)
+        fed.server.apply(decision.gradient)
     with record_function("clients: own step"):
         fed.local_adam.step(cohort, own)
     # A sum is finite only if every term is, and costs less than to look at each.
     if not isfinite(shared.items.sum() + shared.dense.sum() + fed.devices.local[cohort].sum()):
         raise FloatingPointError(f"round {number}: a parameter is not finite")
-    return Round(loss, trace, malicious, verdict)
+    return Round(loss, trace, malicious, decision)
 
 
 def _forge(

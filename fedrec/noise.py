@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fedrec.parallel import spread
 
-PARTS = 4  # sums of as many groups of clients, whatever the threads: results do not depend on them
+SUMS = 4  # sums of as many groups of clients, whatever the threads: results do not depend on them
 
 
 @dataclass(frozen=True)
@@ -66,10 +66,10 @@ def add_noises(
 
     def total(part: int) -> tuple[Tensor, Tensor]:
         sums = torch.zeros(items.shape), torch.zeros(dense.shape)
-        for noise, coefficient in wanted[part::PARTS]:
+        for noise, coefficient in wanted[part::SUMS]:
             noise.add_to(sums[0].numpy(), sums[1].numpy(), coefficient)
         return sums
 
-    for of_items, of_dense in spread(total, range(PARTS)):
+    for of_items, of_dense in spread(total, range(SUMS)):
         items += of_items.to(items.device)
         dense += of_dense.to(dense.device)

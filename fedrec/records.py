@@ -242,11 +242,11 @@ def _parse(text: bytes, place: str) -> Record:
         return Record.model_validate(unsealed(text))
     except ValueError as error:
         raise RecordError(
-            f"{place}: {_what_is_wrong(error)}; delete the file and run its cell again"
+            f"{place}: {_damage(error)}; delete the file and run its cell again"
         ) from None
 
 
-def _what_is_wrong(error: ValueError) -> str:
+def _damage(error: ValueError) -> str:
     """The first mistake, with its key where the schema found it."""
     if not isinstance(error, pydantic.ValidationError):
         return str(error)

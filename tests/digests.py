@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from fedrec import attacks, defenses, models
-from fedrec.config.study import CellConfig, Protocol
+from fedrec.config.cell_config import CellConfig
+from fedrec.config.entries import find_methods
+from fedrec.config.protocol import TrainingProtocol
 from fedrec.data.split import Split
 from fedrec.defenses.base import Defense, Reduce
 from fedrec.defenses.mean import Mean
-from fedrec.config.entries import find_methods
 from fedrec.plan.cells import Cell
 from fedrec.process import prepare
 from fedrec.training.simulation import Simulation
@@ -81,7 +82,7 @@ def _cell(model: Any, attack: Any, parts: list[Any], length: int) -> CellConfig:
     complete = parts if any(isinstance(part, Reduce) for part in parts) else [*parts, Mean()]
     return CellConfig(
         cell=Cell(dataset="synthetic", model="m", attack="a", defense="d", ratio=0.1, seed=0),
-        protocol=Protocol(**given),
+        protocol=TrainingProtocol(**given),
         model=model,
         attack=attack,
         defense=Defense.compose(complete, in_turn=True),

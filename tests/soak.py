@@ -11,7 +11,8 @@ from itertools import cycle, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from fedrec.config.study import CellConfig, Study
+from fedrec.config.cell_config import CellConfig
+from fedrec.config.study import Study
 from fedrec.data.split import Split, leave_one_out
 from fedrec.process import prepare
 from fedrec.records import write_record

@@ -17,7 +17,8 @@ from fedrec.attacks.cluster_attack import ClusterAttack
 from fedrec.attacks.fed_attack import FedAttack
 from fedrec.attacks.label_flip import LabelFlip
 from fedrec.attacks.no_attack import NoAttack
-from fedrec.config.study import CellConfig, Protocol
+from fedrec.config.cell_config import CellConfig
+from fedrec.config.protocol import TrainingProtocol
 from fedrec.data.split import Split
 from fedrec.defenses.base import Defense
 from fedrec.defenses.mean import Mean
@@ -48,7 +49,7 @@ def a_cell(
             ratio=0.0 if isinstance(attack, NoAttack) else RATIO,
             seed=seed,
         ),
-        protocol=Protocol(
+        protocol=TrainingProtocol(
             **{"rounds": 6, "clients_per_round": 20, "evaluate_every": 4, "pool": 0.2} | protocol
         ),
         model=model or MF(dim=8),

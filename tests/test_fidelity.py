@@ -6,11 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from fedrec.config.study import KINDS, Protocol
+from fedrec.config.entries import KINDS
+from fedrec.config.protocol import TrainingProtocol
 from fedrec.settings import preset_values
 
 ROOT = Path(__file__).parents[1]
-METHODS = {"protocol": Protocol, **{k: m for group in KINDS.values() for k, m in group.items()}}
+METHODS = {
+    "protocol": TrainingProtocol,
+    **{k: m for group in KINDS.values() for k, m in group.items()},
+}
 SILENT = {"no_attack", "mean"}  # methods without a field
 
 

@@ -12,7 +12,8 @@ from fedrec.attacks.cluster_attack import ClusterAttack
 from fedrec.attacks.fed_attack import FedAttack
 from fedrec.attacks.label_flip import LabelFlip
 from fedrec.attacks.no_attack import NoAttack
-from fedrec.config.study import CellConfig, Protocol
+from fedrec.config.cell_config import CellConfig
+from fedrec.config.protocol import TrainingProtocol
 from fedrec.defenses.base import Defense
 from fedrec.defenses.fl_wbc import FLWBC
 from fedrec.defenses.krum import Krum
@@ -46,7 +47,7 @@ def cell(model: Any, attack: Any, parts: list[Any]) -> CellConfig:
     """20 of 60 clients a round, a tenth of them malicious."""
     ratio = 0.0 if isinstance(attack, NoAttack) else 0.1
     named = Cell(dataset="d", model="m", attack="a", defense="d", ratio=ratio, seed=0)
-    protocol = Protocol(rounds=ROUNDS, clients_per_round=20, pool=0.2)
+    protocol = TrainingProtocol(rounds=ROUNDS, clients_per_round=20, pool=0.2)
     return CellConfig(named, protocol, model, attack, Defense.compose(parts), {})
 
 

@@ -102,7 +102,7 @@ def version(record: Record) -> str:
 def mixtures(records: Sequence[Record]) -> list[str]:
     """What stands under one name but was set otherwise, in words; nothing for a clean set."""
     found = []
-    for part, names in PARTS.items():
+    for part, names in SETTINGS.items():
         settings: dict[tuple[str, ...], set[str]] = {}
         for record in records:
             key = tuple(str(getattr(record.cell, name)) for name in names)
@@ -118,7 +118,7 @@ def mixtures(records: Sequence[Record]) -> list[str]:
 
 
 # What each part of a cell's settings may depend on.
-PARTS = {
+SETTINGS = {
     "protocol": ("model", "attack", "defense"),
     "model": ("model", "dataset"),
     "attack": ("attack", "dataset", "model"),

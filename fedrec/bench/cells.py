@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Float, Int
 
-from fedrec.config.study import CellConfig, Study
+from fedrec.config.cell_config import CellConfig
+from fedrec.config.study import Study
 from fedrec.data.interactions import Counts, from_columns
 from fedrec.data.split import Split, leave_one_out
 from fedrec.plan.cells import BASELINE, Cell

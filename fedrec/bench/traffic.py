@@ -14,7 +14,7 @@ import numpy as np
 from fedrec.attacks.base import Attack
 from fedrec.attacks.cluster_attack import ClusterAttack
 from fedrec.attacks.no_attack import NoAttack
-from fedrec.config.study import CellConfig
+from fedrec.config.cell_config import CellConfig
 from fedrec.defenses.base import DefensePart
 from fedrec.defenses.krum import Krum
 from fedrec.defenses.mean import Mean

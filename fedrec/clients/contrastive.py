@@ -16,7 +16,7 @@ from fedrec.rng import Streams
 from fedrec.updates import Updates, on_cpu
 
 Reduction = Literal["mean", "sum"]
-PARTS = 4  # groups of clients that threads work on
+SHARES = 4  # groups of clients that threads work on
 PAIRS, DROPOUT = "contrastive-pairs", "contrastive-dropout"  # random streams
 
 
@@ -44,7 +44,9 @@ class Contrastive:
         fill = self._fill if on_cpu(value) else self._fill_by_tensors
         order = np.argsort(-np.diff(cohort.bounds), kind="stable")
         # Dealt out like this, shares are even.
-        spread(partial(fill, honest, cohort, item, value), [order[i::PARTS] for i in range(PARTS)])
+        spread(
+            partial(fill, honest, cohort, item, value), [order[i::SHARES] for i in range(SHARES)]
+        )
         device = honest.table.device
         owner = np.repeat(np.arange(len(honest)), np.diff(cohort.out_bounds))
         return replace(

@@ -1,9 +1,17 @@
-"""Methods are found, not listed: a file in a folder is a method, and its name is its kind."""
+"""Methods are found, not listed, and each gives the type of its entries in the config."""
 
 import importlib
 import pkgutil
 from collections.abc import Mapping
 from types import ModuleType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, Union
+
+import pydantic
+from pydantic import BaseModel, Field, create_model
+
+from fedrec import attacks, defenses, models
+from fedrec.config.protocol import TrainingProtocol
+from fedrec.settings import Preset, Section
 
 
 def find_methods(package: ModuleType) -> Mapping[str, type]:
@@ -29,3 +37,64 @@ def _method(path: str, kind: str) -> type:
         f"{path.replace('.', '/')}.py: holds no class named like the file "
         f"(expected {''.join(part.capitalize() for part in kind.split('_'))})"
     )
+
+
+KINDS: Mapping[str, Mapping[str, type]] = {
+    "models": find_methods(models),
+    "attacks": find_methods(attacks),
+    "defenses": find_methods(defenses),
+}
+
+
+def fields_of(method: type) -> dict[str, Any]:
+    """A method's hyper-parameters, as `create_model` takes them."""
+    found: Mapping[str, pydantic.fields.FieldInfo] = vars(method)["__pydantic_fields__"]
+    return {name: (info.annotation, info) for name, info in found.items()}
+
+
+def _entry_type(group: str) -> Any:
+    """The type of one entry of a group: its `kind` decides which fields it may hold."""
+    entries = []
+    for kind, method in KINDS[group].items():
+        fields = fields_of(method)
+        selectors: dict[str, Any] = {"dataset": (str | None, None), "model": (str | None, None)}
+        where: Any = create_model(
+            f"{method.__name__}Where",
+            __base__=Section,
+            __doc__="Other values for one dataset, one model, or both.",
+            **selectors,
+            **fields,
+        )
+        structure: dict[str, Any] = {
+            "kind": (Literal[kind], ...),
+            "preset": (Preset | None, None),
+            "where": (tuple[where, ...], Field(default=())),
+        }
+        name = f"{method.__name__}Entry"
+        entries.append(
+            create_model(name, __base__=Section, __doc__=method.__doc__, **structure, **fields)
+        )
+    return Annotated[Union[tuple(entries)], Field(discriminator="kind")]  # noqa: UP007
+
+
+def given_by(entry: BaseModel) -> dict[str, Any]:
+    """The hyper-parameters that an entry sets itself."""
+    structure = {"kind", "preset", "where", "dataset", "model"}
+    return {k: getattr(entry, k) for k in entry.model_fields_set - structure}
+
+
+if TYPE_CHECKING:  # types that the methods found decide cannot be checked beforehand
+    ProtocolEntry: TypeAlias = Any
+    ModelEntry: TypeAlias = Any
+    AttackEntry: TypeAlias = Any
+    DefenseEntry: TypeAlias = Any
+else:
+    ProtocolEntry = create_model(
+        "ProtocolEntry",
+        __base__=Section,
+        __doc__=TrainingProtocol.__doc__,
+        **fields_of(TrainingProtocol),
+    )
+    ModelEntry = _entry_type("models")
+    AttackEntry = _entry_type("attacks")
+    DefenseEntry = _entry_type("defenses")

@@ -4,168 +4,33 @@ import dataclasses
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias, Union
+from typing import Any
 
 import pydantic
-from pydantic import BaseModel, Field, create_model
+from pydantic import Field
 
-from fedrec import attacks, defenses, models
-from fedrec.attacks.base import Attack
+from fedrec.config.cell_config import CellConfig, build
+from fedrec.config.entries import (
+    KINDS,
+    AttackEntry,
+    DefenseEntry,
+    ModelEntry,
+    ProtocolEntry,
+    fields_of,
+    given_by,
+)
+from fedrec.config.protocol import TrainingProtocol
 from fedrec.data import dataset
 from fedrec.data.dataset import Dataset
 from fedrec.defenses.base import Defense
 from fedrec.errors import ConfigError
-from fedrec.config.entries import find_methods
-from fedrec.metrics.ranking import RepeatRule
-from fedrec.models.base import Model
 from fedrec.plan.blocks import FIGURES, TABLES, Figure, Table, UploadFigure, kind_of
 from fedrec.plan.cells import Cell
 from fedrec.plan.plan import Name, Plan
 from fedrec.plan.variants import Switch, Variant
-from fedrec.records import DRAWS, config_hash
-from fedrec.settings import STRICT, Preset, Presets, Section, preset_values, settings
+from fedrec.records import DRAWS
+from fedrec.settings import STRICT, Preset, preset_values
 from fedrec.yaml_files import Place, Problem, check_keys, explain, nearest_name, read_yaml, report
-
-KINDS: Mapping[str, Mapping[str, type]] = {
-    "models": find_methods(models),
-    "attacks": find_methods(attacks),
-    "defenses": find_methods(defenses),
-}
-
-
-@settings
-class Protocol:
-    """How clients are sampled, trained and evaluated."""
-
-    PRESETS: ClassVar[Presets] = {"paper": {"filters": "in_turn"}}
-
-    rounds: int = Field(default=6000, ge=1, description="Training rounds (Appendix A).")
-    clients_per_round: int = Field(default=50, ge=1, description="Sampled clients n (Appendix A).")
-    evaluate_every: int = Field(default=200, ge=1, description="Rounds between evaluations.")
-    pool: float = Field(
-        default=0.05,
-        ge=0,
-        lt=1,
-        description="Share of users that may be malicious: an attack takes the first of them, "
-        "and all are left out of every evaluation.",
-    )
-    pool_drawn: Literal["once", "per_seed"] = Field(
-        default="once",
-        description="The pool is drawn once for all seeds (both uploads), or for each anew.",
-    )
-    negatives: Literal["fixed", "resampled"] = Field(
-        default="fixed", description="Negatives drawn once a seed (both uploads) or every round."
-    )
-    user_optimizer: Literal["dense", "lazy"] = Field(
-        default="dense",
-        description="One Adam over all clients' own parameters (both uploads), or one each.",
-    )
-    repeat_targets: RepeatRule = Field(
-        default="miss", description="A target that its user visited before (both uploads: miss)."
-    )
-    filters: Literal["in_turn", "all"] = Field(
-        default="all",
-        description="A defence's filter judges all uploads (both uploads of the code), or what "
-        "those before it kept (section 4.2).",
-    )
-    observe: int = Field(
-        default=0,
-        ge=0,
-        description="Rounds, from the first, whose uploads are recorded one by one: uniformity and "
-        "two principal components (section 5.7). Takes seconds and memory.",
-    )
-    window: int = Field(
-        default=10, ge=1, description="Rounds whose uploads share principal components."
-    )
-
-
-def _fields(method: type) -> dict[str, Any]:
-    """A method's hyper-parameters, as `create_model` takes them."""
-    found: Mapping[str, pydantic.fields.FieldInfo] = vars(method)["__pydantic_fields__"]
-    return {name: (info.annotation, info) for name, info in found.items()}
-
-
-def _entry_type(group: str) -> Any:
-    """The type of one entry of a group: its `kind` decides which fields it may hold."""
-    entries = []
-    for kind, method in KINDS[group].items():
-        fields = _fields(method)
-        selectors: dict[str, Any] = {"dataset": (str | None, None), "model": (str | None, None)}
-        where: Any = create_model(
-            f"{method.__name__}Where",
-            __base__=Section,
-            __doc__="Other values for one dataset, one model, or both.",
-            **selectors,
-            **fields,
-        )
-        structure: dict[str, Any] = {
-            "kind": (Literal[kind], ...),
-            "preset": (Preset | None, None),
-            "where": (tuple[where, ...], Field(default=())),
-        }
-        name = f"{method.__name__}Entry"
-        entries.append(
-            create_model(name, __base__=Section, __doc__=method.__doc__, **structure, **fields)
-        )
-    return Annotated[Union[tuple(entries)], Field(discriminator="kind")]  # noqa: UP007
-
-
-if TYPE_CHECKING:  # types that the methods found decide cannot be checked beforehand
-    ProtocolEntry: TypeAlias = Any
-    ModelEntry: TypeAlias = Any
-    AttackEntry: TypeAlias = Any
-    DefenseEntry: TypeAlias = Any
-else:
-    ProtocolEntry = create_model(
-        "ProtocolEntry", __base__=Section, __doc__=Protocol.__doc__, **_fields(Protocol)
-    )
-    ModelEntry = _entry_type("models")
-    AttackEntry = _entry_type("attacks")
-    DefenseEntry = _entry_type("defenses")
-
-
-@dataclasses.dataclass(frozen=True)
-class CellConfig:
-    """Everything that one training job depends on, beside its data."""
-
-    cell: Cell
-    protocol: Protocol
-    model: Model
-    attack: Attack[Any]
-    defense: Defense
-    values: Mapping[str, Any]  # all of the above, every field written out
-
-    @staticmethod
-    def parse(values: Mapping[str, Any]) -> "CellConfig":
-        """Build the methods that written-out values describe.
-
-        Raises:
-            ConfigError: they were written out for other random draws.
-        """
-        if values.get("draws") != DRAWS:
-            raise ConfigError(
-                f"settings for other draws ({values.get('draws', 'unnamed')}) than this version's "
-                f"({DRAWS}); write them out anew with `fedrec cell`"
-            )
-        parts = [_build("defenses", part) for part in values["defense"]]
-        protocol = Protocol(**values["protocol"])
-        return CellConfig(
-            cell=Cell.model_validate(values["cell"]),
-            protocol=protocol,
-            model=_build("models", values["model"]),
-            attack=_build("attacks", values["attack"]),
-            defense=Defense.compose(parts, in_turn=protocol.filters == "in_turn"),
-            values=values,
-        )
-
-    def to_json(self) -> str:
-        """The values on one line, keys sorted."""
-        return json.dumps(self.values, sort_keys=True)
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the values."""
-        return config_hash(self.values)
 
 
 class Study(Plan):
@@ -226,7 +91,7 @@ class Study(Plan):
             (head[0], entry.kind): KINDS[str(head[0])][entry.kind]
             for head, entry in self._entries()
         }
-        methods = {("protocol", "protocol"): Protocol, **used}
+        methods = {("protocol", "protocol"): TrainingProtocol, **used}
         return [
             switch
             for (group, kind), method in methods.items()
@@ -260,11 +125,11 @@ class Study(Plan):
         self, group: str, entry: Any, cell: Cell, changes: Mapping[str, Any]
     ) -> dict[str, Any]:
         method = KINDS[group][entry.kind]
-        values = {**preset_values(method, entry.preset or self.preset), **_given(entry)}
+        values = {**preset_values(method, entry.preset or self.preset), **given_by(entry)}
         for case in entry.where:
             if case.dataset in (None, cell.dataset) and case.model in (None, cell.model):
-                values.update(_given(case))
-        values.update({k: v for k, v in changes.items() if k in _fields(method)})
+                values.update(given_by(case))
+        values.update({k: v for k, v in changes.items() if k in fields_of(method)})
         return {"kind": entry.kind, **dataclasses.asdict(method(**values))}
 
     def _dangling_names(self) -> Iterator[Problem]:
@@ -305,7 +170,7 @@ class Study(Plan):
         if group == "datasets":
             return []
         methods = [KINDS[group][part.kind] for part in self._entry(group, name)]
-        return [field for method in (*methods, Protocol) for field in _fields(method)]
+        return [field for method in (*methods, TrainingProtocol) for field in fields_of(method)]
 
     def _unusable_cells(self) -> Iterator[Problem]:
         """Settings that are each well-formed but impossible together."""
@@ -336,7 +201,7 @@ class Study(Plan):
         names = {"models": cell.model, "attacks": cell.attack, "defenses": cell.defense}
         for group, name in names.items():
             try:
-                parts = [_build(group, part) for part in self._parts(group, name, cell)]
+                parts = [build(group, part) for part in self._parts(group, name, cell)]
                 if group == "defenses":
                     Defense.compose(parts)
                 self._protocol(cell)
@@ -348,17 +213,19 @@ class Study(Plan):
             except ValueError as error:
                 yield (group, Variant.parse(name).base), str(error)
 
-    def _protocol(self, cell: Cell | None = None) -> Protocol:
+    def _protocol(self, cell: Cell | None = None) -> TrainingProtocol:
         """The study's protocol, or a cell's where a name of it is a variant in this respect."""
-        values = {**preset_values(Protocol, self.preset), **_given(self.protocol)}
+        values = {**preset_values(TrainingProtocol, self.preset), **given_by(self.protocol)}
         names = (
             {"models": cell.model, "attacks": cell.attack, "defenses": cell.defense} if cell else {}
         )
         for group, name in names.items():
-            own = {f for part in self._entry(group, name) for f in _fields(KINDS[group][part.kind])}
+            own = {
+                f for part in self._entry(group, name) for f in fields_of(KINDS[group][part.kind])
+            }
             changes = Variant.parse(name).changes
             values.update({k: v for k, v in changes.items() if k not in own})
-        return Protocol(**values)
+        return TrainingProtocol(**values)
 
 
 def _switches(group: str, kind: str, method: type, preset: Preset) -> Iterator[Switch]:
@@ -372,18 +239,6 @@ def _switches(group: str, kind: str, method: type, preset: Preset) -> Iterator[S
                 "paper": paper, "code": info.default, "ours": ours,
             }
         )  # fmt: skip
-
-
-def _build(group: str, values: Mapping[str, Any]) -> Any:
-    """The method that written-out values describe."""
-    kind = values["kind"]
-    return KINDS[group][kind](**{k: v for k, v in values.items() if k != "kind"})
-
-
-def _given(entry: BaseModel) -> dict[str, Any]:
-    """The hyper-parameters that an entry sets itself."""
-    structure = {"kind", "preset", "where", "dataset", "model"}
-    return {k: getattr(entry, k) for k in entry.model_fields_set - structure}
 
 
 def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -405,7 +260,7 @@ def known_keys(place: Place) -> Iterable[str]:
     group = str(place[0])
     for kind, method in KINDS.get(group, {}).items():
         if kind in place:
-            return [*_fields(method), "kind", "preset", "where", "dataset", "model"]
+            return [*fields_of(method), "kind", "preset", "where", "dataset", "model"]
     if group == "datasets":
         return dataset.known_keys(place)
     if group in ("tables", "figures"):

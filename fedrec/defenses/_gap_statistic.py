@@ -11,7 +11,7 @@ from fedrec.rng import Streams
 
 
 @dataclass(frozen=True)
-class Reference:
+class Dispersions:
     """Log dispersions of uniform samples, for one cluster and for two: mean, and s of Alg. 3."""
 
     one: float
@@ -19,7 +19,7 @@ class Reference:
     error: float  # s_2
 
 
-def falls_apart(values: Float[np.ndarray, " n"], reference: Reference) -> bool:
+def falls_apart(values: Float[np.ndarray, " n"], reference: Dispersions) -> bool:
     """Whether there is more than one cluster, by the gap statistic of the min–max scaled values.
 
     Equal values are one cluster, and so are fewer than three: any two numbers are two clusters
@@ -51,14 +51,14 @@ def in_lower_cluster(values: Float[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
 
 
 @lru_cache(maxsize=16)
-def reference_dispersions(n: int, samples: int, seed: int) -> Reference:
+def reference_dispersions(n: int, samples: int, seed: int) -> Dispersions:
     """What B uniform samples of n numbers give. It depends on n alone, so it is drawn once."""
     drawn = Streams(seed).generator("gap-reference", n).random((samples, n))
     # NumPy's own logarithm has last bits that hang on the machine's vectors.
     one, two = (np.array([*map(log, w)]) for w in _dispersions(np.sort(drawn, axis=1)))
     # s_k = √((1 + B) / B² · Σ (log w* − mean)²)
     error = np.sqrt((1 + samples) / samples) * two.std()
-    return Reference(float(one.mean()), float(two.mean()), float(error))
+    return Dispersions(float(one.mean()), float(two.mean()), float(error))
 
 
 def _dispersions(

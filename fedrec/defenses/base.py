@@ -85,7 +85,7 @@ DefensePart = ClientTask | Filter | Transform | Reduce
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Decision:
     """What a defence decided about one round's uploads."""
 
     kept: Bool[Tensor, " n"]
@@ -129,7 +129,7 @@ class Defense:
             honest = task.on_clients(honest, view)
         return honest
 
-    def __call__(self, received: Updates, view: ServerView) -> Verdict:
+    def __call__(self, received: Updates, view: ServerView) -> Decision:
         """Aggregate one round's uploads."""
         kept = torch.ones(len(received), dtype=torch.bool, device=received.weight.device)
         scores: dict[str, Tensor] = {}
@@ -142,4 +142,4 @@ class Defense:
             received, kept = received.scaled(torch.zeros_like(received.weight)), everyone
         for step in self.transforms:
             received = step.transform(received, view)
-        return Verdict(kept, scores, self.reduction.reduce(received, kept, view))
+        return Decision(kept, scores, self.reduction.reduce(received, kept, view))

@@ -59,7 +59,7 @@ def load(path: Path, identity: Identity) -> Snapshot:
     """
     first_line, _, archive = path.read_bytes().partition(b"\n")
     if first_line != _first_line(archive):
-        raise CheckpointError(_what_is_wrong(first_line))
+        raise CheckpointError(_mismatch(first_line))
     try:
         with np.load(BytesIO(archive), allow_pickle=False) as found:
             arrays = {name: found[name] for name in found.files}
@@ -85,7 +85,7 @@ def _first_line(archive: bytes | memoryview) -> bytes:
     return b"%s %s %s" % (MAGIC, FORMAT, hashlib.sha256(archive).hexdigest().encode())
 
 
-def _what_is_wrong(first_line: bytes) -> str:
+def _mismatch(first_line: bytes) -> str:
     words = first_line.split(b" ")
     if words[0] == MAGIC and words[1:2] != [FORMAT]:
         return "it is of another format, which another version of fedrec wrote"

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 
 import torch
 
-from fedrec.config.study import CellConfig
+from fedrec.config.cell_config import CellConfig
 from fedrec.data.split import Split
 from fedrec.metrics.ranking import Metrics
 from fedrec.plan.metrics import REPORTS

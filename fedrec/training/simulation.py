@@ -10,7 +10,7 @@ from pydantic import ConfigDict, TypeAdapter
 from torch.profiler import record_function
 
 from fedrec.attacks.base import Trace
-from fedrec.config.study import CellConfig
+from fedrec.config.cell_config import CellConfig
 from fedrec.data.split import Split
 from fedrec.federation import Federation, play_round, set_up
 from fedrec.metrics.detection import Detection
@@ -130,7 +130,7 @@ class Simulation:
         self._trace = played.attack or self._trace
         self.malicious = self.malicious.after_round(int(played.malicious.sum()))
         if self._fed.defense.filters:
-            self._detection.add(played.verdict.kept, played.malicious, played.verdict.scores)
+            self._detection.add(played.decision.kept, played.malicious, played.decision.scores)
 
     def _evaluated(self, ranking: Ranking) -> Evaluation:
         loss = float(np.mean(self._losses)) if self._losses else 0.0

@@ -9,7 +9,8 @@ import yaml
 from pydantic import ValidationError
 
 from fedrec.attacks.cluster_attack import ClusterAttack
-from fedrec.config.study import CellConfig, Study
+from fedrec.config.cell_config import CellConfig
+from fedrec.config.study import Study
 from fedrec.data.dataset import Dataset
 from fedrec.data.sources import LocalFile
 from fedrec.errors import ConfigError

@@ -30,8 +30,8 @@ def equally_weighted(seed: int) -> Updates:
 
 
 def ours(received: Updates, *parts: DefensePart, f: int = 1) -> Tensor:
-    verdict = Defense.compose(parts)(received, server_view(received, expected_malicious=f))
-    return one_vector(verdict.gradient).float()
+    decision = Defense.compose(parts)(received, server_view(received, expected_malicious=f))
+    return one_vector(decision.gradient).float()
 
 
 def stack(received: Updates) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from fedrec import defenses, models
+from fedrec.config.entries import find_methods
 from fedrec.defenses.base import (
     ClientTask,
     ClientView,
@@ -21,7 +22,6 @@ from fedrec.defenses.base import (
     Transform,
 )
 from fedrec.defenses.mean import Mean
-from fedrec.config.entries import find_methods
 from fedrec.models.base import LocalGradients
 from fedrec.rng import Streams
 from fedrec.updates import Updates
@@ -104,9 +104,9 @@ def test_the_uploads_and_the_parameters_are_left_as_they_were(kind: str) -> None
 def test_a_single_upload_is_an_average_of_itself(kind: str) -> None:
     received = random_updates(n=1)
     received = received.scaled(1e-3 / received.norms())  # within any bound
-    verdict = composed(kind)(received, server_view(received))
-    assert verdict.kept.tolist() == [True]
-    assert_close(verdict.gradient.items, dense_items(received)[0])
+    decision = composed(kind)(received, server_view(received))
+    assert decision.kept.tolist() == [True]
+    assert_close(decision.gradient.items, dense_items(received)[0])
 
 
 @every_defense
@@ -191,11 +191,11 @@ def test_a_models_uploads_count_as_if_written_out(kind: str, model: str) -> None
     view, defense = client_view(MODELS[model](), cohort=(4, 0, 3, 5)), composed(kind)
     received = defense.on_clients(view.plain, view).updates
     items, dense = written(replace(view.plain, updates=received))
-    verdict = defense(received, server_view(received))
+    decision = defense(received, server_view(received))
     plain = defense(Updates.over_all_items(received, items, dense), server_view(received))
-    assert torch.equal(verdict.kept, plain.kept)
-    assert_close(one_vector(verdict.gradient), one_vector(plain.gradient), rtol=1e-4, atol=1e-6)
-    assert one_vector(verdict.gradient).any()
+    assert torch.equal(decision.kept, plain.kept)
+    assert_close(one_vector(decision.gradient), one_vector(plain.gradient), rtol=1e-4, atol=1e-6)
+    assert one_vector(decision.gradient).any()
 
 
 @every_model
@@ -308,10 +308,10 @@ class AllInOne(DropFirst, Double, Mean, Task):
 def test_filters_then_transforms_then_the_reduction_whatever_their_order_in_the_list() -> None:
     received = random_updates(n=4)  # weights 1, 2, 3, 4
     defense = Defense.compose([Mean(), Double(), DropFirst(), DropHeaviest()])
-    verdict = defense(received, server_view(received))
-    assert verdict.kept.tolist() == [False, True, True, False]
+    decision = defense(received, server_view(received))
+    assert decision.kept.tolist() == [False, True, True, False]
     stack = dense_items(received)
-    assert_close(verdict.gradient.items, 2 * (2 * stack[1] + 3 * stack[2]) / 5)
+    assert_close(decision.gradient.items, 2 * (2 * stack[1] + 3 * stack[2]) / 5)
 
 
 def test_transforms_run_in_the_order_of_the_list() -> None:
@@ -321,8 +321,8 @@ def test_transforms_run_in_the_order_of_the_list() -> None:
         ([Double(), AddOne(), Mean()], 2 * mean + 1),
         ([AddOne(), Double(), Mean()], 2 * (mean + 1)),
     ):
-        verdict = Defense.compose(parts)(received, server_view(received))
-        assert_close(verdict.gradient.dense, expected)
+        decision = Defense.compose(parts)(received, server_view(received))
+        assert_close(decision.gradient.dense, expected)
 
 
 @pytest.mark.parametrize(
@@ -346,18 +346,18 @@ def test_in_turn_the_order_of_filters_counts() -> None:
 
 def test_the_scores_of_all_filters_are_recorded() -> None:
     received = random_updates(n=4)
-    verdict = Defense.compose([DropFirst(), DropHeaviest(), Mean()])(
+    decision = Defense.compose([DropFirst(), DropHeaviest(), Mean()])(
         received, server_view(received)
     )
-    assert set(verdict.scores) == {"first", "heaviest"}
+    assert set(decision.scores) == {"first", "heaviest"}
 
 
 def test_one_method_may_play_several_roles() -> None:
     defense = Defense.compose([AllInOne()])
     received, view = random_updates(n=3), client_view()
-    verdict, stack = defense(received, server_view(received)), dense_items(received)
-    assert verdict.kept.tolist() == [False, True, True]
-    assert_close(verdict.gradient.items, 2 * (2 * stack[1] + 3 * stack[2]) / 5)
+    decision, stack = defense(received, server_view(received)), dense_items(received)
+    assert decision.kept.tolist() == [False, True, True]
+    assert_close(decision.gradient.items, 2 * (2 * stack[1] + 3 * stack[2]) / 5)
     honest = defense.on_clients(view.plain, view)
     assert_close(honest.updates.value, 3 * view.plain.updates.value)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 
 from fedrec.defenses._gap_statistic import (
-    Reference,
+    Dispersions,
     falls_apart,
     in_lower_cluster,
     reference_dispersions,
@@ -88,7 +88,7 @@ def best_cut(values: np.ndarray) -> float:
     return min(dispersion(ordered[:i], ordered[i:]) for i in range(1, len(ordered)))
 
 
-def slow_reference(n: int, samples: int, seed: int) -> Reference:
+def slow_reference(n: int, samples: int, seed: int) -> Dispersions:
     drawn = Streams(seed).generator("gap-reference", n).random((samples, n))
     logs = {
         k: [float(np.log(w(sample))) for sample in drawn]
@@ -96,10 +96,10 @@ def slow_reference(n: int, samples: int, seed: int) -> Reference:
     }
     means = {k: sum(values) / samples for k, values in logs.items()}
     total = sum((value - means[2]) ** 2 for value in logs[2])
-    return Reference(means[1], means[2], ((1 + samples) / samples**2 * total) ** 0.5)
+    return Dispersions(means[1], means[2], ((1 + samples) / samples**2 * total) ** 0.5)
 
 
-def slow_gap_test(values: np.ndarray, reference: Reference) -> bool:
+def slow_gap_test(values: np.ndarray, reference: Dispersions) -> bool:
     """Algorithm 3: more than one cluster where Gap(1) < Gap(2) − s₂."""
     scaled = (values - values.min()) / (values.max() - values.min())
     gaps = reference.one - np.log(dispersion(scaled)), reference.two - np.log(best_cut(scaled))

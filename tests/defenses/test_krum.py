@@ -113,18 +113,18 @@ def test_multi_krum_averages_and_does_not_sum(n: int) -> None:
 def test_the_aggregate_of_multi_krum_is_the_mean_of_the_kept() -> None:
     received = random_updates(n=9, items=12)
     defense = Defense.compose([Krum(keep="n-f"), Mean()])
-    verdict = defense(received, server_view(received, expected_malicious=3))
-    assert int(verdict.kept.sum()) == 6
-    share = received.weight[verdict.kept].double()
-    expected = (share / share.sum()) @ whole_uploads(received)[verdict.kept]
-    assert_close(one_vector(verdict.gradient), expected, rtol=1e-5, atol=1e-6)
+    decision = defense(received, server_view(received, expected_malicious=3))
+    assert int(decision.kept.sum()) == 6
+    share = received.weight[decision.kept].double()
+    expected = (share / share.sum()) @ whole_uploads(received)[decision.kept]
+    assert_close(one_vector(decision.gradient), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_the_aggregate_of_krum_is_one_upload_whatever_its_sample_count() -> None:
     received = random_updates(n=9, items=12)
-    verdict = Defense.compose([Krum(), Mean()])(received, server_view(received))
-    (best,) = verdict.kept.nonzero()[:, 0].tolist()
-    assert_close(one_vector(verdict.gradient), whole_uploads(received)[best], rtol=1e-5, atol=1e-6)
+    decision = Defense.compose([Krum(), Mean()])(received, server_view(received))
+    (best,) = decision.kept.nonzero()[:, 0].tolist()
+    assert_close(one_vector(decision.gradient), whole_uploads(received)[best], rtol=1e-5, atol=1e-6)
 
 
 def test_equal_uploads_are_at_no_distance() -> None:

@@ -48,9 +48,9 @@ def test_it_equals_the_dense_clipping(seed: int) -> None:
 
 def test_clipping_comes_before_averaging() -> None:
     received = random_updates(n=5, items=8)
-    verdict = Defense.compose([NormBound(bound=0.5), Mean()])(received, server_view(received))
+    decision = Defense.compose([NormBound(bound=0.5), Mean()])(received, server_view(received))
     expected = weighted_mean(clipped(whole_uploads(received), 0.5), received.weight)
-    assert_close(one_vector(verdict.gradient), expected, rtol=1e-5, atol=1e-6)
+    assert_close(one_vector(decision.gradient), expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("bound", [0.0, -1.0])

@@ -198,9 +198,9 @@ def test_equal_uploads_filter_nothing(preview: Any, items: int) -> None:
     for position in range(1, 20):
         received = received.replaced(torch.tensor([position]), received.select(marked(20, 0)))
     view = server_view(received)
-    verdict = Union(preview=preview).judge(received, marked(20, *range(20)), view)
-    assert verdict.scores["uniformity"].unique().numel() == 1
-    assert verdict.keep.all()
+    decision = Union(preview=preview).judge(received, marked(20, *range(20)), view)
+    assert decision.scores["uniformity"].unique().numel() == 1
+    assert decision.keep.all()
 
 
 def test_uploads_that_pull_items_together_are_dropped() -> None:
@@ -208,21 +208,21 @@ def test_uploads_that_pull_items_together_are_dropped() -> None:
     pull = replace(received.select(marked(10, 2, 7)), ridge=torch.full((2,), 20.0))
     received = received.replaced(torch.tensor([2, 7]), pull)
     for settings in ({"preview": "sgd"}, PAPER):
-        verdict = Union(**settings).judge(
+        decision = Union(**settings).judge(
             received, marked(10, *range(10)), server_view(received, 2, learning_rate=0.02)
         )
-        assert verdict.keep.tolist() == (~marked(10, 2, 7)).tolist()
+        assert decision.keep.tolist() == (~marked(10, 2, 7)).tolist()
 
 
 def test_only_the_judged_are_compared_but_all_are_measured() -> None:
     received, among = random_updates(n=8, items=30), marked(8, 0, 1, 4, 5, 6)
     method, view = Union(), server_view(received)
-    verdict = method.judge(received, among, view)
-    values = verdict.scores["uniformity"]
+    decision = method.judge(received, among, view)
+    values = decision.scores["uniformity"]
     assert_close(values, method.uniformities(received, view))
     expected = marked(8, 0, 1, 4, 5, 6)
     expected[among] = torch.from_numpy(method.in_majority(values[among].double().numpy(), view))
-    assert torch.equal(verdict.keep, expected)
+    assert torch.equal(decision.keep, expected)
 
 
 # The task

@@ -13,7 +13,8 @@ import torch
 
 from fedrec import __version__
 from fedrec.attacks.cluster_attack import ClusterAttack
-from fedrec.config.study import CellConfig, Protocol
+from fedrec.config.cell_config import CellConfig
+from fedrec.config.protocol import TrainingProtocol
 from fedrec.defenses.base import Defense
 from fedrec.defenses.fl_wbc import FLWBC
 from fedrec.defenses.mean import Mean
@@ -43,7 +44,7 @@ def a_cell(*parts: Any, model: Any = MODEL, **protocol: Any) -> CellConfig:
     given = {"rounds": 12, "clients_per_round": 20, "evaluate_every": 5, "pool": 0.2} | protocol
     return CellConfig(
         cell=Cell(dataset="synthetic", model="m", attack="a", defense="d", ratio=0.1, seed=0),
-        protocol=Protocol(**given),
+        protocol=TrainingProtocol(**given),
         model=model,
         attack=ClusterAttack(threshold=1),
         defense=Defense.compose([*parts, Mean()], in_turn=True),

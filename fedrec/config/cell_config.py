@@ -1,0 +1,67 @@
+"""The settings of one training job, every field written out."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from fedrec.attacks.base import Attack
+from fedrec.config.entries import (
+    KINDS,
+)
+from fedrec.config.protocol import TrainingProtocol
+from fedrec.defenses.base import Defense
+from fedrec.errors import ConfigError
+from fedrec.models.base import Model
+from fedrec.plan.cells import Cell
+from fedrec.records import DRAWS, config_hash
+
+
+@dataclasses.dataclass(frozen=True)
+class CellConfig:
+    """Everything that one training job depends on, beside its data."""
+
+    cell: Cell
+    protocol: TrainingProtocol
+    model: Model
+    attack: Attack[Any]
+    defense: Defense
+    values: Mapping[str, Any]  # all of the above, every field written out
+
+    @staticmethod
+    def parse(values: Mapping[str, Any]) -> "CellConfig":
+        """Build the methods that written-out values describe.
+
+        Raises:
+            ConfigError: they were written out for other random draws.
+        """
+        if values.get("draws") != DRAWS:
+            raise ConfigError(
+                f"settings for other draws ({values.get('draws', 'unnamed')}) than this version's "
+                f"({DRAWS}); write them out anew with `fedrec cell`"
+            )
+        parts = [build("defenses", part) for part in values["defense"]]
+        protocol = TrainingProtocol(**values["protocol"])
+        return CellConfig(
+            cell=Cell.model_validate(values["cell"]),
+            protocol=protocol,
+            model=build("models", values["model"]),
+            attack=build("attacks", values["attack"]),
+            defense=Defense.compose(parts, in_turn=protocol.filters == "in_turn"),
+            values=values,
+        )
+
+    def to_json(self) -> str:
+        """The values on one line, keys sorted."""
+        return json.dumps(self.values, sort_keys=True)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the values."""
+        return config_hash(self.values)
+
+
+def build(group: str, values: Mapping[str, Any]) -> Any:
+    """The method that written-out values describe."""
+    kind = values["kind"]
+    return KINDS[group][kind](**{k: v for k, v in values.items() if k != "kind"})
