@@ -12,7 +12,6 @@ from fedrec.attacks.base import AttackerView, Forgery
 from fedrec.models.base import Batch
 from fedrec.rng import Streams
 from fedrec.settings import settings
-from fedrec.sums import inner_products
 
 # Items of the pairs: positives, negatives
 Targets = tuple[Int[Tensor, " pairs"], Int[Tensor, " pairs"]]
@@ -22,9 +21,10 @@ Targets = tuple[Int[Tensor, " pairs"], Int[Tensor, " pairs"]]
 class FedAttack:
     """Uploads honest gradients of the hardest pairs that a user's current embedding allows.
 
-    By inner product with the user embedding, the farthest item becomes the positive of all pairs
-    of a client, and the n nearest items, for its n pairs, become the negatives, in random order
-    (first upload). Where a user embedding moves along a sequence, the latest one counts.
+    By the model's scores (inner products with the user embedding, in MF and SASRec), the farthest
+    item becomes the positive of all pairs of a client, and the n nearest items, for its n pairs,
+    become the negatives, in random order (first upload). Where scores change along a sequence,
+    those at the latest pair count.
     """
 
     hardest: Literal["client", "pair"] = Field(
@@ -45,18 +45,20 @@ class FedAttack:
         """The gradients of each malicious client's hardest pairs."""
         devices = view.devices
         batch = devices.pairs.batch(view.selected, streams)
-        users = devices.model.user_embeddings(view.shared, devices.local[view.selected], batch)
-        items = view.shared.items
+        own, ends = devices.local[view.selected], batch.sizes.cumsum(0)
+        everywhere = torch.arange(len(batch.owner), device=ends.device)
+        at = ends - 1 if self.hardest == "client" else everywhere
+        scores = devices.model.scores_at(view.shared, own, batch, at)
         found = (
-            hardest_pairs(users, items)
+            hardest_pairs(scores)
             if self.hardest == "pair"
-            else hardest_of_clients(users, items, batch, streams)
+            else hardest_of_clients(scores, batch, streams)
         )
         return trained_on(batch.retargeted(*found), view, streams, self.own_row)
 
 
 def hardest_of_clients(
-    users: Float[Tensor, "pairs d"], items: Float[Tensor, "items d"], batch: Batch, streams: Streams
+    scores: Float[Tensor, "clients items"], batch: Batch, streams: Streams
 ) -> Targets:
     """The farthest item of each client, for all its n pairs, and its n nearest ones, shuffled.
 
@@ -64,20 +66,19 @@ def hardest_of_clients(
     """
     positive, negative = torch.empty_like(batch.positive), torch.empty_like(batch.negative)
     sizes, ends = batch.sizes.tolist(), batch.sizes.cumsum(0).tolist()
-    orders = inner_products(users[batch.sizes.cumsum(0) - 1], items).argsort(dim=1, stable=True)
+    orders = scores.argsort(dim=1, stable=True)
     for client, size, end, order in zip(batch.clients.tolist(), sizes, ends, orders, strict=True):
-        shuffled = streams.generator("fed-attack", client).permutation(size) % len(items)
+        shuffled = streams.generator("fed-attack", client).permutation(size) % len(order)
         positive[end - size : end] = order[0]
         negative[end - size : end] = order.flip(0)[torch.from_numpy(shuffled).to(order.device)]
     return positive, negative
 
 
-def hardest_pairs(users: Float[Tensor, "pairs d"], items: Float[Tensor, "items d"]) -> Targets:
-    """The farthest item of each user embedding, as positive, and the nearest, as negative.
+def hardest_pairs(scores: Float[Tensor, "pairs items"]) -> Targets:
+    """The farthest item of each pair, as positive, and the nearest, as negative.
 
-    Two different items: where all are equally near, the first two.
+    Two different items: where all are equally near, the first two. `scores` is overwritten.
     """
-    scores = inner_products(users, items)
     positive = scores.argmin(1)
     scores.scatter_(1, positive[:, None], -torch.inf)
     return positive, scores.argmax(1)

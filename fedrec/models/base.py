@@ -144,10 +144,17 @@ class Model(Protocol):
     ) -> LocalGradients:
         """One gradient of each client's loss over its whole local data (FedSGD)."""
 
-    def user_embeddings(
-        self, shared: Shared, local: Float[Tensor, "clients k"], batch: Batch
-    ) -> Float[Tensor, "pairs d"]:
-        """What scores items by inner product at each training pair, without dropout."""
+    def scores_at(
+        self,
+        shared: Shared,
+        local: Float[Tensor, "clients k"],
+        batch: Batch,
+        pairs: Int[Tensor, " some"],
+    ) -> Float[Tensor, "some items"]:
+        """Scores of all items, without dropout, as they count at some of a batch's pairs.
+
+        `local` has a row for each client of the batch; a sequence has come as far as the pair.
+        """
 
     def scores(
         self, shared: Shared, local: Float[Tensor, "clients k"], past: Sequences

@@ -76,11 +76,15 @@ class MF:
             loss=loss,
         )
 
-    def user_embeddings(
-        self, shared: Shared, local: Float[Tensor, "clients d"], batch: Batch
-    ) -> Float[Tensor, "pairs d"]:
-        """The client's user embedding, the same for all its pairs."""
-        return local[batch.owner]
+    def scores_at(
+        self,
+        shared: Shared,
+        local: Float[Tensor, "clients d"],
+        batch: Batch,
+        pairs: Int[Tensor, " some"],
+    ) -> Float[Tensor, "some items"]:
+        """u · v_i for all items, the same at all pairs of a client."""
+        return inner_products(local[batch.owner[pairs]], shared.items)
 
     def scores(
         self, shared: Shared, local: Float[Tensor, "clients d"], past: Sequences

@@ -23,6 +23,7 @@ from fedrec.parallel import torch_threads
 from fedrec.philox import tensor_lanes
 from fedrec.rng import Streams
 from fedrec.settings import settings
+from fedrec.sums import inner_products
 from fedrec.updates import Updates, on_cpu
 
 NORM_EPS = 1e-8  # of the original's layer normalisation
@@ -181,9 +182,17 @@ class SASRec:
             loss=loss,
         )
 
-    def user_embeddings(
-        self, shared: Shared, local: Float[Tensor, "clients 0"], batch: Batch
-    ) -> Float[Tensor, "pairs d"]:
+    def scores_at(
+        self,
+        shared: Shared,
+        local: Float[Tensor, "clients 0"],
+        batch: Batch,
+        pairs: Int[Tensor, " some"],
+    ) -> Float[Tensor, "some items"]:
+        """h · v_i for all items, h being the state from which the pair's item is predicted."""
+        return inner_products(self.states(shared, batch)[pairs], shared.items)
+
+    def states(self, shared: Shared, batch: Batch) -> Float[Tensor, "pairs d"]:
         """The state from which each pair's item is predicted; 0 where none is."""
         tokens = Tokens.of(batch.sizes, self.length, predict=True)
         found = shared.items.new_zeros(len(batch.history), self.dim)

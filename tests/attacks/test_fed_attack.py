@@ -1,14 +1,17 @@
 """FedAttack: the farthest item as the positive, the nearest ones as negatives."""
 
+import dataclasses
+
 import pytest
 import torch
+from torch import Tensor
 from torch.testing import assert_close
 
 from fedrec.attacks.base import AttackerView
 from fedrec.attacks.fed_attack import FedAttack, hardest_of_clients, hardest_pairs
 from fedrec.clients.devices import Devices
 from fedrec.clients.pairs import FixedPairs
-from fedrec.models.base import Shared, dropout_masks
+from fedrec.models.base import Batch, Shared, dropout_masks
 from fedrec.models.mf import MF
 from fedrec.reference.losses import mf_loss
 from fedrec.rng import Streams
@@ -41,13 +44,13 @@ def three_users() -> AttackerView:
 
 
 def test_the_hardest_pairs_by_hand() -> None:
-    farthest, nearest = hardest_pairs(USERS, ITEMS)
+    farthest, nearest = hardest_pairs(USERS @ ITEMS.T)
     assert farthest.tolist() == [2, 0, 1]
     assert nearest.tolist() == [3, 2, 0]
 
 
 def test_the_two_items_differ_even_where_all_are_equally_near() -> None:
-    farthest, nearest = hardest_pairs(torch.zeros(3, 2), ITEMS)
+    farthest, nearest = hardest_pairs(torch.zeros(3, 4))
     assert (farthest != nearest).all()
 
 
@@ -74,11 +77,11 @@ def test_own_rows_may_stay_honest() -> None:
 def test_negatives_are_each_taken_once_and_in_another_order_each_round() -> None:
     view = attacker_view(MF(dim=4))
     batch = view.devices.pairs.batch(view.selected, STREAMS)
-    users = view.devices.local[view.selected][batch.owner]
+    users = view.devices.local[view.selected]
     orders = set()
     for number in range(5):
         streams = Streams(0).at(number)
-        positive, negative = hardest_of_clients(users, view.shared.items, batch, streams)
+        positive, negative = hardest_of_clients(users @ view.shared.items.T, batch, streams)
         order = (view.shared.items @ users[0]).argsort().tolist()
         assert positive[:8].tolist() == [order[0]] * 8
         assert sorted(negative[:8].tolist()) == sorted(order[-8:])
@@ -90,7 +93,7 @@ def test_more_pairs_than_items_take_the_nearest_again() -> None:
     view = attacker_view(MF(dim=4))
     batch, items = view.devices.pairs.batch(view.selected, STREAMS), view.shared.items[:5]
     user = view.devices.local[1]
-    _, negative = hardest_of_clients(user.expand(16, -1), items, batch, STREAMS)
+    _, negative = hardest_of_clients((user @ items.T).expand(2, -1), batch, STREAMS)
     nearest = (items @ user).argsort(descending=True).tolist()
     assert sorted(negative[:8].tolist()) == sorted([*nearest, *nearest[:3]])
 
@@ -146,3 +149,21 @@ def test_the_pairs_follow_the_current_user_embedding() -> None:
             assert (push.argmax().item(), push.argmin().item()) == worst_pair(
                 user, view.shared.items
             )
+
+
+class Near(MF):
+    """Scores items by −‖2u − v‖², which is no inner product of rows of user and item."""
+
+    def scores_at(self, shared: Shared, local: Tensor, batch: Batch, pairs: Tensor) -> Tensor:
+        return -torch.cdist(2 * local[batch.owner[pairs]], shared.items).square()
+
+
+def test_the_model_says_what_is_far() -> None:
+    """From (0.5, −1) item 1 is the farthest by product, item 3 by distance (½² + 3½²)."""
+    view = three_users()
+    near = Near(dim=2, dropout=0, l2=0)
+    other = dataclasses.replace(view, devices=dataclasses.replace(view.devices, model=near))
+    plain, asked = (FedAttack(hardest="pair").forge(v, None, STREAMS) for v in (view, other))
+    # The positive of a pair is pushed along its user, whose first coordinate is positive.
+    pushed = [dense_items(forged.updates)[0][:, 0].argmin() for forged in (plain, asked)]
+    assert [int(item) for item in pushed] == [1, 3]

@@ -136,7 +136,7 @@ def test_a_later_item_changes_no_earlier_state() -> None:
     shared = parameters(model)
     before, after = a_batch((0,)), a_batch((0,))
     after.history[4:] = 11
-    states = [model.user_embeddings(shared, torch.zeros(1, 0), b) for b in (before, after)]
+    states = [model.states(shared, b) for b in (before, after)]
     assert torch.equal(states[0][:5], states[1][:5])  # pair 5 reads item 4
     assert (states[0][5:] != states[1][5:]).any(1).all()
     assert states[0][0].tolist() == [0] * 6
@@ -146,9 +146,9 @@ def test_states_depend_on_no_other_client() -> None:
     """Alone there is no padding, in company there is."""
     model = small()
     shared, together = parameters(model), a_batch()
-    found = model.user_embeddings(shared, torch.zeros(5, 0), together)
+    found = model.states(shared, together)
     for c, user in enumerate(USERS):
-        alone = model.user_embeddings(shared, torch.zeros(1, 0), a_batch((user,)))
+        alone = model.states(shared, a_batch((user,)))
         assert_close(found[together.owner == c], alone)
 
 
