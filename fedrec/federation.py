@@ -19,12 +19,12 @@ from fedrec.config.cell_config import CellConfig
 from fedrec.data.split import Split
 from fedrec.defenses.base import ClientView, Decision, Defense, ServerView
 from fedrec.errors import ConfigError
+from fedrec.kernels.sums import total
 from fedrec.metrics.uploads import Observer
 from fedrec.models.base import Shared
 from fedrec.plan.cells import Cell, cell_path
 from fedrec.rng import Streams
 from fedrec.server import Server
-from fedrec.sums import total
 from fedrec.updates import Updates
 
 EXPLODED = 1e6  # a cohort's mean loss per pair, about 0.7 at first: scores are off by as much

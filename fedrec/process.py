@@ -3,7 +3,7 @@
 import ctypes
 import sys
 
-from fedrec.parallel import use_threads
+from fedrec.kernels.threads import use_threads
 
 # Parameters of glibc's mallopt (malloc.h) and the largest threshold that it accepts.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3

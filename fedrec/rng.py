@@ -39,7 +39,7 @@ class Streams:
     A stream is the blocks of 128 bits that Philox 4x32-10 makes of a key, 64 bits of a hash of
     (seed, purpose), and of the counters (number of the block, client, round, 0), 32 bits each. So
     the order of draws never matters, a stream can be entered anywhere, every device can draw the
-    same bits (`fedrec.philox`), and the arms of an experiment that share a seed share cohorts,
+    same bits (`kernels.philox`), and the arms of an experiment that share a seed share cohorts,
     initial values, negatives and dropout masks.
 
     The 32-bit lanes of a block, and the halves of a lane, are numbered from the low end: a stream
@@ -103,7 +103,7 @@ class Stream:
 
     def words(self, count: int) -> UInt64[np.ndarray, " count"]:
         """The first `count` words of 64 bits."""
-        from fedrec.kernels import fill  # numba takes a while to import
+        from fedrec.kernels.vectors import fill  # numba takes a while to import
 
         words = np.empty(count + count % 2, np.uint64)
         fill(self.seed, 0, words)
@@ -129,7 +129,7 @@ class Stream:
         from −½ to ½. The bits are the same on any device; logarithm, sine and cosine may differ in
         their last digits, but not from one CPU to another.
         """
-        from fedrec.kernels import normal_pairs
+        from fedrec.kernels.vectors import normal_pairs
 
         *rows, width = shape
         lanes = self.lanes((*rows, width + width % 2))

@@ -7,10 +7,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from fedrec.adam import BETAS, EPS, Adam
+from fedrec.kernels.adam import BETAS, EPS, Adam
+from fedrec.kernels.compiled import on_cpu
+from fedrec.kernels.threads import row_ranges, spread
 from fedrec.models.base import Shared
-from fedrec.parallel import row_ranges, spread
-from fedrec.updates import Gradient, on_cpu
+from fedrec.updates import Gradient
 
 
 class Server:
@@ -63,7 +64,7 @@ def adam_steps(
 ) -> Float[Tensor, "rows d"]:
     """The embedding of the item of each gradient after Adam's step down it."""
     if on_cpu(gradient):
-        from fedrec import kernels
+        from fedrec.kernels import vectors as kernels
 
         out = torch.empty_like(gradient)
         arguments: list[Any] = [

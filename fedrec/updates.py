@@ -8,9 +8,10 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
-from fedrec.noise import Noises, add_noises
-from fedrec.parallel import client_ranges, even_ranges, row_ranges, spread
-from fedrec.sums import mean_row, squared_norms, total
+from fedrec.kernels.compiled import on_cpu
+from fedrec.kernels.laplace_noise import Noises, add_noises
+from fedrec.kernels.sums import mean_row, squared_norms, total
+from fedrec.kernels.threads import client_ranges, even_ranges, row_ranges, spread
 
 BLOCK = 256  # items whose gradients are written out at a time, where that is no loss
 MANY = 8  # rows an item from which on it pays to add them up in two halves
@@ -218,7 +219,7 @@ class Updates:
 
     def _row_squares(self) -> Float[Tensor, " rows"]:
         if on_cpu(self.value):
-            from fedrec.kernels import row_squares
+            from fedrec.kernels.vectors import row_squares
 
             columns = (self.owner, self.item, self.value, self.ridge, self.table)
             owner, item, value, ridge, table = (column.numpy() for column in columns)
@@ -238,7 +239,7 @@ class Updates:
             untouched = self.ridge.square()[self.owner] * self.table.square().sum(1)[self.item]
             excess = self._row_squares() - untouched
             return torch.zeros_like(self.ridge).index_add_(0, self.owner, excess)
-        from fedrec.kernels import excess_squares
+        from fedrec.kernels.vectors import excess_squares
 
         excess, bounds = torch.empty_like(self.ridge), self._bounds()
         columns = (self.item, self.value, self.ridge, self.table, excess)
@@ -254,7 +255,7 @@ class Updates:
         self, place: Int[Tensor, " items"]
     ) -> tuple[Int[Tensor, " some"], Float[Tensor, "some d"]]:
         """The rows whose items have a place that is not negative; the whole gradients there."""
-        from fedrec.kernels import rows_among, whole_rows
+        from fedrec.kernels.vectors import rows_among, whole_rows
 
         columns = (self.owner, self.item, self.value, self.ridge, self.table)
         owner, item, value, ridge, table = (column.numpy() for column in columns)
@@ -273,7 +274,7 @@ class Updates:
 
     def _row_gram(self) -> tuple[Float64[Tensor, "n n"], Float64[Tensor, " n"]]:
         """Inner products of the clients' rows, without their ridges; those with the table."""
-        from fedrec.kernels import row_gram, rows_by_item
+        from fedrec.kernels.vectors import row_gram, rows_by_item
 
         order, bounds = rows_by_item(self.item.numpy(), len(self.table))
         owner, value, table, n = (
@@ -292,7 +293,7 @@ class Updates:
     def _scaled_rows(self, factors: Float[Tensor, " n"]) -> Float[Tensor, "rows d"]:
         if not on_cpu(self.value):
             return self.value * factors[self.owner][:, None]
-        from fedrec.kernels import scale_rows
+        from fedrec.kernels.vectors import scale_rows
 
         scaled, bounds = torch.empty_like(self.value), self._bounds()
         arrays = (self.value.numpy(), factors.numpy(), scaled.numpy())
@@ -303,7 +304,7 @@ class Updates:
         """Σ_c coefficients[c] · dense[c]."""
         if not on_cpu(self.dense):
             return coefficients @ self.dense
-        from fedrec.kernels import add_rows
+        from fedrec.kernels.vectors import add_rows
 
         n, summed = len(self), self.dense.new_zeros(1, self.dense.shape[1])
         given = (self.dense.contiguous().numpy(), coefficients.numpy(), summed.numpy())
@@ -316,7 +317,7 @@ class Updates:
             scaled = self.value * coefficients[self.owner][:, None]
             total.index_add_(0, self.item, scaled)
             return
-        from fedrec.kernels import add_rows
+        from fedrec.kernels.vectors import add_rows
 
         bounds, item, value = self._bounds(), self.item.numpy(), self.value.numpy()
         share, halves = coefficients.numpy(), [total]
@@ -333,7 +334,7 @@ class Updates:
             total += other
 
     def _trim_rows(self, trim: int, mean: Float[Tensor, "items d"]) -> None:
-        from fedrec.kernels import rows_by_item, trimmed_rows
+        from fedrec.kernels.vectors import rows_by_item, trimmed_rows
 
         order, bounds = rows_by_item(self.item.numpy(), len(self.table))
         columns = (self.owner, self.value, self.ridge, self.table, mean)
@@ -355,11 +356,6 @@ def joined(parts: Sequence[Float[Tensor, "_ d"]]) -> Float[Tensor, "rows d"]:
     whole = parts[0].new_empty(sum(sizes), parts[0].shape[1])
     spread(lambda pair: pair[0].copy_(pair[1]), list(zip(whole.split(sizes), parts, strict=True)))
     return whole
-
-
-def on_cpu(tensor: Tensor) -> bool:
-    """Whether the compiled loops of `kernels` can work on a tensor."""
-    return tensor.device.type == "cpu"
 
 
 def _blocks(n_items: int) -> tuple[Int[Tensor, " block"], ...]:

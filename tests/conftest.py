@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from fedrec.parallel import use_threads
+from fedrec.kernels.threads import use_threads
 
 use_threads(1)
 

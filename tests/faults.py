@@ -29,7 +29,7 @@ from typing import Any
 from fedrec.cli.main import main
 from fedrec.config.study import Study
 from fedrec.data.split import leave_one_out
-from fedrec.parallel import use_threads
+from fedrec.kernels.threads import use_threads
 from fedrec.plan.cells import cell_path
 from fedrec.records import read_records
 from tests.builders import tiny_split

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fedrec import kernels
+from fedrec.kernels import vectors as kernels
 
 LOOPS: dict[str, Any] = {name: x for name, x in vars(kernels).items() if hasattr(x, "py_func")}
 KEPT = 12  # calls of each loop that are kept, to be made again later

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from fedrec.parallel import use_threads
+from fedrec.kernels.threads import use_threads
 from fedrec.updates import Gradient, Updates
 from tests.oracles.defenses import trimmed_mean, whole_uploads
 from tests.oracles.dense import dense_items, random_updates

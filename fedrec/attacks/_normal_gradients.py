@@ -8,8 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from fedrec.attacks.base import AttackerView
+from fedrec.kernels.sums import mean_row, squared_norms, total
 from fedrec.rng import Stream, Streams
-from fedrec.sums import mean_row, squared_norms, total
 from fedrec.updates import Gradient, Updates
 
 

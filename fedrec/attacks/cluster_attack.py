@@ -13,10 +13,10 @@ from torch import Tensor
 from fedrec.attacks._normal_gradients import item_norm_statistics, normal_updates
 from fedrec.attacks.base import AttackerView, Forgery
 from fedrec.clients.contrastive import Contrastive, Reduction
-from fedrec.clustering import Clusters, k_means
+from fedrec.kernels.k_means import Clusters, k_means
+from fedrec.kernels.sums import squared_norms, total
 from fedrec.rng import Streams
 from fedrec.settings import Presets, settings
-from fedrec.sums import squared_norms, total
 from fedrec.updates import Updates
 
 NormRule = Literal["clip", "rescale"]

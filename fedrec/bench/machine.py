@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import torch
 
-from fedrec.parallel import torch_threads, use_threads
+from fedrec.kernels.threads import torch_threads, use_threads
 from fedrec.settings import RecordPart
 
 STREAM = 2**26  # numbers in each of the triad's three arrays: 256 MiB, far beyond any cache

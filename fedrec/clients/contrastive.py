@@ -9,11 +9,12 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt64
 from torch import Tensor
 
+from fedrec.kernels.compiled import on_cpu
+from fedrec.kernels.philox import tensor_lanes
+from fedrec.kernels.threads import client_ranges, spread
 from fedrec.models.base import Batch, dropped_below
-from fedrec.parallel import client_ranges, spread
-from fedrec.philox import tensor_lanes
 from fedrec.rng import Streams
-from fedrec.updates import Updates, on_cpu
+from fedrec.updates import Updates
 
 Reduction = Literal["mean", "sum"]
 SHARES = 4  # groups of clients that threads work on
@@ -66,7 +67,7 @@ class Contrastive:
         alone = self._drawn(ids, own, size, none, none[:0], len(table), streams)
         total = torch.zeros_like(table)
         if on_cpu(table):
-            from fedrec.kernels import add_info_nce
+            from fedrec.kernels.vectors import add_info_nce
 
             task = (alone.drawn, alone.seeds[0], *self._constants, alone.shares[0])
             add_info_nce(table.numpy(), *task, np.arange(len(table)), total.numpy())
@@ -97,7 +98,9 @@ class Contrastive:
         streams: Streams,
     ) -> "_Cohort":
         """A history of a single item holds no positive, and draws nothing."""
-        from fedrec.kernels import draw_all  # numba takes a while to import, and few cells need it
+        from fedrec.kernels.vectors import (
+            draw_all,  # numba takes a while to import, and few cells need it
+        )
 
         history, sizes = history[np.repeat(sizes > 1, sizes)], np.where(sizes > 1, sizes, 0)
         bounds, touched = _bounds(sizes), np.zeros(len(ids), np.int64)
@@ -126,7 +129,7 @@ class Contrastive:
         clients: Int[np.ndarray, " some"],
     ) -> None:
         """Write some clients' item gradients, the contrastive ones included."""
-        from fedrec.kernels import contrastive_rows
+        from fedrec.kernels.vectors import contrastive_rows
 
         own = (cohort.row_bounds, honest.item.numpy(), honest.value.numpy())
         task = (cohort.bounds, cohort.drawn, cohort.seeds, *self._constants, cohort.shares)

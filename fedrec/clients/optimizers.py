@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from fedrec.adam import BETAS, EPS, Adam
+from fedrec.kernels.adam import BETAS, EPS, Adam
 
 
 @runtime_checkable

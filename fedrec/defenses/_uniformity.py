@@ -8,9 +8,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from fedrec.parallel import client_ranges, spread
-from fedrec.sums import mean_row, total
-from fedrec.updates import Updates, on_cpu
+from fedrec.kernels.compiled import on_cpu
+from fedrec.kernels.sums import mean_row, total
+from fedrec.kernels.threads import client_ranges, spread
+from fedrec.updates import Updates
 
 # (gradients, the item of each) -> that item's embedding after a step down each
 Step = Callable[[Float[Tensor, "rows d"], Int[Tensor, " rows"]], Tensor]
@@ -58,7 +59,7 @@ def _distance_sums(
     moved: Float[Tensor, "rows d"],
 ) -> Float[Tensor, " n"]:
     """Σ ‖x_i − x_j‖ over all pairs, for each client with some points of its base moved."""
-    from fedrec.kernels import LANES, distance_sums, distances_before, padded
+    from fedrec.kernels.vectors import LANES, distance_sums, distances_before, padded
 
     sums, across = moved.new_empty(len(group)), base.mT.contiguous().numpy()
     t = base.shape[1]

@@ -9,8 +9,8 @@ from pydantic import Field
 from torch import Tensor
 
 from fedrec.defenses.base import ClientView
+from fedrec.kernels.laplace_noise import LaplaceNoise
 from fedrec.models.base import LocalGradients, Shared
-from fedrec.noise import LaplaceNoise
 from fedrec.settings import settings
 
 

@@ -8,8 +8,8 @@ from pydantic import Field, PositiveInt
 from torch import Tensor
 
 from fedrec.defenses.base import Judgement, ServerView
+from fedrec.kernels.sums import total
 from fedrec.settings import settings
-from fedrec.sums import total
 from fedrec.updates import Updates
 
 Neighbours = Literal["n-f-2", "n-f-1"]

@@ -7,7 +7,7 @@ from typing import Any
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from fedrec.sums import total
+from fedrec.kernels.sums import total
 
 
 class Detection:

@@ -11,11 +11,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from fedrec.data.split import Split
+from fedrec.kernels.compiled import on_cpu
+from fedrec.kernels.threads import spread
 from fedrec.models.base import Sequences
-from fedrec.parallel import spread
 from fedrec.plan.metrics import CUTOFFS
 from fedrec.records import Hits
-from fedrec.updates import on_cpu
 
 # Users ranked at a time, and scores at most: these stay in a CPU's cache.
 USERS, SCORES = 128, 2**20
@@ -125,7 +125,7 @@ def positions(
     if not torch.isfinite(own).all():
         raise FloatingPointError("a score is not finite: training has diverged")
     if on_cpu(scores):
-        from fedrec.kernels import count_above
+        from fedrec.kernels.vectors import count_above
 
         above, level = (np.empty(len(scores), np.int64) for _ in range(2))
         count_above(scores.numpy(), own.numpy(), seen.numpy(), above, level)

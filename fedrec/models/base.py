@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from fedrec.philox import tensor_lanes
+from fedrec.kernels.philox import tensor_lanes
 from fedrec.rng import Streams
 from fedrec.updates import Updates
 

@@ -9,6 +9,9 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from fedrec.kernels.compiled import on_cpu
+from fedrec.kernels.sums import inner_products
+from fedrec.kernels.threads import client_ranges, spread
 from fedrec.models.base import (
     Batch,
     LocalGradients,
@@ -18,11 +21,9 @@ from fedrec.models.base import (
     dropped_below,
     xavier_uniform,
 )
-from fedrec.parallel import client_ranges, spread
 from fedrec.rng import Streams
 from fedrec.settings import Presets, settings
-from fedrec.sums import inner_products
-from fedrec.updates import Updates, on_cpu
+from fedrec.updates import Updates
 
 # Gradients added up by item row and by client, and the clients' losses
 Sums = tuple[Float[Tensor, "rows d"], Float[Tensor, "clients d"], Float[Tensor, " clients"]]
@@ -122,7 +123,7 @@ class MF:
         self, shared: Shared, local: Float[Tensor, "clients d"], batch: Batch, streams: Streams
     ) -> Sums:
         """The same on the CPU, in one pass over the pairs."""
-        from fedrec.kernels import add_bpr
+        from fedrec.kernels.vectors import add_bpr
 
         seeds = streams.seeds("dropout", batch.clients.numpy())
         bounds = np.concatenate([[0], batch.sizes.cumsum(0).numpy()])

@@ -11,6 +11,10 @@ from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn.functional import embedding, layer_norm, logsigmoid, relu
 
+from fedrec.kernels.compiled import on_cpu
+from fedrec.kernels.philox import tensor_lanes
+from fedrec.kernels.sums import inner_products
+from fedrec.kernels.threads import torch_threads
 from fedrec.models.base import (
     Batch,
     LocalGradients,
@@ -19,12 +23,9 @@ from fedrec.models.base import (
     dropped_below,
     xavier_uniform,
 )
-from fedrec.parallel import torch_threads
-from fedrec.philox import tensor_lanes
 from fedrec.rng import Streams
 from fedrec.settings import settings
-from fedrec.sums import inner_products
-from fedrec.updates import Updates, on_cpu
+from fedrec.updates import Updates
 
 NORM_EPS = 1e-8  # of the original's layer normalisation
 GROUP = 10  # clients of about equal length that are worked on together
@@ -305,7 +306,7 @@ class SASRec:
         streams: Streams,
     ) -> Float[Tensor, "clients ..."]:
         """1 or 0 for each client and place, from rows of `width` lanes."""
-        from fedrec.kernels import draw_masks
+        from fedrec.kernels.vectors import draw_masks
 
         masks = torch.empty(len(clients), *shape)
         out = masks.view(len(clients), -1, *shape[-2:]).numpy()

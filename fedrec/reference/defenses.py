@@ -8,12 +8,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from fedrec import philox
 from fedrec.defenses.base import Filter, Reduce, ServerView, Transform
 from fedrec.defenses.krum import Krum
 from fedrec.defenses.mean import Mean
 from fedrec.defenses.norm_bound import NormBound
 from fedrec.defenses.union import Union
+from fedrec.kernels import philox
 from fedrec.updates import Gradient
 
 

@@ -10,13 +10,13 @@ import torch
 from jaxtyping import Bool, Float, Int, Integer
 from torch import Tensor
 
-from fedrec import philox
 from fedrec.attacks.base import AttackerView, Forgery
 from fedrec.clients.contrastive import DROPOUT, PAIRS
 from fedrec.clients.devices import Devices
 from fedrec.defenses.base import ServerView
 from fedrec.defenses.union import Union
 from fedrec.federation import Federation, sample_clients
+from fedrec.kernels import philox
 from fedrec.models.base import Batch, Model, Shared, dropped_below
 from fedrec.models.mf import MF
 from fedrec.models.sas_rec import SASRec

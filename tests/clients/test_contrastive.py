@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from fedrec import kernels
 from fedrec.clients.contrastive import (
     PAIRS,
     Contrastive,
@@ -19,9 +18,10 @@ from fedrec.clients.contrastive import (
 from fedrec.clients.devices import Devices
 from fedrec.clients.pairs import FixedPairs
 from fedrec.data.split import Split
+from fedrec.kernels import vectors as kernels
+from fedrec.kernels.threads import use_threads
 from fedrec.models.base import Batch, dropped_below
 from fedrec.models.mf import MF
-from fedrec.parallel import use_threads
 from fedrec.rng import Streams
 from fedrec.updates import Updates
 from tests.oracles.attacks import candidates, info_nce

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from fedrec import philox
 from fedrec.clients.pairs import FixedPairs
 from fedrec.data.split import Split
+from fedrec.kernels import philox
 from fedrec.models.base import Batch, Sequences, Shared, dropped_below
 from fedrec.models.sas_rec import SASRec
 from fedrec.rng import Streams

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fedrec import philox
 from fedrec.attacks.base import AttackerView
 from fedrec.clients.devices import Devices
 from fedrec.clients.pairs import FixedPairs
+from fedrec.kernels import philox
 from fedrec.models.base import Batch, LocalGradients, Sequences, Shared
 from fedrec.rng import Streams
 from fedrec.updates import Updates

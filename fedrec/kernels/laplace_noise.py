@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int, UInt64
 from torch import Tensor
 
-from fedrec.parallel import spread
+from fedrec.kernels.threads import spread
 
 SUMS = 4  # sums of as many groups of clients, whatever the threads: results do not depend on them
 
@@ -40,7 +40,7 @@ class LaplaceNoise:
         coefficient: float,
     ) -> None:
         """Add coefficient · noise, in place."""
-        from fedrec.kernels import add_laplace
+        from fedrec.kernels.vectors import add_laplace
 
         share = coefficient * self.factor
         add_laplace(self.seed, self.scale, self.item, self.change, share, items)

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from fedrec.parallel import row_ranges, spread
+from fedrec.kernels.threads import row_ranges, spread
 
 
 def total(x: Float[Tensor, "*shape"]) -> Float64[Tensor, ""]:
@@ -28,7 +28,7 @@ def squared_norms(x: Float[Tensor, "rows d"]) -> Float[Tensor, " rows"]:
     """‖x‖² of each row."""
     if not x.is_cpu:
         return x.square().sum(1)
-    from fedrec import kernels  # numba takes a while to import
+    from fedrec.kernels import vectors as kernels  # numba takes a while to import
 
     rows, squares = x.contiguous().numpy(), np.empty(len(x), np.float32)
     spread(lambda part: kernels.squared_norms(rows, squares, *part), row_ranges(len(x)))
@@ -39,7 +39,7 @@ def inner_products(a: Float[Tensor, "n d"], b: Float[Tensor, "m d"]) -> Float[Te
     """a · bᵀ."""
     if not a.is_cpu:
         return a @ b.T
-    from fedrec import kernels
+    from fedrec.kernels import vectors as kernels
 
     products = a.new_empty(len(a), len(b))
     kernels.inner_products(a.contiguous().numpy(), b.contiguous().numpy(), products.numpy())

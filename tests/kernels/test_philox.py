@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from fedrec import kernels, philox
+from fedrec.kernels import philox
+from fedrec.kernels import vectors as kernels
 from fedrec.models.base import dropped_below
 from fedrec.rng import Stream, Streams
 

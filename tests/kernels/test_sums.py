@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from fedrec import kernels
-from fedrec.sums import inner_products, mean_row, squared_norms, total
+from fedrec.kernels import vectors as kernels
+from fedrec.kernels.sums import inner_products, mean_row, squared_norms, total
 
 sizes = pytest.mark.parametrize("d", [0, 1, 3, 15, 16, 17, 64, 100])
 

@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from fedrec.parallel import torch_threads
+from fedrec.kernels.threads import torch_threads
 from fedrec.process import prepare
 
 

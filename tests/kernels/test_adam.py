@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from fedrec.adam import Adam
+from fedrec.kernels.adam import Adam
 
 SHAPES = [(5, 3), (4,), (0,)]  # MF has no dense parameters
 RATE = 0.01

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from fedrec.parallel import client_ranges, spread, torch_threads, use_threads
+from fedrec.kernels.threads import client_ranges, spread, torch_threads, use_threads
 
 
 @pytest.mark.usefixtures("one_thread_afterwards")

@@ -8,8 +8,8 @@ import torch
 from scipy import stats
 from torch.testing import assert_close
 
-from fedrec.noise import LaplaceNoise, add_noises
-from fedrec.parallel import use_threads
+from fedrec.kernels.laplace_noise import LaplaceNoise, add_noises
+from fedrec.kernels.threads import use_threads
 from fedrec.rng import Streams
 
 SCALE = 0.02

@@ -5,7 +5,7 @@ import torch
 from sklearn.cluster import KMeans
 from torch.testing import assert_close
 
-from fedrec.clustering import k_means
+from fedrec.kernels.k_means import k_means
 
 
 def test_two_iterations_by_hand() -> None:

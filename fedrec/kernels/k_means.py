@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from fedrec.sums import total
-from fedrec.updates import on_cpu
+from fedrec.kernels.compiled import on_cpu
+from fedrec.kernels.sums import total
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def _compiled_step(
     points: Float[Tensor, "points d"], centroid: Float[Tensor, "k d"]
 ) -> tuple[Int[Tensor, " points"], Float[Tensor, "k d"]]:
     """The same in one pass over the points."""
-    from fedrec.kernels import lloyd_step
+    from fedrec.kernels.vectors import lloyd_step
 
     label, moved = torch.empty(len(points), dtype=torch.int64), torch.empty_like(centroid)
     lloyd_step(points.numpy(), centroid.numpy(), label.numpy(), moved.numpy())

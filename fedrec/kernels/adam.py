@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.optim.adam import adam
 
-from fedrec.parallel import row_ranges, spread
+from fedrec.kernels.threads import row_ranges, spread
 
 BETAS, EPS = (0.9, 0.999), 1e-8
 
@@ -59,7 +59,7 @@ class Adam:
         )
 
     def _step_on_cpu(self, parameter: Tensor, gradient: Tensor, moments: Moments) -> None:
-        from fedrec.kernels import adam_update  # numba takes a while to import
+        from fedrec.kernels.vectors import adam_update  # numba takes a while to import
 
         moments.step.add_(1)
         step = int(moments.step)
