@@ -19,8 +19,8 @@ from fedrec.config.protocol import TrainingProtocol
 from fedrec.data.split import Split
 from fedrec.defenses.base import Defense, Reduce
 from fedrec.defenses.mean import Mean
+from fedrec.kernels.threads import prepare
 from fedrec.plan.cells import Cell
-from fedrec.process import prepare
 from fedrec.training.simulation import Simulation
 from tests.builders import tiny_split
 

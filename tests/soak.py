@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from fedrec.config.cell_config import CellConfig
 from fedrec.config.study import Study
 from fedrec.data.split import Split, leave_one_out
-from fedrec.process import prepare
+from fedrec.kernels.threads import prepare
 from fedrec.records import write_record
 from fedrec.training.resume import Keeper
 from fedrec.training.run import run_cell

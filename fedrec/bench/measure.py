@@ -18,9 +18,8 @@ from fedrec.bench.traffic import Work, round_work, tally
 from fedrec.config.cell_config import CellConfig
 from fedrec.data.split import Split
 from fedrec.federation import Federation, Population, play_round, set_up
-from fedrec.kernels.threads import torch_threads
+from fedrec.kernels.threads import prepare, torch_threads
 from fedrec.metrics.ranking import LeaveOneOut
-from fedrec.process import prepare
 from fedrec.reference.simulation import Reference
 from fedrec.settings import RecordPart
 from fedrec.training.run import peak_memory_mb

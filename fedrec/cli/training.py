@@ -124,7 +124,7 @@ def _simulate(
 ) -> None:
     """Run one cell, from its checkpoint if there is one, and write its record to a path."""
     from fedrec.config.cell_config import CellConfig
-    from fedrec.process import prepare
+    from fedrec.kernels.threads import prepare
     from fedrec.training.progress import Progress
     from fedrec.training.resume import Keeper
     from fedrec.training.run import choose_device, run_cell
@@ -186,7 +186,7 @@ def verify(args: argparse.Namespace) -> None:
 def _verified(records: Iterable[Record], args: argparse.Namespace) -> Iterator[tuple[str, bool]]:
     """Each record's cell, and whether a second run gives the same; prints what it finds."""
     from fedrec.config.cell_config import CellConfig
-    from fedrec.process import prepare
+    from fedrec.kernels.threads import prepare
     from fedrec.training.progress import Progress
     from fedrec.training.run import choose_device, run_cell
 
