@@ -3,15 +3,22 @@
 import functools
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from fedrec.kernels import vectors as kernels
+from tests.elsewhere import MODULES
 
-LOOPS: dict[str, Any] = {name: x for name, x in vars(kernels).items() if hasattr(x, "py_func")}
+LOOPS: dict[str, Any] = {}
+HOME: dict[str, ModuleType] = {}  # where each loop is written, and called from
+for module in MODULES:
+    for name, found in vars(module).items():
+        if hasattr(found, "py_func") and found.py_func.__module__ == module.__name__:
+            assert name not in LOOPS, f"two loops are called {name}"
+            LOOPS[name], HOME[name] = found, module
 KEPT = 12  # calls of each loop that are kept, to be made again later
 SLACK = 512  # bytes that an array may be shifted by
 
@@ -30,11 +37,11 @@ class Stirred:
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Watch the loops that are called meanwhile."""
-        vars(kernels).update(self._spies)
+        _put(self._spies)
         try:
             yield
         finally:
-            vars(kernels).update(LOOPS)
+            _put(LOOPS)
 
     def repeat(self, name: str, given: tuple[Any, ...]) -> None:
         """Make a call twice, on copies, and compare all that it has written or gives."""
@@ -50,7 +57,7 @@ class Stirred:
         def call(*given: Any) -> Any:
             before = tuple(self._elsewhere(x) for x in given)
             # A loop looks for those that it calls by name when it is compiled.
-            vars(kernels).update(LOOPS)
+            _put(LOOPS)
             result = LOOPS[name](*given)
             expected = _bits(result, *given)
             for _ in range(self._repeats):
@@ -58,7 +65,7 @@ class Stirred:
                 mine = [self._elsewhere(x) for x in before]
                 self._count(name, _bits(LOOPS[name](*mine), *mine) == expected)
             self._keep(name, before)
-            vars(kernels).update(self._spies)
+            _put(self._spies)
             return result
 
         return call
@@ -85,7 +92,12 @@ class Stirred:
                 self._held.append(np.empty(size, np.uint8))
 
     def _elsewhere(self, x: Any) -> Any:
-        """A copy of an array with the same strides, at a random distance from a block's start."""
+        """A copy of an array with the same strides, at a random distance from a block's start.
+
+        Of a named tuple, a copy of all arrays in it.
+        """
+        if hasattr(x, "_fields"):
+            return type(x)(*map(self._elsewhere, x))
         if not isinstance(x, np.ndarray):
             return x
         steps = sum((n - 1) * s for n, s in zip(x.shape, x.strides, strict=True) if n)
@@ -97,7 +109,18 @@ class Stirred:
         return copy
 
 
+def _put(loops: Mapping[str, Any]) -> None:
+    """Have the loops' own files call these by their names."""
+    for name, loop in loops.items():
+        vars(HOME[name])[name] = loop
+
+
 def _bits(*values: Any) -> list[Any]:
-    """Arrays as bytes, and everything else as it is."""
-    flat = [part for x in values for part in (x if isinstance(x, tuple) else (x,))]
-    return [x.tobytes() if isinstance(x, np.ndarray) else repr(x) for x in flat]
+    """Arrays as bytes, and everything else as it is; what tuples hold, one by one."""
+    found: list[Any] = []
+    for x in values:
+        if isinstance(x, tuple):
+            found += _bits(*x)
+        else:
+            found.append(x.tobytes() if isinstance(x, np.ndarray) else repr(x))
+    return found

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from fedrec.rng import Stream, Streams
+from fedrec.kernels.philox import Stream
+from fedrec.rng import Streams
 
 OTHERS = [
     (Streams(4).at(7), "noise", 11),

@@ -8,8 +8,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from fedrec.attacks.base import AttackerView
+from fedrec.kernels.philox import Stream
 from fedrec.kernels.sums import mean_row, squared_norms, total
-from fedrec.rng import Stream, Streams
+from fedrec.rng import Streams
 from fedrec.updates import Gradient, Updates
 
 

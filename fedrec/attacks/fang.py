@@ -12,7 +12,8 @@ from fedrec.attacks._normal_gradients import (
     of_each_coordinate,
 )
 from fedrec.attacks.base import AttackerView, Forgery
-from fedrec.rng import Stream, Streams
+from fedrec.kernels.philox import Stream
+from fedrec.rng import Streams
 from fedrec.settings import Presets, settings
 from fedrec.updates import Gradient
 

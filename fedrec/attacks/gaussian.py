@@ -9,7 +9,8 @@ from fedrec.attacks._normal_gradients import (
     of_each_coordinate,
 )
 from fedrec.attacks.base import AttackerView, Forgery
-from fedrec.rng import Stream, Streams
+from fedrec.kernels.philox import Stream
+from fedrec.rng import Streams
 from fedrec.settings import settings
 from fedrec.updates import Gradient
 

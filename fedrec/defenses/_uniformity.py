@@ -1,16 +1,14 @@
 """How far apart item embeddings lie: the mean distance of all pairs (paper, Eq. 6, Algorithm 2)."""
 
 from collections.abc import Callable
-from itertools import repeat
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from fedrec.kernels.compiled import on_cpu
+from fedrec.kernels.distances import Moves, mean_distance, mean_distances, moved_bases
 from fedrec.kernels.sums import mean_row, total
-from fedrec.kernels.threads import client_ranges, spread
 from fedrec.updates import Updates
 
 # (gradients, the item of each) -> that item's embedding after a step down each
@@ -19,12 +17,10 @@ Step = Callable[[Float[Tensor, "rows d"], Int[Tensor, " rows"]], Tensor]
 
 def uniformity(points: Float[Tensor, "t d"], squared: bool) -> Float[Tensor, ""]:
     """The mean (squared) L2 distance of all pairs of points; two at least."""
-    t = len(points)
-    centered = points - mean_row(points)
-    if squared:  # Σ over pairs ‖x − y‖² = t Σ ‖x − mean‖²
-        found = total(centered.square()) * 2 / (t - 1)
-    else:
-        found = total(distances(centered)) / (t * (t - 1))
+    if not squared:
+        return mean_distance(points)
+    # Σ over pairs ‖x − y‖² = t Σ ‖x − mean‖²
+    found = total((points - mean_row(points)).square()) * 2 / (len(points) - 1)
     return found.to(points.dtype)
 
 
@@ -42,43 +38,9 @@ def uniformities(
     moved = step(gradient, items.index_select(0, place)).sub_(center)
     ridges, group = received.ridge.unique(return_inverse=True)
     base = torch.stack([step(ridge * embedding, items) - center for ridge in ridges])
-    sizes = torch.bincount(owner, minlength=len(received))
-    if squared or not on_cpu(base) or base.dtype != torch.float32:
-        parts = (part.split(sizes.tolist()) for part in (place, moved))
-        points = map(torch.index_copy, base[group], repeat(0), *parts)
-        return torch.stack([uniformity(x, squared) for x in points])
-    t, bounds = len(items), np.concatenate([[0], sizes.cumsum(0).numpy()])
-    return _distance_sums(base, group, bounds, place, moved) * (2 / (t * (t - 1)))
-
-
-def _distance_sums(
-    base: Float[Tensor, "g t d"],
-    group: Int[Tensor, " n"],
-    bounds: Int[np.ndarray, " n_plus_1"],
-    place: Int[Tensor, " rows"],
-    moved: Float[Tensor, "rows d"],
-) -> Float[Tensor, " n"]:
-    """Σ ‖x_i − x_j‖ over all pairs, for each client with some points of its base moved."""
-    from fedrec.kernels.vectors import LANES, distance_sums, distances_before, padded
-
-    sums, across = moved.new_empty(len(group)), base.mT.contiguous().numpy()
-    t = base.shape[1]
-    apart = np.empty((len(base), t, padded(t, LANES)), np.float32)
-    for columns, pairs in zip(across, apart, strict=True):
-        distances_before(columns, pairs)
-    whose, where, points, out = (x.numpy() for x in (group, place, moved, sums))
-
-    def work(some: tuple[int, int]) -> None:
-        distance_sums(across, apart, whose, bounds, where, points, out, *some)
-
-    spread(work, client_ranges(bounds))
-    return sums
-
-
-def distances(x: Float[Tensor, "t d"]) -> Float[Tensor, "t t"]:
-    """‖x_i − x_j‖; 0 where its square is less than the rounding of norms."""
-    squares = x.square().sum(1)
-    both = squares[:, None] + squares
-    apart = torch.addmm(both, x, x.T, alpha=-2)
-    rounding = 8 * torch.finfo(x.dtype).eps
-    return apart.masked_fill_(apart <= rounding * both, 0).sqrt_()
+    sizes = torch.bincount(owner, minlength=len(received)).cpu().numpy()
+    bounds = np.concatenate([[0], np.cumsum(sizes)])
+    moves = Moves(group=group, bounds=bounds, place=place, point=moved)
+    if squared:
+        return torch.stack([uniformity(x, squared) for x in moved_bases(base, moves)])
+    return mean_distances(base, moves)

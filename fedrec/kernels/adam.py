@@ -1,13 +1,17 @@
 """Adam (Kingma and Ba 2015): by a compiled loop on the CPU, by PyTorch's fused kernel elsewhere."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+import numpy as np
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.optim.adam import adam
 
+from fedrec.kernels.compiled import Array, arrays, compiled, on_cpu
 from fedrec.kernels.threads import row_ranges, spread
+from fedrec.kernels.vectors import fused
 
 BETAS, EPS = (0.9, 0.999), 1e-8
 
@@ -18,6 +22,28 @@ class Moments(NamedTuple):
     exp_avg: Tensor
     exp_avg_sq: Tensor
     step: Tensor  # a float32 scalar, as the fused kernel wants it
+
+
+class Tables(NamedTuple):
+    """What Adam steps, and the means of its gradients and of their squares."""
+
+    value: Float[Array, "*shape"]
+    mean: Float[Array, "*shape"]
+    square: Float[Array, "*shape"]
+
+
+class Step(NamedTuple):
+    """The numbers of one of Adam's steps."""
+
+    betas: tuple[float, float]
+    eps: float
+    correction: float  # of the mean square: 1 − β₂ᵗ
+    size: float  # η / (1 − β₁ᵗ)
+
+    @staticmethod
+    def number(t: int, learning_rate: float) -> "Step":
+        """The t-th step, from 1."""
+        return Step(BETAS, EPS, 1 - BETAS[1] ** t, learning_rate / (1 - BETAS[0] ** t))
 
 
 class Adam:
@@ -36,7 +62,7 @@ class Adam:
 
     def step(self, gradients: Sequence[Tensor]) -> None:
         """One step down the gradients, one for each parameter."""
-        if all(parameter.device.type == "cpu" for parameter in self._parameters):
+        if all(map(on_cpu, self._parameters)):
             for given in zip(self._parameters, gradients, self.moments, strict=True):
                 self._step_on_cpu(*given)
             return
@@ -58,16 +84,22 @@ class Adam:
             maximize=False,
         )
 
-    def _step_on_cpu(self, parameter: Tensor, gradient: Tensor, moments: Moments) -> None:
-        from fedrec.kernels.vectors import adam_update  # numba takes a while to import
+    def preview(
+        self, which: int, gradient: Float[Tensor, "rows d"], row: Int[Tensor, " rows"]
+    ) -> Float[Tensor, "rows d"]:
+        """The row of a parameter for each gradient after a step down it; nothing changes."""
+        moments = self.moments[which]
+        tables = Tables(self._parameters[which], moments.exp_avg, moments.exp_avg_sq)
+        step = Step.number(int(moments.step) + 1, self._learning_rate)
+        return (_compiled_rows if on_cpu(gradient) else _tensor_rows)(gradient, row, tables, step)
 
+    def _step_on_cpu(self, parameter: Tensor, gradient: Tensor, moments: Moments) -> None:
         moments.step.add_(1)
-        step = int(moments.step)
-        size, correction = self._learning_rate / (1 - BETAS[0] ** step), 1 - BETAS[1] ** step
-        given = (parameter, gradient, moments.exp_avg, moments.exp_avg_sq)
-        arrays = [tensor.detach().reshape(-1).numpy() for tensor in given]
-        arguments: list[Any] = [*arrays, BETAS, EPS, correction, size]
-        spread(lambda part: adam_update(*[*arguments, *part]), row_ranges(len(arrays[0])))
+        step = Step.number(int(moments.step), self._learning_rate)
+        given = (parameter, moments.exp_avg, moments.exp_avg_sq)
+        tables: Tables = arrays(Tables(*(x.detach().reshape(-1) for x in given)))
+        down = gradient.detach().reshape(-1).numpy()
+        spread(lambda part: adam_update(tables, down, step, *part), row_ranges(len(down)))
 
     def state(self) -> dict[str, Tensor]:
         """The moments, as `<parameter>.<name>`, for `restore`."""
@@ -81,3 +113,67 @@ class Adam:
         """Remember what `state` gave."""
         for name, value in self.state().items():
             value.copy_(state[name])
+
+
+def _compiled_rows(
+    gradient: Float[Tensor, "rows d"], row: Int[Tensor, " rows"], tables: Tables, step: Step
+) -> Float[Tensor, "rows d"]:
+    out = torch.empty_like(gradient)
+    own: Tables = arrays(tables)
+    given = (gradient.numpy(), row.numpy(), own, step, out.numpy())
+    spread(lambda part: adam_rows(*given, *part), row_ranges(len(row)))
+    return out
+
+
+def _tensor_rows(
+    gradient: Float[Tensor, "rows d"], row: Int[Tensor, " rows"], tables: Tables, step: Step
+) -> Float[Tensor, "rows d"]:
+    value, mean, square = (table.index_select(0, row) for table in tables)
+    (beta1, beta2), eps, correction, size = step
+    mean.mul_(beta1).add_(gradient, alpha=1 - beta1)
+    square.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2).div_(correction)
+    return value.addcdiv_(mean, square.sqrt_().add_(eps), value=-size)
+
+
+@compiled()
+def adam_update(
+    tables: Tables,
+    gradient: Float[np.ndarray, " n"],
+    step: Step,
+    first: int,
+    end: int,
+) -> None:
+    """Adam's step down a gradient, of flat tables, from `first` to `end`."""
+    old1, new1 = np.float32(step.betas[0]), np.float32(1 - step.betas[0])
+    old2, new2 = np.float32(step.betas[1]), np.float32(1 - step.betas[1])
+    eta, tiny = np.float32(step.size), np.float32(step.eps)
+    whole, own = np.float32(1 / step.correction), gradient[first:end]
+    v, m, s = tables.value[first:end], tables.mean[first:end], tables.square[first:end]
+    for k in range(len(v)):
+        m[k] = fused(new1, own[k], old1 * m[k])
+        s[k] = fused(new2 * own[k], own[k], old2 * s[k])
+        v[k] -= eta * m[k] / (np.sqrt(s[k] * whole) + tiny)
+
+
+@compiled()
+def adam_rows(
+    gradient: Float[np.ndarray, "rows d"],
+    item: Int[np.ndarray, " rows"],
+    tables: Tables,
+    step: Step,
+    out: Float[np.ndarray, "rows d"],
+    first: int,
+    end: int,
+) -> None:
+    """out = the item's row after `adam_update` by each gradient, from `first` to `end`."""
+    old1, new1 = np.float32(step.betas[0]), np.float32(1 - step.betas[0])
+    old2, new2 = np.float32(step.betas[1]), np.float32(1 - step.betas[1])
+    eta, tiny = np.float32(step.size), np.float32(step.eps)
+    whole = np.float32(1 / step.correction)
+    for r in range(first, end):
+        row, own, m, s = out[r], gradient[r], tables.mean[item[r]], tables.square[item[r]]
+        v = tables.value[item[r]]
+        for k in range(len(v)):
+            after = fused(new1, own[k], old1 * m[k])
+            spread = np.sqrt(fused(new2 * own[k], own[k], old2 * s[k]) * whole) + tiny
+            row[k] = v[k] - eta * after / spread

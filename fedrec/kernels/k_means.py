@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from fedrec.kernels.compiled import on_cpu
+from fedrec.kernels.compiled import compiled, on_cpu
 from fedrec.kernels.sums import total
+from fedrec.kernels.vectors import LANES, dot, folded, fused, load, no_lanes
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,45 @@ def _compiled_step(
     points: Float[Tensor, "points d"], centroid: Float[Tensor, "k d"]
 ) -> tuple[Int[Tensor, " points"], Float[Tensor, "k d"]]:
     """The same in one pass over the points."""
-    from fedrec.kernels.vectors import lloyd_step
-
     label, moved = torch.empty(len(points), dtype=torch.int64), torch.empty_like(centroid)
     lloyd_step(points.numpy(), centroid.numpy(), label.numpy(), moved.numpy())
     return label, moved
+
+
+@compiled()
+def lloyd_step(
+    points: Float[np.ndarray, "points d"],
+    centroid: Float[np.ndarray, "k d"],
+    label: Int[np.ndarray, " points"],
+    moved: Float[np.ndarray, "k d"],
+) -> None:
+    """One iteration of k-means: labels of the nearest centroids, then the means of clusters.
+
+    The first of equally near centroids; a cluster without points keeps its centroid.
+    """
+    k, d = centroid.shape
+    squares, size, total = np.empty(k, np.float32), np.zeros(k, np.int64), np.zeros((k, d))
+    for c in range(k):
+        squares[c] = dot(centroid[c], centroid[c])
+    for p in range(len(points)):
+        best, nearest = np.float32(0), 0
+        for c in range(0, k, 2):  # two products for three numbers loaded
+            other = min(c + 1, k - 1)
+            one, two = no_lanes(), no_lanes()
+            for j in range(0, d, LANES):
+                x = load(points[p], j)
+                one, two = (
+                    fused(x, load(centroid[c], j), one),
+                    fused(x, load(centroid[other], j), two),
+                )
+            for which, product in ((c, folded(one)), (other, folded(two))):
+                away = squares[which] - np.float32(2) * product
+                if which == 0 or away < best:
+                    best, nearest = away, which
+        label[p] = nearest
+        size[nearest] += 1
+        for j in range(d):
+            total[nearest, j] += points[p, j]
+    for c in range(k):
+        for j in range(d):
+            moved[c, j] = total[c, j] / size[c] if size[c] else centroid[c, j]

@@ -8,7 +8,11 @@ import torch
 from jaxtyping import Float, Int, UInt64
 from torch import Tensor
 
+from fedrec.kernels.compiled import compiled
+from fedrec.kernels.philox import fill, row_blocks, row_buffer
+from fedrec.kernels.series import log_uniform
 from fedrec.kernels.threads import spread
+from fedrec.kernels.vectors import add_times
 
 SUMS = 4  # sums of as many groups of clients, whatever the threads: results do not depend on them
 
@@ -40,8 +44,6 @@ class LaplaceNoise:
         coefficient: float,
     ) -> None:
         """Add coefficient · noise, in place."""
-        from fedrec.kernels.vectors import add_laplace
-
         share = coefficient * self.factor
         add_laplace(self.seed, self.scale, self.item, self.change, share, items)
         if len(dense):
@@ -73,3 +75,35 @@ def add_noises(
     for of_items, of_dense in spread(total, range(SUMS)):
         items += of_items.to(items.device)
         dense += of_dense.to(dense.device)
+
+
+@compiled()
+def add_laplace(
+    seed: UInt64[np.ndarray, "2"],
+    scale: float,
+    item: Int[np.ndarray, " rows"],
+    change: Float[np.ndarray, "rows d"],
+    coefficient: float,
+    total: Float[np.ndarray, "items d"],
+) -> None:
+    """total += coefficient · Υ where |change| ≤ |Υ|; see `LaplaceNoise`.
+
+    Each coordinate takes 32 random bits, and each item is a row. The lowest bit is the sign of Υ;
+    the 23 highest, plus a half, are U · 2²³ of |Υ| = −scale · ln U.
+    """
+    d = total.shape[1]
+    blocks = row_blocks(d, 32)
+    words = row_buffer(d, 32)
+    lanes = words.view(np.uint32)
+    noise = np.empty(d, np.float32)
+    wide, share, row = -np.float32(scale), np.float32(coefficient), 0
+    for i in range(len(total)):
+        fill(seed, i * blocks, words)
+        for k in range(d):
+            size = wide * log_uniform(lanes[k])
+            noise[k] = size if lanes[k] & np.uint32(1) else -size
+        if row < len(item) and item[row] == i:
+            for k in range(d):
+                noise[k] = noise[k] if abs(change[row, k]) <= abs(noise[k]) else np.float32(0)
+            row += 1
+        add_times(share, noise, total[i])

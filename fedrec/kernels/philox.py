@@ -1,27 +1,149 @@
-"""Philox 4x32-10, written out: the oracle of the compiled loop, and what a GPU evaluates.
+"""Philox 4x32-10: a compiled loop for the CPU, and the same written out for any device.
 
 128 random bits are a function of a counter and a key (Salmon et al. 2011, "Parallel random numbers:
-as easy as 1, 2, 3"). `fedrec.rng` says what counts and what is the key; `kernels.fill` is the same
-in vectors of a CPU.
+as easy as 1, 2, 3"). `fedrec.rng` says what counts and what is the key.
 """
 
+from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Int, Integer, UInt64
+from jaxtyping import Float, Int, Integer, UInt32, UInt64
 from torch import Tensor
 
-from fedrec.rng import Stream, Streams, row_blocks
+from fedrec.kernels.compiled import compiled
+from fedrec.kernels.normal import normal_numbers
+from fedrec.kernels.vectors import padded
 
 ROUNDS = 10
 MULTIPLIERS = 0xD2511F53, 0xCD9E8D57
 WEYL = 0x9E3779B9, 0xBB67AE85  # added to the key after each round
 LOW = 0xFFFFFFFF
 
+BLOCKS = 8  # of random bits that the loop draws at a time
+LOW_BITS, HALF = np.uint64(LOW), np.uint64(32)
+LOW_STEP, HIGH_STEP = map(np.uint64, WEYL)
+
 # 32 bits in a Python integer, or in each element of an array or tensor of 64-bit integers
 Bits = Any
+
+
+@dataclass(frozen=True)
+class Stream:
+    """The random bits of one purpose and client in one round, and what is made of them.
+
+    As each call begins with the stream's first block, equal calls give equal numbers: what is to be
+    independent needs a purpose of its own.
+    """
+
+    key: int
+    round: int
+    client: int
+
+    @staticmethod
+    def of_seed(seed: UInt64[np.ndarray, "2"]) -> "Stream":
+        """The stream that `fill` enters with this seed."""
+        key, numbers = (int(word) for word in seed)
+        return Stream(key, numbers >> 32, numbers & LOW)
+
+    @property
+    def seed(self) -> UInt64[np.ndarray, "2"]:
+        """What `fill` takes: the key, and (round, client)."""
+        return np.array([self.key, self.round << 32 | self.client], np.uint64)
+
+    def words(self, count: int) -> UInt64[np.ndarray, " count"]:
+        """The first `count` words of 64 bits."""
+        words = np.empty(count + count % 2, np.uint64)
+        fill(self.seed, 0, words)
+        return words[:count]
+
+    def lanes(self, shape: tuple[int, ...]) -> UInt32[np.ndarray, " *shape"]:
+        """32 random bits for each element; the last axis is a row."""
+        *rows, width = shape
+        blocks = row_blocks(width, 32)
+        lanes = self.words(2 * blocks * prod(rows)).view(np.uint32)
+        return lanes.reshape(*rows, 4 * blocks)[..., :width]
+
+    def uniform(self, shape: tuple[int, ...]) -> Float[np.ndarray, " *shape"]:
+        """U[0, 1) in float32: the 24 high ones of 32 bits, times 2⁻²⁴, exactly on any device."""
+        return (self.lanes(shape) >> np.uint32(8)).astype(np.float32) * np.float32(2**-24)
+
+    def normal(self, shape: tuple[int, ...]) -> Float[np.ndarray, " *shape"]:
+        """N(0, 1) in float32, by Box and Muller (1958).
+
+        Elements 2i and 2i + 1 of a row are √(−2 ln U) times the cosine and the sine of an angle.
+        U is the 23 high bits of lane 2i, plus a half, times 2⁻²³. The angle is a quarter of a turn
+        times the sum of the two high bits of lane 2i + 1 and of its other bits, as a signed number
+        from −½ to ½. The bits are the same on any device; logarithm, sine and cosine may differ in
+        their last digits, but not from one CPU to another.
+        """
+        *rows, width = shape
+        return normal_numbers(self.lanes((*rows, width + width % 2)))[..., :width]
+
+    def chosen(self, n: int, count: int) -> Int[np.ndarray, " count"]:
+        """`count` of the numbers below n ≥ count, ascending: those with the least random bits.
+
+        31 bits each, the high ones of 32; of equal ones the lower number goes first.
+        """
+        order = (self.lanes((n,)).astype(np.int64) >> 1 << 32) | np.arange(n)
+        return np.sort(np.partition(order, count - 1)[:count] & 0xFFFFFFFF)
+
+
+class ClientStreams(NamedTuple):
+    """The streams of one purpose in one round, one for each client."""
+
+    key: int  # Philox's: the low 32 bits first
+    round: int
+
+    def seeds(self, clients: Int[np.ndarray, " clients"]) -> UInt64[np.ndarray, "clients 2"]:
+        """What `fill` takes for some clients' streams: the key, and (round, client)."""
+        seeds = np.empty((len(clients), 2), np.uint64)
+        seeds[:, 0] = self.key
+        seeds[:, 1] = np.uint64(self.round << 32) | clients.astype(np.uint64)
+        return seeds
+
+
+@compiled(inline="always")
+def philox_round(
+    a: np.uint64, b: np.uint64, c: np.uint64, d: np.uint64, k0: np.uint64, k1: np.uint64
+) -> tuple[np.uint64, np.uint64, np.uint64, np.uint64]:
+    """One of the ten rounds of Philox 4x32 (Salmon et al. 2011), on the low halves of its words.
+
+    What the high halves hold does not matter: vectors multiply 32 bits by 32 as they are.
+    """
+    p, q = (a & LOW_BITS) * np.uint64(MULTIPLIERS[0]), (c & LOW_BITS) * np.uint64(MULTIPLIERS[1])
+    return (q >> HALF) ^ b ^ k0, q, (p >> HALF) ^ d ^ k1, p
+
+
+@compiled()
+def fill(
+    seed: UInt64[np.ndarray, "2"], first: int, words: UInt64[np.ndarray, " twice_blocks"]
+) -> None:
+    """A stream's blocks from `first` on, two words each: see `rng.Streams`."""
+    low_key, high_key = seed[0], seed[0] >> HALF
+    client, number = seed[1] & LOW_BITS, seed[1] >> HALF
+    for i in range(len(words) // 2):
+        a, b, c, d = np.uint64(first + i), client, number, np.uint64(0)
+        k0, k1 = low_key, high_key
+        for _ in range(10):
+            a, b, c, d = philox_round(a, b, c, d, k0, k1)
+            k0, k1 = k0 + LOW_STEP, k1 + HIGH_STEP
+        words[2 * i] = (a & LOW_BITS) | (b << HALF)
+        words[2 * i + 1] = (c & LOW_BITS) | (d << HALF)
+
+
+@compiled(inline="always")
+def row_blocks(width: int, bits: int) -> int:
+    """Blocks of 128 bits that a row of `width` lanes takes: each row starts a new block."""
+    return -(-width * bits // 128)
+
+
+@compiled(inline="always")
+def row_buffer(width: int, bits: int) -> UInt64[np.ndarray, " words"]:
+    """Room for a row of lanes, and for as much of the next as fills the vectors: it takes less."""
+    return np.empty(2 * padded(row_blocks(width, bits), BLOCKS), np.uint64)
 
 
 def block(counter: tuple[Bits, ...], key: tuple[Bits, Bits]) -> tuple[Bits, ...]:
@@ -54,8 +176,7 @@ def lanes(stream: Stream, shape: tuple[int, ...], bits: int) -> Integer[np.ndarr
 
 
 def tensor_lanes(
-    streams: Streams,
-    purpose: str,
+    streams: ClientStreams,
     client: Int[Tensor, " rows"],
     row: Int[Tensor, " rows"],
     width: int,
@@ -65,7 +186,7 @@ def tensor_lanes(
     blocks = row_blocks(width, bits)
     number = row[:, None] * blocks + torch.arange(blocks, device=row.device)
     counter = (number, client[:, None], streams.round, 0)
-    found = torch.stack(block(counter, halves(streams.key(purpose))), dim=-1)
+    found = torch.stack(block(counter, halves(streams.key)), dim=-1)
     parts = [found >> low & (1 << bits) - 1 for low in range(0, 32, bits)]
     return torch.stack(parts, dim=-1).flatten(1)[:, :width]
 

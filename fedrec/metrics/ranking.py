@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from fedrec.data.split import Split
-from fedrec.kernels.compiled import on_cpu
+from fedrec.kernels.ranks import positions
 from fedrec.kernels.threads import spread
 from fedrec.models.base import Sequences
 from fedrec.plan.metrics import CUTOFFS
@@ -105,33 +105,6 @@ class LeaveOneOut:
         if self._repeats == "miss":
             return position.masked_fill(seen, torch.inf)
         return position
-
-
-def positions(
-    scores: Float[Tensor, "b items"],
-    target: Int[Tensor, " b"],
-    seen: Int[Tensor, " cells"],
-    hidden: Bool[Tensor, " b"],
-) -> Float[Tensor, " b"]:
-    """Each target's position among its row's scores, from 1; ties share their mean position.
-
-    Distinct flat cells in `seen` are out of the ranking; `hidden` marks targets that are themselves
-    among those.
-
-    Raises:
-        FloatingPointError: a target's score is not a number, so it has no position.
-    """
-    own = scores.gather(1, target[:, None])[:, 0]
-    if not torch.isfinite(own).all():
-        raise FloatingPointError("a score is not finite: training has diverged")
-    if on_cpu(scores):
-        from fedrec.kernels.vectors import count_above
-
-        above, level = (np.empty(len(scores), np.int64) for _ in range(2))
-        count_above(scores.numpy(), own.numpy(), seen.numpy(), above, level)
-        return (torch.from_numpy(above + level) + hidden + 1) / 2
-    ranked = scores.flatten().index_fill(0, seen, -torch.inf).view_as(scores)
-    return ((ranked > own[:, None]).sum(1) + (ranked >= own[:, None]).sum(1) + hidden + 1) / 2
 
 
 def ranking_metrics(position: Float[np.ndarray, " users"]) -> Metrics:

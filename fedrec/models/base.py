@@ -1,7 +1,6 @@
 """What a recommender must say of itself: what is shared, what stays on the client."""
 
 from dataclasses import dataclass, replace
-from math import prod
 from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
@@ -9,7 +8,6 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from fedrec.kernels.philox import tensor_lanes
 from fedrec.rng import Streams
 from fedrec.updates import Updates
 
@@ -169,22 +167,3 @@ def xavier_uniform(
     bound = (6.0 / (rows + columns)) ** 0.5
     values = generator.random((rows, columns), dtype=np.float32)
     return torch.from_numpy(values).mul_(2 * bound).sub_(bound)
-
-
-def dropout_masks(
-    streams: Streams, batch: Batch, shape: tuple[int, ...], rate: float
-) -> Float[Tensor, "pairs *shape"]:
-    """What dropout keeps, 1 or 0: one mask of `shape` for each pair, not yet scaled.
-
-    Each element takes 16 random bits, and each pair of a client is a row of them.
-    """
-    before = batch.sizes.cumsum(0) - batch.sizes
-    row = torch.arange(len(batch.owner), device=batch.owner.device) - before[batch.owner]
-    client = batch.clients[batch.owner]
-    lanes = tensor_lanes(streams, "dropout", client, row, prod(shape), 16)
-    return (lanes >= dropped_below(rate)).float().view(-1, *shape)
-
-
-def dropped_below(rate: float) -> int:
-    """The lanes below this are dropped: the rate, rounded to a multiple of 2⁻¹⁶."""
-    return round(rate * 2**16)

@@ -1,32 +1,24 @@
 """Matrix factorisation trained with BPR (Rendle et al. 2009; paper, Eq. 1)."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor
-from torch.nn.functional import logsigmoid
 
-from fedrec.kernels.compiled import on_cpu
+from fedrec.kernels.bpr import Embeddings, Pairs, Sums, summed_gradients
 from fedrec.kernels.sums import inner_products
-from fedrec.kernels.threads import client_ranges, spread
 from fedrec.models.base import (
     Batch,
     LocalGradients,
     Sequences,
     Shared,
-    dropout_masks,
-    dropped_below,
     xavier_uniform,
 )
 from fedrec.rng import Streams
 from fedrec.settings import Presets, settings
 from fedrec.updates import Updates
-
-# Gradients added up by item row and by client, and the clients' losses
-Sums = tuple[Float[Tensor, "rows d"], Float[Tensor, "clients d"], Float[Tensor, " clients"]]
 
 
 @settings
@@ -69,8 +61,7 @@ class MF:
         self, shared: Shared, local: Float[Tensor, "clients d"], batch: Batch, streams: Streams
     ) -> LocalGradients:
         """Each client's gradient of Eq. 1 over all its pairs, in closed form."""
-        sums = self._compiled_sums if on_cpu(shared.items) else self._tensor_sums
-        rows, to_user, loss = sums(shared, local, batch, streams)
+        rows, to_user, loss = self._summed(shared, local, batch, streams)
         return LocalGradients(
             updates=self._upload(shared, batch, rows),
             local=to_user.add_(local * self.ridge),
@@ -93,55 +84,12 @@ class MF:
         """u · v_i for all items, without dropout."""
         return inner_products(local, shared.items)
 
-    @property
-    def _scale(self) -> float:
-        """A score is a product of two embeddings, each scaled by 1 / (1 − rate)."""
-        return (1 - self.dropout) ** -2
-
-    def _tensor_sums(
+    def _summed(
         self, shared: Shared, local: Float[Tensor, "clients d"], batch: Batch, streams: Streams
     ) -> Sums:
-        """The gradients of all pairs, added up by row and by client."""
-        to_user, to_positive, to_negative, loss = bpr_gradients(
-            local.index_select(0, batch.owner),
-            shared.items.index_select(0, batch.positive),
-            shared.items.index_select(0, batch.negative),
-            dropout_masks(streams, batch, (3, self.dim), self.dropout),
-            scale=self._scale,
-            size=batch.sizes.index_select(0, batch.owner),
-        )
-        rows = local.new_zeros(len(batch.row_item), self.dim)
-        rows.index_add_(0, batch.positive_row, to_positive)
-        rows.index_add_(0, batch.negative_row, to_negative)
-        return (
-            rows,
-            torch.zeros_like(local).index_add_(0, batch.owner, to_user),
-            local.new_zeros(len(local)).index_add_(0, batch.owner, loss),
-        )
-
-    def _compiled_sums(
-        self, shared: Shared, local: Float[Tensor, "clients d"], batch: Batch, streams: Streams
-    ) -> Sums:
-        """The same on the CPU, in one pass over the pairs."""
-        from fedrec.kernels.vectors import add_bpr
-
-        seeds = streams.seeds("dropout", batch.clients.numpy())
-        bounds = np.concatenate([[0], batch.sizes.cumsum(0).numpy()])
-        pairs = (batch.positive, batch.negative, batch.positive_row, batch.negative_row)
-        rows = local.new_zeros(len(batch.row_item), self.dim)
-        to_user, loss = torch.zeros_like(local), local.new_zeros(len(local))
-        given = (local, shared.items, *pairs)
-        sums = (rows, to_user, loss)
-        arguments: list[Any] = [
-            bounds,
-            *(tensor.numpy() for tensor in given),
-            seeds,
-            dropped_below(self.dropout),
-            self._scale,
-            *(tensor.numpy() for tensor in sums),
-        ]
-        spread(lambda part: add_bpr(*[*arguments, *part]), client_ranges(bounds))
-        return sums
+        """The gradients of all pairs without L2, added up by row and by client."""
+        embeddings, own = Embeddings(user=local, table=shared.items), streams.of_clients("dropout")
+        return summed_gradients(embeddings, pairs_of(batch), len(batch.row_item), own, self.dropout)
 
     def _upload(self, shared: Shared, batch: Batch, rows: Float[Tensor, "rows d"]) -> Updates:
         n = len(batch.clients)
@@ -156,29 +104,14 @@ class MF:
         )
 
 
-def bpr_gradients(
-    user: Float[Tensor, "pairs d"],
-    positive: Float[Tensor, "pairs d"],
-    negative: Float[Tensor, "pairs d"],
-    masks: Float[Tensor, "pairs 3 d"],
-    scale: float,
-    size: Int[Tensor, " pairs"],
-) -> tuple[
-    Float[Tensor, "pairs d"],
-    Float[Tensor, "pairs d"],
-    Float[Tensor, "pairs d"],
-    Float[Tensor, " pairs"],
-]:
-    """Gradients of −log σ(x) / size for user, positive and negative of each pair, and the loss.
-
-    x = scale · û·(p̂ − n̂), the hats being 0/1 masks m. With s = −scale · σ(−x) / size, the
-    gradients are s·m_u∘(p̂ − n̂), s·m_p∘û and −s·m_n∘û. The first three arguments are overwritten.
-    """
-    for_user, for_positive, for_negative = masks.unbind(1)
-    user.mul_(for_user)
-    margin = positive.mul_(for_positive).sub_(negative.mul_(for_negative))
-    x = (user * margin).sum(1).mul_(scale)
-    slope = torch.sigmoid(-x).div_(size).mul_(-scale)[:, None]
-    to_user = margin.mul_(for_user).mul_(slope)
-    user.mul_(slope)
-    return to_user, user * for_positive, (user * for_negative).neg_(), logsigmoid(x).div_(-size)
+def pairs_of(batch: Batch) -> Pairs:
+    """The part of a batch that matrix factorisation is trained on."""
+    return Pairs(
+        clients=batch.clients,
+        sizes=batch.sizes,
+        owner=batch.owner,
+        positive=batch.positive,
+        negative=batch.negative,
+        positive_row=batch.positive_row,
+        negative_row=batch.negative_row,
+    )

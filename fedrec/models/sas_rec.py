@@ -11,8 +11,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn.functional import embedding, layer_norm, logsigmoid, relu
 
-from fedrec.kernels.compiled import on_cpu
-from fedrec.kernels.philox import tensor_lanes
+from fedrec.kernels.dropout import Places, masks
 from fedrec.kernels.sums import inner_products
 from fedrec.kernels.threads import torch_threads
 from fedrec.models.base import (
@@ -20,7 +19,6 @@ from fedrec.models.base import (
     LocalGradients,
     Sequences,
     Shared,
-    dropped_below,
     xavier_uniform,
 )
 from fedrec.rng import Streams
@@ -290,44 +288,12 @@ class SASRec:
         """
         if self.dropout == 0:
             return {}
-        draw = self._compiled_masks if on_cpu(clients) else self._tensor_masks
-        full = self.dropped(self.length)
-        return {
-            name: draw(clients, shape, full[name][-1], f"dropout/{name}", streams).mul_(scale)
-            for name, shape in self.dropped(time).items()
-        }
-
-    def _compiled_masks(
-        self,
-        clients: Int[Tensor, " clients"],
-        shape: tuple[int, ...],
-        width: int,
-        purpose: str,
-        streams: Streams,
-    ) -> Float[Tensor, "clients ..."]:
-        """1 or 0 for each client and place, from rows of `width` lanes."""
-        from fedrec.kernels.vectors import draw_masks
-
-        masks = torch.empty(len(clients), *shape)
-        out = masks.view(len(clients), -1, *shape[-2:]).numpy()
-        seeds, below = streams.seeds(purpose, clients.numpy()), dropped_below(self.dropout)
-        draw_masks(seeds, self.length, width, below, out)
-        return masks
-
-    def _tensor_masks(
-        self,
-        clients: Int[Tensor, " clients"],
-        shape: tuple[int, ...],
-        width: int,
-        purpose: str,
-        streams: Streams,
-    ) -> Float[Tensor, "clients ..."]:
-        """The same on any device."""
-        heads, time = prod(shape[:-2]), torch.arange(shape[-2], device=clients.device)
-        row = torch.cat([head * self.length + time for head in range(heads)])
-        each = clients.repeat_interleave(len(row)), row.repeat(len(clients))
-        lanes = tensor_lanes(streams, purpose, *each, width, 16)[:, : shape[-1]]
-        return (lanes >= dropped_below(self.dropout)).float().view(len(clients), *shape)
+        full, found = self.dropped(self.length), {}
+        for name, shape in self.dropped(time).items():
+            places = Places(shape, width=full[name][-1], stride=self.length)
+            drawn = masks(streams.of_clients(f"dropout/{name}"), clients, places, self.dropout)
+            found[name] = drawn.mul_(scale)
+        return found
 
     def dropped(self, time: int) -> Mapping[str, tuple[int, ...]]:
         """What dropout is applied to, for a sequence of some length."""

@@ -17,7 +17,8 @@ from fedrec.defenses.base import ServerView
 from fedrec.defenses.union import Union
 from fedrec.federation import Federation, sample_clients
 from fedrec.kernels import philox
-from fedrec.models.base import Batch, Model, Shared, dropped_below
+from fedrec.kernels.dropout import dropped_below
+from fedrec.models.base import Batch, Model, Shared
 from fedrec.models.mf import MF
 from fedrec.models.sas_rec import SASRec
 from fedrec.reference.defenses import ServerSide, Uploads, judge, reduce, transform

@@ -11,11 +11,12 @@ from fedrec.attacks.base import AttackerView
 from fedrec.attacks.fed_attack import FedAttack, hardest_of_clients, hardest_pairs
 from fedrec.clients.devices import Devices
 from fedrec.clients.pairs import FixedPairs
-from fedrec.models.base import Batch, Shared, dropout_masks
+from fedrec.models.base import Batch, Shared
 from fedrec.models.mf import MF
 from fedrec.reference.losses import mf_loss
 from fedrec.rng import Streams
 from tests.attacks.views import attacker_view
+from tests.masks import dropout_masks
 from tests.oracles.attacks import worst_pair
 from tests.oracles.dense import dense_items
 

@@ -8,11 +8,12 @@ from fedrec.attacks.base import AttackerView
 from fedrec.attacks.label_flip import LabelFlip
 from fedrec.clients.devices import Devices
 from fedrec.clients.pairs import FixedPairs
-from fedrec.models.base import Shared, dropout_masks
+from fedrec.models.base import Shared
 from fedrec.models.mf import MF
 from fedrec.reference.losses import mf_loss
 from fedrec.rng import Streams
 from tests.attacks.views import attacker_view
+from tests.masks import dropout_masks
 from tests.oracles.dense import dense_items
 
 STREAMS = Streams(0).at(1)

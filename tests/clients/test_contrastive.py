@@ -9,21 +9,22 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from fedrec.clients.contrastive import (
+    DROPOUT,
     PAIRS,
     Contrastive,
     Reduction,
-    contrastive_masks,
-    info_nce_gradient,
 )
 from fedrec.clients.devices import Devices
 from fedrec.clients.pairs import FixedPairs
 from fedrec.data.split import Split
-from fedrec.kernels import vectors as kernels
+from fedrec.kernels.dropout import dropped_below
+from fedrec.kernels.info_nce import candidate_masks, draw_candidates, info_nce_gradient
 from fedrec.kernels.threads import use_threads
-from fedrec.models.base import Batch, dropped_below
+from fedrec.models.base import Batch
 from fedrec.models.mf import MF
 from fedrec.rng import Streams
 from fedrec.updates import Updates
+from tests.elsewhere import by_tensors
 from tests.oracles.attacks import candidates, info_nce
 from tests.oracles.dense import dense_items
 
@@ -35,7 +36,7 @@ DROPOUTS = pytest.mark.parametrize("dropout", [0.0, 0.3])
 
 def draw(history: list[int], n_items: int, negatives: int, client: int = 7) -> list[list[int]]:
     seed = STREAMS.of(PAIRS, client).seed
-    return kernels.draw_candidates(np.array(history), n_items, negatives, seed).tolist()
+    return draw_candidates(np.array(history), n_items, negatives, seed).tolist()
 
 
 def table(d: int = 5) -> Tensor:
@@ -45,7 +46,9 @@ def table(d: int = 5) -> Tensor:
 def masks(drawn: list[list[int]], d: int, dropout: float, client: int) -> Tensor:
     """What dropout keeps, 1 or 0, of each anchor, its positive and its negatives."""
     shape = (len(drawn), len(drawn[0]), d)
-    return contrastive_masks(STREAMS, client, shape, dropped_below(dropout), torch.device("cpu"))
+    return candidate_masks(
+        STREAMS.of(DROPOUT, client).seed, shape, dropped_below(dropout), torch.device("cpu")
+    )
 
 
 def by_autograd(task: Contrastive, items: Tensor, client: int, history: list[int]) -> Tensor:
@@ -288,16 +291,14 @@ def test_uploads_do_not_depend_on_the_number_of_threads() -> None:
 
 
 @REDUCTIONS
-def test_a_gpus_way_gives_the_same_uploads(
-    reduction: Reduction, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_gpus_way_gives_the_same_uploads(reduction: Reduction) -> None:
     honest, batch = honest_uploads([1, 3, 0, 2, 4])
     task = Contrastive(0.7, 4, 0.2, reduction)
     compiled = task.added_to(honest, batch, STREAMS)
-    monkeypatch.setattr("fedrec.clients.contrastive.on_cpu", lambda tensor: False)
-    plain = task.added_to(honest, batch, STREAMS)
+    history = batch.history.split(batch.sizes.tolist())[1]
+    with by_tensors():
+        plain = task.added_to(honest, batch, STREAMS)
+        alone = task.gradient(table(), int(batch.clients[1]), history, STREAMS)
     assert torch.equal(plain.item, compiled.item) and torch.equal(plain.owner, compiled.owner)
     assert_close(plain.value, compiled.value, atol=1e-5, rtol=1e-5)
-    history = batch.history.split(batch.sizes.tolist())[1]
-    alone = task.gradient(table(), int(batch.clients[1]), history, STREAMS)
     assert_close(dense_items(honest)[1] + alone, dense_items(compiled)[1], atol=1e-5, rtol=1e-5)

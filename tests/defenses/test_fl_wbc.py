@@ -12,12 +12,13 @@ from fedrec.clients.pairs import FixedPairs
 from fedrec.data.split import Split
 from fedrec.defenses.base import ClientView
 from fedrec.defenses.fl_wbc import FLWBC, changes
-from fedrec.models.base import Model, Shared, dropout_masks
+from fedrec.models.base import Model, Shared
 from fedrec.models.mf import MF
 from fedrec.models.sas_rec import SASRec
 from fedrec.rng import Streams
 from fedrec.updates import Updates
 from tests.defenses.views import client_view, marked
+from tests.masks import dropout_masks
 from tests.oracles.dense import dense_items, random_updates
 from tests.oracles.recommender import mf_gradients
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from fedrec.kernels import philox
-from fedrec.kernels import vectors as kernels
-from fedrec.models.base import dropped_below
-from fedrec.rng import Stream, Streams
+from fedrec.kernels.dropout import draw_masks, dropped_below
+from fedrec.kernels.philox import Stream
+from fedrec.rng import Streams
 
 ONES = 0xFFFFFFFF
 # `kat_vectors` of Random123, the authors' library: counter, key, output
@@ -44,8 +44,8 @@ def test_a_compiled_round_looks_at_low_halves_alone() -> None:
         k0, k1 = map(np.uint64, key)
         with np.errstate(over="ignore"):
             for _ in range(10):
-                found = tuple(map(np.uint64, kernels.philox_round(*found, k0, k1)))
-                k0, k1 = k0 + kernels.WEYL, k1 + kernels.HIGH_WEYL
+                found = tuple(map(np.uint64, philox.philox_round(*found, k0, k1)))
+                k0, k1 = k0 + philox.LOW_STEP, k1 + philox.HIGH_STEP
         assert tuple(int(x) & ONES for x in found) == expected
 
 
@@ -63,7 +63,7 @@ def test_the_compiled_loop_agrees_on_a_million_counters_and_keys() -> None:
     words = np.empty(2000, np.uint64)
     for low, high, number, client, first in integers(1000, 5).tolist():
         stream = Stream(key=high << 32 | low, round=number, client=client)
-        kernels.fill(stream.seed, first % 2**31, words)
+        philox.fill(stream.seed, first % 2**31, words)
         assert np.array_equal(words, philox.words(stream, 2000, first % 2**31))
 
 
@@ -74,7 +74,7 @@ def test_a_stream_can_be_entered_anywhere(blocks: int) -> None:
     whole, part = philox.words(stream, 200), np.empty(2 * blocks, np.uint64)
     assert np.array_equal(stream.words(200), whole)
     for first in (0, 1, 5, 60):
-        kernels.fill(stream.seed, first, part)
+        philox.fill(stream.seed, first, part)
         assert np.array_equal(part, whole[2 * first : 2 * (first + blocks)])
 
 
@@ -87,7 +87,7 @@ def test_each_row_starts_a_block(width: int, bits: int) -> None:
         own = philox.words(streams.of("rows", 3), 2 * apart, row * apart)
         assert np.array_equal(found[row], own.view(f"u{bits // 8}")[:width])
     rows = torch.tensor([2, 0, 3])
-    some = philox.tensor_lanes(streams, "rows", torch.full((3,), 3), rows, width, bits)
+    some = philox.tensor_lanes(streams.of_clients("rows"), torch.full((3,), 3), rows, width, bits)
     assert np.array_equal(some.numpy(), found[[2, 0, 3]])
     if bits == 32:
         assert np.array_equal(streams.of("rows", 3).lanes((4, width)), found)
@@ -99,12 +99,12 @@ def test_masks_of_a_cohort_are_the_compiled_loops() -> None:
     clients = np.random.default_rng(1).permutation(6040)[:50]
     row = torch.cat([torch.arange(int(size)) for size in sizes])
     client = torch.from_numpy(clients.repeat(sizes))
-    lanes = philox.tensor_lanes(streams, "dropout", client, row, 192, 16)
+    lanes = philox.tensor_lanes(streams.of_clients("dropout"), client, row, 192, 16)
     masks, start = (lanes >= dropped_below(0.2)).float().numpy(), 0
     for one, size in zip(clients, sizes, strict=True):
         found = np.empty((1, 1, size, 192), np.float32)
-        seeds = streams.seeds("dropout", np.array([one]))
-        kernels.draw_masks(seeds, 0, 192, dropped_below(0.2), found)
+        seeds = streams.of_clients("dropout").seeds(np.array([one]))
+        draw_masks(seeds, 0, 192, dropped_below(0.2), found)
         assert np.array_equal(found[0, 0], masks[start : start + size])
         start += size
     assert masks.mean() == pytest.approx(0.8, abs=5 * (0.16 / masks.size) ** 0.5)

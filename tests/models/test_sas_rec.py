@@ -12,7 +12,8 @@ from torch.testing import assert_close
 from fedrec.clients.pairs import FixedPairs
 from fedrec.data.split import Split
 from fedrec.kernels import philox
-from fedrec.models.base import Batch, Sequences, Shared, dropped_below
+from fedrec.kernels.dropout import dropped_below
+from fedrec.models.base import Batch, Sequences, Shared
 from fedrec.models.sas_rec import SASRec
 from fedrec.rng import Streams
 from tests.oracles.dense import dense_items

@@ -1,0 +1,184 @@
+"""The mean distance of all pairs of points, for many clients that have moved some of them."""
+
+from collections.abc import Iterator
+from itertools import repeat
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from fedrec.kernels.compiled import Array, compiled, on_cpu
+from fedrec.kernels.sums import four_products, mean_row, total
+from fedrec.kernels.threads import client_ranges, spread
+from fedrec.kernels.vectors import LANES, dot, fused, padded
+
+ROUNDING = np.float32(8 * np.finfo(np.float32).eps)  # of squared norms, relative
+
+
+class Moves(NamedTuple):
+    """Points that each of n clients has moved away from those of its base."""
+
+    group: Int[Array, " n"]  # the number of each client's base
+    bounds: Int[np.ndarray, " n_plus_1"]  # where each client's begin, and the last ones end
+    place: Int[Array, " rows"]  # which of the base's points
+    point: Float[Array, "rows d"]  # where it lies now
+
+
+class Bases(NamedTuple):
+    """The points of each base before any has moved."""
+
+    across: Float[np.ndarray, "g d t"]  # as columns
+    apart: Float[np.ndarray, "g t wide"]  # the distances of each from those before it
+
+
+def mean_distances(base: Float[Tensor, "g t d"], moves: Moves) -> Float[Tensor, " n"]:
+    """`mean_distance` of each client's points."""
+    if on_cpu(base) and base.dtype == torch.float32:
+        t = base.shape[1]
+        return _summed(base, moves) * (2 / (t * (t - 1)))
+    return torch.stack([mean_distance(points) for points in moved_bases(base, moves)])
+
+
+def mean_distance(points: Float[Tensor, "t d"]) -> Float[Tensor, ""]:
+    """The mean L2 distance of all pairs of points; two at least."""
+    t = len(points)
+    return (total(distances(points - mean_row(points))) / (t * (t - 1))).to(points.dtype)
+
+
+def moved_bases(base: Float[Tensor, "g t d"], moves: Moves) -> Iterator[Float[Tensor, "t d"]]:
+    """Each client's points, written out."""
+    sizes = np.diff(moves.bounds).tolist()
+    parts = (part.split(sizes) for part in (moves.place, moves.point))
+    return map(torch.index_copy, base[moves.group], repeat(0), *parts)
+
+
+def distances(x: Float[Tensor, "t d"]) -> Float[Tensor, "t t"]:
+    """‖x_i − x_j‖; 0 where its square is less than the rounding of norms."""
+    squares = x.square().sum(1)
+    both = squares[:, None] + squares
+    apart = torch.addmm(both, x, x.T, alpha=-2)
+    rounding = 8 * torch.finfo(x.dtype).eps
+    return apart.masked_fill_(apart <= rounding * both, 0).sqrt_()
+
+
+def _summed(base: Float[Tensor, "g t d"], moves: Moves) -> Float[Tensor, " n"]:
+    """Σ ‖x_i − x_j‖ over all pairs, for each client."""
+    across, sums = base.mT.contiguous().numpy(), base.new_empty(len(moves.group))
+    g, _, t = across.shape
+    bases = Bases(across, np.empty((g, t, padded(t, LANES)), np.float32))
+    for columns, pairs in zip(*bases, strict=True):
+        distances_before(columns, pairs)
+    group, place, point = (x.numpy() for x in (moves.group, moves.place, moves.point))
+    given = (bases, Moves(group, moves.bounds, place, point), sums.numpy())
+    spread(lambda some: distance_sums(*given, *some), client_ranges(moves.bounds))
+    return sums
+
+
+@compiled()
+def distance_sums(
+    bases: Bases,
+    moves: Moves,
+    total: Float[np.ndarray, " clients"],
+    first: int,
+    end: int,
+) -> None:
+    """Σ ‖x_i − x_j‖ over all pairs of t points, for the clients from `first` to `end`."""
+    across, apart = bases
+    group, bounds, place, moved = moves
+    for c in range(first, end):
+        own, g = slice(bounds[c], bounds[c + 1]), group[c]
+        total[c] = moved_distances(across[g], place[own], moved[own])
+        total[c] += kept_distances(apart[g], place[own])
+
+
+@compiled()
+def kept_distances(apart: Float[np.ndarray, "t wide"], place: Int[np.ndarray, " k"]) -> float:
+    """Σ ‖x_i − x_j‖ over the pairs of which no point has moved, given those of j < i."""
+    stays = np.ones(apart.shape[1], np.float32)
+    stays[place] = 0
+    total = np.float64(0)
+    for i in range(len(apart)):
+        if stays[i]:
+            before = padded(i, LANES)
+            total += dot(apart[i, :before], stays[:before])
+    return total
+
+
+@compiled()
+def distances_before(across: Float[np.ndarray, "d t"], apart: Float[np.ndarray, "t wide"]) -> None:
+    """apart[i, j] = ‖x_i − x_j‖ of columns j < i, and 0 from there to a multiple of LANES."""
+    t = across.shape[1]
+    points, squares = _columns(across, np.arange(0), np.empty((0, len(across)), np.float32))
+    four = np.empty((4, len(points)), np.float32)
+    products = np.empty((4, points.shape[1]), np.float32)
+    for i in range(0, t, 4):
+        for r in range(4):
+            four[r] = points[:, i + r]  # beyond t are columns of zeros
+        four_products(four, points, min(i + 4, t), products)
+        for r in range(min(4, t - i)):
+            own, row = squares[i + r], apart[i + r]
+            for j in range(padded(i + r, LANES)):
+                row[j] = distance(own + squares[j], products[r, j])
+            row[i + r : padded(i + r, LANES)] = 0
+
+
+@compiled(inline="always")
+def distance(both: np.float32, product: np.float32) -> np.float32:
+    """‖x − y‖ from ‖x‖² + ‖y‖² and x · y; a square of less than its rounding counts as 0."""
+    square = both - np.float32(2) * product
+    return np.sqrt(square if square > ROUNDING * both else np.float32(0))
+
+
+@compiled()
+def moved_distances(
+    across: Float[np.ndarray, "d t"],
+    place: Int[np.ndarray, " k"],
+    moved: Float[np.ndarray, "k d"],
+) -> float:
+    """Σ ‖x_i − x_j‖ over the pairs of which a point has moved: k of t columns, to other places."""
+    (d, t), k = across.shape, len(place)
+    points, squares = _columns(across, place, moved)
+    wide = points.shape[1]
+    four, products = np.zeros((4, len(points)), np.float32), np.empty((4, wide), np.float32)
+    lengths, ones = np.empty(wide, np.float32), np.ones(wide, np.float32)
+    total = np.float64(0)
+    for first in range(0, k, 4):
+        rows, end = min(4, k - first), t - k + min(first + 4, k)
+        four[:rows, :d] = moved[first : first + rows]
+        four_products(four, points, end, products)
+        for r in range(rows):
+            own = t - k + first + r
+            before = padded(own, LANES)
+            for i in range(before):
+                lengths[i] = distance(squares[own] + squares[i], products[r, i])
+            lengths[own:before] = 0
+            total += dot(lengths[:before], ones[:before])
+    return total
+
+
+@compiled()
+def _columns(
+    across: Float[np.ndarray, "d t"],
+    place: Int[np.ndarray, " k"],
+    moved: Float[np.ndarray, "k d"],
+) -> tuple[Float[np.ndarray, "d4 wide"], Float[np.ndarray, " wide"]]:
+    """Points as columns, those that stay first, filled up for `four_products`; ‖x‖² of each."""
+    d, t = across.shape
+    stays = np.ones(t, np.bool_)
+    stays[place] = False
+    kept = np.flatnonzero(stays)
+    points = np.zeros((padded(d, 4), padded(t, LANES)), np.float32)
+    squares = np.zeros(points.shape[1], np.float32)
+    for j in range(d):
+        for i in range(len(kept)):
+            points[j, i] = across[j, kept[i]]
+    for first in range(0, len(place), LANES):
+        for j in range(d):  # writes lie together, and what is read stays in the cache
+            for i in range(first, min(first + LANES, len(place))):
+                points[j, len(kept) + i] = moved[i, j]
+    for j in range(d):
+        for i in range(len(squares)):
+            squares[i] = fused(points[j, i], points[j, i], squares[i])
+    return points, squares

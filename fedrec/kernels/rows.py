@@ -1,0 +1,449 @@
+"""Sums, norms and orders over the item gradients of many clients, of which few rows are written."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float64, Int
+from torch import Tensor
+
+from fedrec.kernels.compiled import Array, arrays, compiled, on_cpu
+from fedrec.kernels.sums import squared_norms, total
+from fedrec.kernels.threads import client_ranges, even_ranges, row_ranges, spread
+from fedrec.kernels.vectors import (
+    LANES,
+    add_times,
+    every,
+    folded,
+    fused,
+    load,
+    no_lanes,
+    padded,
+    store,
+)
+
+BLOCK = 256  # items whose gradients are written out at a time, where that is no loss
+MANY = 8  # rows an item from which on it pays to add them up in two halves
+
+
+class Rows(NamedTuple):
+    """Item gradients of n clients: scatter(client c's rows) + ridge[c] · table.
+
+    A client's rows lie together, and (owner, item) pairs are unique.
+    """
+
+    owner: Int[Array, " rows"]  # ascending
+    item: Int[Array, " rows"]
+    value: Float[Array, "rows d"]
+    ridge: Float[Array, " n"]
+    table: Float[Array, "items d"]
+
+
+def gradients_on(
+    rows: Rows, items: Int[Tensor, " t"]
+) -> tuple[Int[Tensor, " some"], Int[Tensor, " some"], Float[Tensor, "some d"]]:
+    """The rows that touch a few distinct items: owner, position in `items`, whole gradient."""
+    place = torch.full((len(rows.table),), -1, device=items.device)
+    place[items] = torch.arange(len(items), device=items.device)
+    if on_cpu(rows.value):
+        some, gradient = _whole_rows(rows, place)
+        item = rows.item.index_select(0, some)
+        return rows.owner.index_select(0, some), place.index_select(0, item), gradient
+    place = place[rows.item]
+    some = (place >= 0).nonzero()[:, 0]
+    owner, place = rows.owner[some], place[some]
+    gradient = rows.table[items].index_select(0, place).mul_(rows.ridge[owner][:, None])
+    return owner, place, gradient.add_(rows.value.index_select(0, some))
+
+
+def gather(rows: Rows, items: Int[Tensor, " t"]) -> Float[Tensor, "n t d"]:
+    """Every client's gradient of a few distinct items."""
+    gathered = rows.ridge[:, None, None] * rows.table[items]
+    owner, place, gradient = gradients_on(rows, items)
+    gathered[owner, place] = gradient
+    return gathered
+
+
+def squares_of_rows(rows: Rows) -> Float[Tensor, " rows"]:
+    """‖value + ridge · v‖² of each row."""
+    if on_cpu(rows.value):
+        own, squares = arrays(rows), np.empty(len(rows.item), np.float32)
+        spread(lambda part: row_squares(own, squares, *part), row_ranges(len(squares)))
+        return torch.from_numpy(squares)
+    whole = rows.value + rows.ridge[rows.owner][:, None] * rows.table[rows.item]
+    return whole.square().sum(1)
+
+
+def excess_of_rows(rows: Rows) -> Float[Tensor, " n"]:
+    """What the squared norms of a client's rows exceed those of their ridges alone by."""
+    excess = torch.zeros_like(rows.ridge)
+    if not on_cpu(rows.value):
+        untouched = rows.ridge.square()[rows.owner] * rows.table.square().sum(1)[rows.item]
+        return excess.index_add_(0, rows.owner, squares_of_rows(rows) - untouched)
+    own, bounds, out = arrays(rows), _bounds(rows), excess.numpy()
+    spread(lambda some: excess_squares(own, bounds, out, *some), client_ranges(bounds))
+    return excess
+
+
+def scaled_rows(rows: Rows, factors: Float[Tensor, " n"]) -> Float[Tensor, "rows d"]:
+    """The rows' values, times their clients' factors."""
+    if not on_cpu(rows.value):
+        return rows.value * factors[rows.owner][:, None]
+    scaled, bounds = torch.empty_like(rows.value), _bounds(rows)
+    given = (rows.value.numpy(), factors.numpy(), scaled.numpy())
+    spread(lambda some: scale_rows(bounds, *given, *some), client_ranges(bounds))
+    return scaled
+
+
+def add_weighted(
+    rows: Rows, coefficients: Float[Tensor, " n"], total: Float[Tensor, "items d"]
+) -> None:
+    """total[item] += coefficients[owner] · value for every row."""
+    if not on_cpu(total):
+        scaled = rows.value * coefficients[rows.owner][:, None]
+        total.index_add_(0, rows.item, scaled)
+        return
+    bounds, n = _bounds(rows), len(rows.ridge)
+    halves, ranges = [total], [(0, n)]
+    if len(rows.item) >= MANY * len(total):
+        middle = int(np.searchsorted(bounds, bounds[-1] // 2))
+        halves, ranges = [total, torch.zeros_like(total)], [(0, middle), (middle, n)]
+    given = (bounds, rows.item.numpy(), rows.value.numpy(), coefficients.numpy())
+    spread(lambda half: add_rows(*given, halves[half].numpy(), *ranges[half]), range(len(halves)))
+    for other in halves[1:]:
+        total += other
+
+
+def weighted_sum(
+    coefficients: Float[Tensor, " n"], x: Float[Tensor, "n params"]
+) -> Float[Tensor, " params"]:
+    """Σ_c coefficients[c] · x[c]."""
+    if not on_cpu(x):
+        return coefficients @ x
+    n, summed = len(x), x.new_zeros(1, x.shape[1])
+    given = (x.contiguous().numpy(), coefficients.numpy(), summed.numpy())
+    add_rows(np.arange(n + 1), np.zeros(n, np.int64), *given, 0, n)
+    return summed[0]
+
+
+def add_gram(rows: Rows, gram: Float64[Tensor, "n n"]) -> None:
+    """gram += inner products of all pairs of clients."""
+    if not on_cpu(rows.value):
+        for items in _blocks(rows):
+            part = gather(rows, items).flatten(1).double()
+            gram += part @ part.mT
+        return
+    of_rows, with_table = _gram_of_rows(rows)
+    cross = with_table[:, None] * rows.ridge
+    gram += of_rows
+    gram += cross
+    gram += cross.mT
+    gram += rows.ridge[:, None] * rows.ridge.double() * total(squared_norms(rows.table))
+
+
+def trimmed_mean(rows: Rows, trim: int) -> Float[Tensor, "items d"]:
+    """Coordinate-wise mean over clients without the `trim` smallest and the `trim` largest."""
+    mean = torch.empty_like(rows.table)
+    if on_cpu(rows.value):
+        _trim_by_loop(rows, trim, mean)
+        return mean
+    for items in _blocks(rows):
+        ordered = gather(rows, items).sort(dim=0).values
+        mean[items] = ordered[trim : len(ordered) - trim].mean(0)
+    return mean
+
+
+def joined(parts: Sequence[Float[Tensor, "_ d"]]) -> Float[Tensor, "rows d"]:
+    """The rows of all parts, one part after another, copied by several threads."""
+    sizes = [len(part) for part in parts]
+    whole = parts[0].new_empty(sum(sizes), parts[0].shape[1])
+    spread(lambda pair: pair[0].copy_(pair[1]), list(zip(whole.split(sizes), parts, strict=True)))
+    return whole
+
+
+def _bounds(rows: Rows) -> Int[np.ndarray, " n_plus_1"]:
+    """Where the rows of each client begin, and where the last ones end."""
+    return np.searchsorted(rows.owner.numpy(), np.arange(len(rows.ridge) + 1))
+
+
+def _blocks(rows: Rows) -> tuple[Int[Tensor, " block"], ...]:
+    """All items, a few hundred at a time."""
+    return torch.arange(len(rows.table), device=rows.item.device).split(BLOCK)
+
+
+def _whole_rows(
+    rows: Rows, place: Int[Tensor, " items"]
+) -> tuple[Int[Tensor, " some"], Float[Tensor, "some d"]]:
+    """The rows whose items have a place that is not negative; the whole gradients there."""
+    own: Rows = arrays(rows)
+    some = rows_among(own.item, place.numpy())
+    gradient = np.empty((len(some), own.table.shape[1]), np.float32)
+    spread(lambda part: whole_rows(some, own, gradient, *part), row_ranges(len(some)))
+    return torch.from_numpy(some), torch.from_numpy(gradient)
+
+
+def _gram_of_rows(rows: Rows) -> tuple[Float64[Tensor, "n n"], Float64[Tensor, " n"]]:
+    """Inner products of the clients' rows, without their ridges; those with the table."""
+    own, n = arrays(rows), len(rows.ridge)
+    order, bounds = rows_by_item(own.item, len(own.table))
+    parts = spread(lambda some: row_gram(own, order, bounds[some], some.start), even_ranges(bounds))
+    whole = torch.from_numpy(np.sum(parts, axis=0))
+    return whole[:n, :n], whole[:n, n]
+
+
+def _trim_by_loop(rows: Rows, trim: int, mean: Float[Tensor, "items d"]) -> None:
+    own: Rows = arrays(rows)
+    order, bounds = rows_by_item(own.item, len(own.table))
+    partial = np.bincount(own.owner, minlength=len(own.ridge)) < len(own.table)
+    alike, out = len(np.unique(own.ridge[partial])) <= 1, mean.numpy()
+
+    def work(some: slice) -> None:
+        trimmed_rows(own, alike, order, bounds[some], some.start, trim, out)
+
+    spread(work, even_ranges(bounds))
+
+
+@compiled()
+def rows_by_item(
+    item: Int[np.ndarray, " rows"], n_items: int
+) -> tuple[Int[np.ndarray, " rows"], Int[np.ndarray, " bounds"]]:
+    """The rows in order of item, and where each item's begin (a last bound closes them)."""
+    bounds = np.zeros(n_items + 1, np.int64)
+    for i in item:
+        bounds[i + 1] += 1
+    bounds = np.cumsum(bounds)
+    place, order = bounds[:-1].copy(), np.empty(len(item), np.int64)
+    for r in range(len(item)):
+        order[place[item[r]]] = r
+        place[item[r]] += 1
+    return order, bounds
+
+
+@compiled()
+def row_gram(
+    rows: Rows,
+    order: Int[np.ndarray, " rows"],
+    bounds: Int[np.ndarray, " bounds"],
+    first: int,
+) -> Float[np.ndarray, "n_and_1 n_and_1"]:
+    """Inner products of the clients' rows alone, with the table as one more client.
+
+    Over the items from `first` on whose bounds are given.
+    """
+    owner, value, table, n = rows.owner, rows.value, rows.table, len(rows.ridge)
+    d = value.shape[1]
+    gram, whose = np.zeros((n + 1, n + 1)), np.empty(n + 2, np.int64)
+    near = np.zeros((n + 2, padded(d, LANES)), np.float32)
+    for i in range(len(bounds) - 1):
+        count = bounds[i + 1] - bounds[i]
+        for x in range(count):
+            row = order[bounds[i] + x]
+            whose[x] = owner[row]
+            for k in range(d):
+                near[x, k] = value[row, k]
+        # The table is one more; a row of zeros makes the number even.
+        near[count, :d], near[count + 1] = table[first + i], 0
+        whose[count : count + 2] = n
+        for x in range(0, count + 1, 2):
+            a0, a1 = near[x], near[x + 1]
+            for y in range(0, x + 1, 2):  # two rows by two: 4 products for 4 numbers loaded
+                b0, b1 = near[y], near[y + 1]
+                p00 = p01 = p10 = p11 = no_lanes()
+                for k in range(0, near.shape[1], LANES):
+                    x0, x1, y0, y1 = load(a0, k), load(a1, k), load(b0, k), load(b1, k)
+                    p00, p01 = fused(x0, y0, p00), fused(x0, y1, p01)
+                    p10, p11 = fused(x1, y0, p10), fused(x1, y1, p11)
+                gram[whose[x], whose[y]] += folded(p00)
+                gram[whose[x], whose[y + 1]] += folded(p01) if y < x else np.float32(0)
+                gram[whose[x + 1], whose[y]] += folded(p10)
+                gram[whose[x + 1], whose[y + 1]] += folded(p11)
+    for a in range(n + 1):
+        for b in range(a):
+            gram[a, b] += gram[b, a]
+            gram[b, a] = gram[a, b]
+    return gram
+
+
+@compiled()
+def add_rows(
+    bounds: Int[np.ndarray, " n_plus_1"],
+    item: Int[np.ndarray, " rows"],
+    value: Float[np.ndarray, "rows d"],
+    coefficients: Float[np.ndarray, " n"],
+    total: Float[np.ndarray, "items d"],
+    first: int,
+    end: int,
+) -> None:
+    """total[item] += coefficients[c] · value for the rows of the clients from `first` to `end`."""
+    for c in range(first, end):
+        share = coefficients[c]
+        if share != 0:
+            for r in range(bounds[c], bounds[c + 1]):
+                add_times(share, value[r], total[item[r]])
+
+
+@compiled()
+def scale_rows(
+    bounds: Int[np.ndarray, " n_plus_1"],
+    value: Float[np.ndarray, "rows d"],
+    factors: Float[np.ndarray, " n"],
+    out: Float[np.ndarray, "rows d"],
+    first: int,
+    end: int,
+) -> None:
+    """out = factors[c] · value for the rows of the clients from `first` to `end`."""
+    for c in range(first, end):
+        share = factors[c]
+        for r in range(bounds[c], bounds[c + 1]):
+            for k in range(value.shape[1]):
+                out[r, k] = share * value[r, k]
+
+
+@compiled()
+def excess_squares(
+    rows: Rows,
+    bounds: Int[np.ndarray, " n_plus_1"],
+    squares: Float[np.ndarray, " n"],
+    first: int,
+    end: int,
+) -> None:
+    """squares = Σ ‖value + ridge · v‖² − ‖ridge · v‖² over the rows of some clients."""
+    _, item, value, ridge, table = rows
+    for c in range(first, end):
+        share, total = every(np.float32(2) * ridge[c]), np.float64(0)
+        for r in range(bounds[c], bounds[c + 1]):
+            v = table[item[r]]
+            sums = no_lanes()
+            for k in range(0, len(v), LANES):
+                whole = fused(share, load(v, k), load(value[r], k))
+                sums = fused(load(value[r], k), whole, sums)
+            total += folded(sums)
+        squares[c] = total
+
+
+@compiled()
+def rows_among(
+    item: Int[np.ndarray, " rows"], place: Int[np.ndarray, " items"]
+) -> Int[np.ndarray, " found"]:
+    """The rows whose item has a place, which is not negative."""
+    found, count = np.empty(len(item), np.int64), 0
+    for r in range(len(item)):
+        found[count] = r
+        count += place[item[r]] >= 0
+    return found[:count]
+
+
+@compiled()
+def whole_rows(
+    some: Int[np.ndarray, " some"],
+    rows: Rows,
+    out: Float[np.ndarray, "some d"],
+    first: int,
+    end: int,
+) -> None:
+    """out = value + ridge · v of some rows, those from `first` to `end` of them."""
+    owner, item, value, ridge, table = rows
+    for i in range(first, end):
+        r = some[i]
+        share, v, own, whole = every(ridge[owner[r]]), table[item[r]], value[r], out[i]
+        for k in range(0, len(v), LANES):
+            store(whole, k, fused(share, load(v, k), load(own, k)))
+
+
+@compiled()
+def row_squares(
+    rows: Rows,
+    squares: Float[np.ndarray, " rows"],
+    first: int,
+    end: int,
+) -> None:
+    """squares = ‖value + ridge · v‖², for the rows from `first` to `end`."""
+    owner, item, value, ridge, table = rows
+    for r in range(first, end):
+        share, own, v, sums = every(ridge[owner[r]]), value[r], table[item[r]], no_lanes()
+        for k in range(0, len(v), LANES):
+            whole = fused(share, load(v, k), load(own, k))
+            sums = fused(whole, whole, sums)
+        squares[r] = folded(sums)
+
+
+@compiled()
+def trimmed_rows(
+    rows: Rows,
+    alike: bool,
+    order: Int[np.ndarray, " rows"],
+    bounds: Int[np.ndarray, " bounds"],
+    first: int,
+    trim: int,
+    mean: Float[np.ndarray, "items d"],
+) -> None:
+    """Coordinate-wise mean over clients without the `trim` smallest and the `trim` largest.
+
+    For the items from `first` on whose bounds are given. A client's value is its row plus
+    ridge · v, or e = ridge · v alone, which is one number if all clients who miss any item are
+    `alike`. Then only rows are sorted: each of the `trim` lowest that lies below e is dropped,
+    and an e stands in its place; the highest likewise.
+    """
+    owner, _, value, ridge, table = rows
+    n, d = len(ridge), table.shape[1]
+    x, total = np.empty((n, d), np.float32), np.empty(d, np.float32)
+    absent = np.empty(n, np.bool_)
+    for i in range(len(bounds) - 1):
+        item, present = first + i, order[bounds[i] : bounds[i + 1]]
+        count, absent[:] = len(present), True
+        common = np.float32(0)
+        for r in range(count):
+            absent[owner[present[r]]] = False
+        filled = alike and n - count >= 2 * trim and n > count
+        for c in range(n):
+            if absent[c]:
+                common = ridge[c]
+        if filled and count <= trim:
+            for k in range(d):
+                mean[item, k] = common * table[item, k]  # no row can be in the middle
+            continue
+        for r in range(count):
+            share = ridge[owner[present[r]]]
+            for k in range(d):
+                x[r, k] = fused(share, table[item, k], value[present[r], k])
+        if not filled:
+            for c in range(n):
+                if absent[c]:
+                    for k in range(d):
+                        x[count, k] = ridge[c] * table[item, k]
+                    count += 1
+        sort_rows(x, count)
+        copies = n - count - 2 * trim if filled else 0
+        for k in range(d):
+            total[k] = copies * (common * table[item, k])
+        for r in range(count):
+            low, high = r < trim, r >= count - trim
+            if not low and not high:
+                for k in range(d):
+                    total[k] += x[r, k]
+            elif filled:
+                for k in range(d):
+                    equal = common * table[item, k]
+                    kept = max(x[r, k], equal) if low else x[r, k]
+                    total[k] += min(kept, equal) if high else kept
+        for k in range(d):
+            mean[item, k] = total[k] / np.float32(n - 2 * trim)
+
+
+@compiled()
+def sort_rows(x: Float[np.ndarray, "rows d"], count: int) -> None:
+    """Sort the first `count` rows in each column: Batcher's merge exchange (Knuth, 5.2.2 M)."""
+    span = 1
+    while span < count:
+        step = span
+        while step >= 1:
+            for j in range(step % span, count - step, 2 * step):
+                for a in range(j, min(j + step, count - step)):
+                    b = a + step
+                    if a // (2 * span) == b // (2 * span):
+                        for k in range(x.shape[1]):
+                            low, high = min(x[a, k], x[b, k]), max(x[a, k], x[b, k])
+                            x[a, k], x[b, k] = low, high
+            step //= 2
+        span *= 2
