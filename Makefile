@@ -82,8 +82,8 @@ lock: ## write envs/requirements.lock anew
 	$(VENV)-lock/bin/pip freeze | grep -Ev '^(torch|fedrec|pip)( |=)' >> envs/requirements.lock
 	rm -rf $(VENV)-lock
 
-clean: ## remove what the demo made
-	rm -rf results/demo
+clean: ## remove what the demo made, and compiled loops
+	rm -rf results/demo fedrec/kernels/__pycache__
 
 $(INSTALLED): envs/torch.txt envs/requirements.lock envs/byzfl.txt envs/slurm.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

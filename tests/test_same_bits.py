@@ -26,7 +26,7 @@ NARROW = {
     "AVX512_SPR",
 }
 # Loops that nothing but other loops calls, or nothing at all on such data.
-INNER = {"padded", "dot", "add_times", "four_of", "exponentials", "logistic", "distance"}
+INNER = {"padded", "copy", "dot", "add_times", "four_of", "exponentials", "logistic", "distance"}
 INNER |= {"philox_round", "row_blocks", "row_buffer", "number_below", "draw_candidates", "distinct"}
 INNER |= {"four_products", "_columns", "log_uniform"}
 INNER |= {"kept_distances", "moved_distances", "sort_rows"}

@@ -12,7 +12,7 @@ from torch import Tensor
 from fedrec.kernels.compiled import Array, compiled, on_cpu
 from fedrec.kernels.sums import four_products, mean_row, total
 from fedrec.kernels.threads import client_ranges, spread
-from fedrec.kernels.vectors import LANES, dot, fused, padded
+from fedrec.kernels.vectors import LANES, copy, dot, fused, padded
 
 ROUNDING = np.float32(8 * np.finfo(np.float32).eps)  # of squared norms, relative
 
@@ -138,7 +138,7 @@ def moved_distances(
     moved: Float[np.ndarray, "k d"],
 ) -> float:
     """Σ ‖x_i − x_j‖ over the pairs of which a point has moved: k of t columns, to other places."""
-    (d, t), k = across.shape, len(place)
+    t, k = across.shape[1], len(place)
     points, squares = _columns(across, place, moved)
     wide = points.shape[1]
     four, products = np.zeros((4, len(points)), np.float32), np.empty((4, wide), np.float32)
@@ -146,7 +146,8 @@ def moved_distances(
     total = np.float64(0)
     for first in range(0, k, 4):
         rows, end = min(4, k - first), t - k + min(first + 4, k)
-        four[:rows, :d] = moved[first : first + rows]
+        for r in range(rows):
+            copy(moved[first + r], four[r])
         four_products(four, points, end, products)
         for r in range(rows):
             own = t - k + first + r

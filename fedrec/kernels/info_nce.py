@@ -21,7 +21,7 @@ from fedrec.kernels.philox import (
 )
 from fedrec.kernels.series import exponentials
 from fedrec.kernels.threads import client_ranges, spread
-from fedrec.kernels.vectors import LANES, dot, fused, padded
+from fedrec.kernels.vectors import LANES, copy, dot, fused, padded
 
 SHARES = 4  # groups of clients that threads work on
 
@@ -240,7 +240,8 @@ def draw_all(
     for c in range(first, end):
         own = slice(bounds[c], bounds[c + 1])
         if bounds[c] < bounds[c + 1]:
-            drawn[own] = draw_candidates(history[own], n_items, drawn.shape[1] - 2, seeds[c])
+            found = draw_candidates(history[own], n_items, drawn.shape[1] - 2, seeds[c])
+            copy(found.reshape(-1), drawn[own].reshape(-1))
         touching = item[row_bounds[c] : row_bounds[c + 1]]
         touched[c] = len(distinct(touching, drawn[own].reshape(-1), n_items))
 
@@ -264,7 +265,7 @@ def contrastive_rows(
         )
         candidates = drawn[bounds[c] : bounds[c + 1]]
         touched = distinct(item[own], candidates.reshape(-1), len(table))
-        out_item[written] = touched
+        copy(touched, out_item[written])
         rows = out_value[written]
         rows[:] = 0
         for i in range(len(touched)):

@@ -14,6 +14,7 @@ from fedrec.kernels.threads import client_ranges, even_ranges, row_ranges, sprea
 from fedrec.kernels.vectors import (
     LANES,
     add_times,
+    copy,
     every,
     folded,
     fused,
@@ -243,7 +244,8 @@ def row_gram(
             for k in range(d):
                 near[x, k] = value[row, k]
         # The table is one more; a row of zeros makes the number even.
-        near[count, :d], near[count + 1] = table[first + i], 0
+        copy(table[first + i], near[count])
+        near[count + 1] = 0
         whose[count : count + 2] = n
         for x in range(0, count + 1, 2):
             a0, a1 = near[x], near[x + 1]

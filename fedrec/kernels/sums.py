@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fedrec.kernels.compiled import compiled, on_cpu
 from fedrec.kernels.threads import row_ranges, spread
-from fedrec.kernels.vectors import LANES, dot, every, fused, load, padded, store
+from fedrec.kernels.vectors import LANES, copy, dot, every, fused, load, padded, store
 
 
 def total(x: Float[Tensor, "*shape"]) -> Float64[Tensor, ""]:
@@ -99,9 +99,11 @@ def products_of_rows(
                 columns[j, i] = b[first + i, j]
         for row in range(0, len(a), 4):
             rows = min(4, len(a) - row)
-            four[:rows, :d] = a[row : row + rows]
+            for r in range(rows):
+                copy(a[row + r], four[r])
             four_products(four, columns, some, products)
-            out[row : row + rows, first : first + some] = products[:rows, :some]
+            for r in range(rows):
+                copy(products[r, :some], out[row + r, first : first + some])
 
 
 @compiled()

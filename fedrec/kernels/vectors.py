@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -209,6 +209,13 @@ def add_times(
     """total += share · x."""
     for k in range(0, len(x), LANES):
         store(total, k, fused(every(share), load(x, k), load(total, k)))
+
+
+@compiled(inline="always")
+def copy(x: Shaped[np.ndarray, " n"], place: Shaped[np.ndarray, " n"]) -> None:
+    """place = x. (With a slice on the left, numba compiles an error message too: a second.)"""
+    for k in range(len(x)):
+        place[k] = x[k]
 
 
 @compiled(inline="always")
