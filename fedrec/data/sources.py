@@ -8,19 +8,19 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import requests
 from pydantic import AfterValidator, Discriminator, Field, Tag
-from urllib3.exceptions import HTTPError
 
 from fedrec.data.byte_bar import byte_bar
 from fedrec.errors import DataError
 from fedrec.files import NAME
 
+if TYPE_CHECKING:  # a tenth of a second, which only downloads should take
+    import requests
+
 _CHUNK_BYTES = 1 << 16
 _TIMEOUT_S = (10, 60)  # to connect, between two chunks
-_FAILURES = (OSError, HTTPError)  # requests' exceptions are OSErrors
 
 
 class DownloadError(DataError):
@@ -142,7 +142,7 @@ def _bring(source: Source, part: Path, mirror: str | None) -> str:
     for place in _places(source, mirror):
         try:
             _transfer(place, part)
-        except _FAILURES as error:
+        except _failures() as error:
             reasons.append(f"{place}: {_reason(error)}")
         else:
             return place
@@ -171,13 +171,22 @@ def _download(url: str, part: Path) -> None:
         before = _size(part)
         try:
             return _download_rest(url, part)
-        except _FAILURES:
+        except _failures():
             # As long as each attempt brings something, the end comes nearer.
             if _size(part) <= before:
                 raise
 
 
+def _failures() -> tuple[type[Exception], ...]:
+    """What is raised where bytes do not come."""
+    from urllib3.exceptions import HTTPError
+
+    return OSError, HTTPError  # requests' exceptions are OSErrors
+
+
 def _download_rest(url: str, part: Path) -> None:
+    import requests
+
     have = _size(part)
     headers = {"Accept-Encoding": "identity"}
     if have:
@@ -192,7 +201,7 @@ def _download_rest(url: str, part: Path) -> None:
         _append(response, part, have if resumed else 0)
 
 
-def _append(response: requests.Response, part: Path, start: int) -> None:
+def _append(response: "requests.Response", part: Path, start: int) -> None:
     length = response.headers.get("Content-Length")
     total = start + int(length) if length else None
     with part.open("ab" if start else "wb") as file, byte_bar(part.stem, start, total) as bar:
