@@ -86,10 +86,10 @@ def inspect(args: argparse.Namespace) -> None:
 
 
 def interactions(args: argparse.Namespace) -> None:
-    """Read raw files, or generate synthetic interactions."""
+    """Read raw files, or make interactions up."""
     dataset = _dataset(args.dataset)
-    if dataset.synthetic:
-        dataset.synthetic.generate().save(args.output)
+    if dataset.made_up:
+        dataset.made_up.generate().save(args.output)
         return
     if len(args.raw or ()) != len(dataset.raw):
         names = " ".join(source.name for source in dataset.raw)

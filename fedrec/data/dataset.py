@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import Field, model_validator
 
+from fedrec.data.communities import Communities
 from fedrec.data.filters import IdLists, KCore
 from fedrec.data.interactions import Counts, Interactions
 from fedrec.data.readers.delimited import Delimited
@@ -28,9 +29,15 @@ class Dataset(Section):
     item_lists: ItemLists | None = Field(default=None, description="A user's items on each line.")
     parquet: Parquet | None = Field(default=None, description="A Parquet file's columns.")
     synthetic: Synthetic | None = None
+    communities: Communities | None = None
     k_core: KCore | None = None
     id_lists: IdLists | None = None
     expect: Counts | None = Field(default=None, description="Counts that the data must give.")
+
+    @property
+    def made_up(self) -> Synthetic | Communities | None:
+        """The generator of interactions, if they come from no file."""
+        return self.synthetic or self.communities
 
     @property
     def raw(self) -> tuple[Source | LocalFile, ...]:
@@ -63,8 +70,9 @@ class Dataset(Section):
             raise ValueError(
                 "a file needs both `source` and `format` (or `item_lists`, or `parquet`)"
             )
-        if (self.source is None) == (self.synthetic is None):
-            raise ValueError("give either `source` and `format`, or `synthetic`")
+        origins = (self.source, self.synthetic, self.communities)
+        if sum(origin is not None for origin in origins) != 1:
+            raise ValueError("give either `source` and `format`, or `synthetic`, or `communities`")
         if self.further and not self.item_lists:
             raise ValueError("`further` files are read as `item_lists` only")
         if self.k_core and self.id_lists:
@@ -82,6 +90,7 @@ _WITHIN = {
     "parquet": Parquet,
     "item_lists": ItemLists,
     "synthetic": Synthetic,
+    "communities": Communities,
     "expect": Counts,
 }
 

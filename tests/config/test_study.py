@@ -45,7 +45,7 @@ def edited(folder: Path, old: str, new: str) -> Path:
                 "SASRec": 5 * (21 + 11) + 3 * 4,
             },
         ),
-        ("demo", {"SASRec": 2 * 7 + 4}),
+        ("miniature", {"SASRec": 2 * 7 + 4}),
     ],
 )
 def test_the_projects_configs_are_valid(name: str, cells_by_model: dict[str, int]) -> None:
@@ -57,11 +57,11 @@ def test_the_projects_configs_are_valid(name: str, cells_by_model: dict[str, int
         assert sum(cell.model == model for cell in cells) == count
 
 
-def test_the_demo_has_every_table_and_figure_of_the_paper() -> None:
-    demo, paper = (Study.load(ROOT / "config" / f"{n}.yaml") for n in ("demo", "paper"))
-    assert demo.blocks().keys() == paper.blocks().keys()
-    assert all(demo.blocks()[n].kind == block.kind for n, block in paper.blocks().items())
-    assert demo.note.startswith("Demonstration") and not paper.note
+def test_the_miniature_has_every_table_and_figure_of_the_paper() -> None:
+    mini, paper = (Study.load(ROOT / "config" / f"{n}.yaml") for n in ("miniature", "paper"))
+    assert mini.blocks().keys() == paper.blocks().keys()
+    assert all(mini.blocks()[n].kind == block.kind for n, block in paper.blocks().items())
+    assert mini.note.startswith("Miniature") and not paper.note
 
 
 def test_the_papers_values_are_set() -> None:
