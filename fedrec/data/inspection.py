@@ -132,6 +132,8 @@ def entry(path: Path, reader: Reader, log: Interactions, needs_core: bool) -> st
         for field in dataclasses.fields(reader)
         if getattr(reader, field.name) != field.default
     }
+    if isinstance(reader, Table) and reader.kind == "text":
+        settings = {"separator": reader.separator, **settings}
     if not isinstance(reader, ItemLists) and _numeric(log):
         settings["numeric_ids"] = True
     values: dict[str, Any] = {

@@ -94,9 +94,9 @@ class LocalFile:
         """
         path = Path(self.path)
         if not path.is_file():
-            where = f", or get the file from {self.page}" if self.page else ""
+            page = f", or get the file from {self.page}" if self.page else ""
             raise DataError(
-                f"{path}: there is no such file in {Path.cwd()}: correct `path` in the config{where}"
+                f"{path}: there is no such file in {Path.cwd()}: correct `path` in the config{page}"
             )
         if self.sha256 is not None and (found := sha256_of(path)) != self.sha256:
             raise DataError(
