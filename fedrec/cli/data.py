@@ -158,6 +158,8 @@ def _add_known(sub: argparse.ArgumentParser) -> None:
     """What a file's user knows about it."""
     sub.add_argument("file", type=Path, metavar="FILE", help="text, JSON lines or Parquet")
     sub.add_argument("--separator", type=_unescaped, help=r"between fields, such as , or \t or ::")
+    text = "what fields may stand in (default: \"); '' where quotes are letters"
+    sub.add_argument("--quote", default='"', help=text)
     flag = argparse.BooleanOptionalAction
     sub.add_argument("--header", action=flag, help="the first line holds names, or does not")
     for what in ("user", "item", "time", "clock", "rating"):

@@ -58,6 +58,7 @@ class Known:
     """What need not be guessed."""
 
     separator: str | None = None
+    quote: str = '"'
     header: bool | None = None
     user: Column | None = None
     item: Column | None = None

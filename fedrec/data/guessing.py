@@ -120,10 +120,10 @@ def _text_of(value: object) -> str:
 
 
 def _text(path: Path, known: Known, settings: dict[str, Any], lines: Sequence[str]) -> Guess:
-    separator = known.separator or _separator(lines)
+    separator = known.separator or _separator(lines, known.quote)
     if known.item_lists or separator is None:
         return _item_lists(path, known.separator or " ", lines)
-    rows = [row for row in records(lines, separator, '"') if row]
+    rows = [row for row in records(lines, separator, known.quote) if row]
     header = _is_header(rows) if known.header is None else known.header
     width = Counter(map(len, rows[header:])).most_common(1)[0][0] if rows[header:] else len(rows[0])
     if header and len(rows[0]) != width:
@@ -137,18 +137,18 @@ def _text(path: Path, known: Known, settings: dict[str, Any], lines: Sequence[st
     sample = _sample(names, [row for row in rows[header:] if len(row) == width])
     if not header and len(set(map(len, rows))) > 1 and known.time is None and not sample.times:
         return _item_lists(path, separator, lines)
-    settings = {**settings, "separator": separator, "header": header}
+    settings |= {"separator": separator, "quote": known.quote, "header": header}
     return _table(path, known, settings, sample)
 
 
-def _separator(lines: Sequence[str]) -> str | None:
+def _separator(lines: Sequence[str], quote: str) -> str | None:
     """The first separator that cuts most lines into the same number of fields, three at least.
 
     Failing that, two.
     """
     for fewest in (3, 2):
         for separator in SEPARATORS:
-            widths = Counter(map(len, records(lines, separator, '"')))
+            widths = Counter(map(len, records(lines, separator, quote)))
             fields, how_many = widths.most_common(1)[0]
             if fields >= fewest and how_many > len(lines) / 2:
                 return separator

@@ -15,6 +15,7 @@ from fedrec.cli.main import main
 from fedrec.data.columns import Known, Unsure
 from fedrec.data.dataset import Dataset
 from fedrec.data.guessing import guess
+from fedrec.data.inspection import inspect
 from fedrec.data.interactions import Counts
 from fedrec.data.readers.item_lists import ItemLists
 from fedrec.data.readers.table import Table
@@ -132,6 +133,14 @@ def test_a_zip_of_several_files_asks_for_one(tmp_path: Path) -> None:
         guess(tmp_path / "log.zip", Known())
     found = guess(tmp_path / "log.zip", Known(member="in/a.csv")).reader
     assert isinstance(found, Table) and found.member == "in/a.csv"
+
+
+def test_quotes_may_be_letters(tmp_path: Path) -> None:
+    text = 'user\titem\ttime\na\t"Tower" Game\t978300760\n'
+    with pytest.raises(DataError, match=r"line 2: .* has a quote .*--quote ''"):
+        guessed(tmp_path, text)
+        inspect(tmp_path / "log", Known())
+    assert "quote: ''" in inspect(tmp_path / "log", Known(quote=""))
 
 
 def test_at_a_terminal_questions_are_asked(

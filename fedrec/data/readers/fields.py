@@ -18,8 +18,8 @@ _UNIT = "\x1f"  # stands for a separator of several characters; no text holds it
 _NOTHING = "\x01"  # what a field never is, so that an empty one is told from none
 _END = "\x03"  # each field of a line after the last, which an open quote would swallow
 _REJECTED = {
-    "UNQUOTED VALUE": "has a quote that does not end where its field does (say `quote: ''` if "
-    "quotes are letters)",
+    "UNQUOTED VALUE": "has a quote that does not end where its field does (if quotes are letters, "
+    "say `quote: ''`, or --quote '')",
     "TOO MANY COLUMNS": "has more fields than the first line",
 }
 
