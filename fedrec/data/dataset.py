@@ -9,9 +9,8 @@ from pydantic import Field, model_validator
 from fedrec.data.communities import Communities
 from fedrec.data.filters import IdLists, KCore
 from fedrec.data.interactions import Counts, Interactions
-from fedrec.data.readers.delimited import Delimited
 from fedrec.data.readers.item_lists import ItemLists
-from fedrec.data.readers.parquet import Parquet
+from fedrec.data.readers.table import Table
 from fedrec.data.sources import LocalFile, RawFile, Source
 from fedrec.data.synthetic import Synthetic
 from fedrec.settings import Section
@@ -25,9 +24,8 @@ class Dataset(Section):
         default=None, description="The file that is read: a `url` with its checksum, or a `path`."
     )
     further: tuple[RawFile, ...] = Field(default=(), description="Files that are read after it.")
-    format: Delimited | None = Field(default=None, description="One interaction a line.")
+    format: Table | None = Field(default=None, description="One interaction a line or row.")
     item_lists: ItemLists | None = Field(default=None, description="A user's items on each line.")
-    parquet: Parquet | None = Field(default=None, description="A Parquet file's columns.")
     synthetic: Synthetic | None = None
     communities: Communities | None = None
     k_core: KCore | None = None
@@ -57,19 +55,16 @@ class Dataset(Section):
         """
         if self.item_lists:
             return self.item_lists.read(paths)
-        reader = self.format or self.parquet
-        assert reader  # of a source, as `_possible` has it
-        return reader.read(paths[0])
+        assert self.format  # of a source, as `_possible` has it
+        return self.format.read(paths[0])
 
     @model_validator(mode="after")
     def _possible(self) -> "Dataset":
-        formats = [f for f in (self.format, self.item_lists, self.parquet) if f is not None]
+        formats = [f for f in (self.format, self.item_lists) if f is not None]
         if len(formats) > 1:
-            raise ValueError("give one of `format`, `item_lists` and `parquet`")
+            raise ValueError("give one of `format` and `item_lists`")
         if (self.source is None) != (not formats):
-            raise ValueError(
-                "a file needs both `source` and `format` (or `item_lists`, or `parquet`)"
-            )
+            raise ValueError("a file needs both `source` and `format` (or `item_lists`)")
         origins = (self.source, self.synthetic, self.communities)
         if sum(origin is not None for origin in origins) != 1:
             raise ValueError("give either `source` and `format`, or `synthetic`, or `communities`")
@@ -86,8 +81,7 @@ class Dataset(Section):
 _WITHIN = {
     "download": Source,
     "file": LocalFile,
-    "format": Delimited,
-    "parquet": Parquet,
+    "format": Table,
     "item_lists": ItemLists,
     "synthetic": Synthetic,
     "communities": Communities,
