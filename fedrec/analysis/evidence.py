@@ -1,6 +1,6 @@
 """What records say of a number that a claim rests on, with its standard error."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -47,7 +47,7 @@ class Evidence:
             estimate=found.percent,
             error=found.error,
             df=found.df,
-            runs=_moves(found, self.noises),
+            moves=_moves(found, self.noises),
             records=_names(used),
             arms=arms,
             seeds=len(found.pairs),
@@ -86,19 +86,33 @@ class Evidence:
         means = np.reshape([self.noises.measure(run) for run in used], (-1, len(seeds))).mean(1)
         near, far = means[: len(arms)], means[len(arms) :]
         slopes = np.concatenate([_slopes(near), -_slopes(far)])
-        moves = slopes * np.sqrt((noise.residual if noise else np.nan) / means) / len(seeds)
-        per_run = np.repeat(moves, len(seeds))
+        shown = [[runs[seed] for seed in seeds] for runs in found]
+        variance, df = self._of_sum(shown, slopes, means)
         return Finding(
             what,
             region,
             estimate=_spread(near) - _spread(far),
-            error=float(np.linalg.norm(per_run)),
-            df=noise.df if noise else np.inf,
+            error=float(np.sqrt(variance / len(seeds))),
+            df=df,
             records=_names(used),
             arms=tuple(named),
             seeds=len(seeds),
             note=_source(noise),
         )
+
+    def _of_sum(
+        self,
+        arms: Sequence[Sequence[Record]],
+        weights: Float[np.ndarray, " arms"],
+        means: Float[np.ndarray, " arms"],
+    ) -> tuple[float, float]:
+        """Variance, at one seed, of a sum of relative results; degrees of freedom."""
+        noise, users = self.noises.of(arms[0][0]), self.noises.sum(arms, weights.tolist())
+        if noise is None:
+            return np.nan, np.inf
+        if users is None:
+            return noise.residual * float((weights**2 / means).sum()), noise.df
+        return noise.of_users(users)
 
     def count(self, dataset: str, name: str, stated: int) -> Finding:
         """A dataset's count: exact or not."""
@@ -214,10 +228,16 @@ def _slopes(means: Float[np.ndarray, " arms"]) -> Float[np.ndarray, " arms"]:
     return found
 
 
-def _moves(found: Loss, noises: Noises) -> Mapping[Cell, float]:
-    """How far (%) the noise of each run moves a loss."""
+def _moves(found: Loss, noises: Noises) -> Mapping[Hashable, float]:
+    """How far (%) the noise of each run moves a loss, or of each user at each seed; to a scale."""
     if found.noise is None:
         return {}
+    if found.users is not None:
+        return {
+            (seed, int(user)): -float(by[user])
+            for seed, by in found.users.beyond.items()
+            for user in np.flatnonzero(by)
+        }
     sides = list(zip(*found.pairs, strict=True))
     means = [float(np.mean([noises.measure(run) for run in side])) for side in sides]
     ratio, n = means[0] / means[1], len(found.pairs)
