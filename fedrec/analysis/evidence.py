@@ -28,8 +28,18 @@ class Evidence:
         card: Scorecard,
         measure: Measure,
     ) -> None:
-        self._arms, self._counts, self._datasets = by_arm(records), counts, card.datasets
+        self._arms, self._counts, self._card = by_arm(records), counts, card
+        self._datasets = card.datasets
         self.noises = Noises(records, measure)
+
+    def at(self, looks: Sequence[int]) -> "Evidence":
+        """What is known at the last of some looks, as numbers of seeds.
+
+        An arm whose seeds of a look are not all there counts as at the look before, so that nobody
+        looks more often than he says. At the first, what there is counts.
+        """
+        shown = [run for runs in self._arms.values() for run in _at(runs, looks)]
+        return Evidence(shown, self._counts, self._card, self.noises.measure)
 
     def loss(self, arm: Cell, reference: Cell, region: Region) -> Finding:
         """The loss (%) of an arm against another one."""
@@ -181,6 +191,15 @@ UPLOADS: Mapping[str, UploadMeasure] = {
     "separation, round by round": separation_by_round,
     "outliers": outliers,
 }
+
+
+def _at(runs: Sequence[Record], looks: Sequence[int]) -> list[Record]:
+    """An arm's runs at the last look of which all seeds are there; else those of the first."""
+    for seeds in reversed(looks):
+        found = [run for run in runs if run.cell.seed < seeds]
+        if len(found) == seeds or seeds == looks[0]:
+            return found
+    return []
 
 
 def _measured(run: Record, measure: str) -> dict[str, float]:

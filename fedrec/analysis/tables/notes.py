@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
-from fedrec.analysis.summary import mixtures, version
+from fedrec.analysis.summary import ended_early, mixtures, version
 from fedrec.records import Record
 
 NAMED = 3  # versions that are named one by one
@@ -23,7 +23,11 @@ def of_summary(table: pd.DataFrame, note: str) -> list[str]:
         ""
         if table.paper.isna().all()
         else "Agrees: the paper's value lies where the mean of five other seeds would (95 %).",
-        f"Missing: {missing} of {missing + int(first.seeds.sum())} records." if missing else "",
+        counted(
+            missing + int(first.seeds.sum()),
+            missing,
+            *map(int, (first.diverged.sum(), first.stopped.sum())),
+        ),
         _versions({v for text in table.versions.dropna() for v in str(text).split()}),
         _mixed(table.mixed.dropna().iloc[:1].tolist()),
         note,
@@ -32,7 +36,18 @@ def of_summary(table: pd.DataFrame, note: str) -> list[str]:
 
 def of_records(records: Sequence[Record], note: str) -> list[str]:
     """For a table made from records."""
-    return _noted(_versions({version(r) for r in records}), _mixed(mixtures(records)), note)
+    return _noted(
+        counted(len(records), 0, **ended_early(records)),
+        _versions({version(r) for r in records}),
+        _mixed(mixtures(records)),
+        note,
+    )
+
+
+def counted(runs: int, missing: int, diverged: int, stopped: int) -> str:
+    """What became of runs. One that failed has no record: it is missing."""
+    there = f"Runs: {runs - missing} of {runs}, {missing} missing" if missing else f"Runs: {runs}"
+    return f"{there}; {diverged} diverged, {stopped} stopped before the last round."
 
 
 def _capital(text: str) -> str:
