@@ -232,7 +232,7 @@ def numbers(args: argparse.Namespace) -> None:
     records, entry = read_records(args.records), valid(Scorecard, args.scorecard)
     paper = pd.read_csv(args.paper)
     found = numbers(records, paper, entry.datasets, args.report, args.seeds)
-    made = numbers_table(found, of_records(records, args.note))
+    made = numbers_table(found, of_records(records, args.note, count=False))
     made.write(args.output)
     save_figure(draw(found, f"{made.title}: {summary_of(found)}", args.note), args.picture)
 

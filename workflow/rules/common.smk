@@ -7,13 +7,13 @@ import sys
 from pathlib import Path
 
 from fedrec import __version__
-from fedrec.errors import (ConfigError)
+from fedrec.errors import ConfigError
 from fedrec.data.sources import LocalFile
 from fedrec.files import NAME
 from fedrec.yaml_files import read_yaml
-from fedrec.plan.plan import (Plan)
-from fedrec.plan.blocks import (Scorecard)
-from fedrec.plan.cells import (cell_path)
+from fedrec.plan.plan import Plan
+from fedrec.plan.blocks import Scorecard
+from fedrec.plan.cells import cell_path
 from snakemake.exceptions import WorkflowError
 
 try:
@@ -23,9 +23,7 @@ try:
 except ModuleNotFoundError as error:
     if error.name != "torch":
         raise
-    STUDY = Plan.read(
-        config, workflow.configfiles
-    )  # will do for `published-figures`
+    STUDY = Plan.read(config, workflow.configfiles)  # will do for `published-figures`
 except ConfigError as error:
     raise WorkflowError(f"the configuration cannot be used:\n{error}")
 

@@ -15,7 +15,7 @@ def of_summary(table: pd.DataFrame, note: str) -> list[str]:
     first = table[table.metric == table.metric.iloc[0]]
     missing = int(first.missing.sum())
     return _noted(
-        "± is half of a 95 % interval, from the noise that all seeds of all arms show together "
+        "± is half of a 95 % interval, from what users and seeds of all arms show together "
         "(docs/statistics.md). Losses are against the run without attack and defence, paired by "
         "seed. The CSV has Holm-corrected p-values and intervals for other users, and names the "
         "records behind each row (column records).",
@@ -34,10 +34,10 @@ def of_summary(table: pd.DataFrame, note: str) -> list[str]:
     )
 
 
-def of_records(records: Sequence[Record], note: str) -> list[str]:
-    """For a table made from records."""
+def of_records(records: Sequence[Record], note: str, *, count: bool = True) -> list[str]:
+    """For a table made from records, which are counted if it does not do that itself."""
     return _noted(
-        counted(len(records), 0, **ended_early(records)),
+        counted(len(records), 0, **ended_early(records)) if count else "",
         _versions({version(r) for r in records}),
         _mixed(mixtures(records)),
         note,
