@@ -1,4 +1,4 @@
-"""How many seeds would decide what is open, and which runs that takes."""
+"""How many seeds would decide what is open, and which runs the next look takes."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from fedrec.records import Record
 
 @dataclass(frozen=True)
 class Step:
-    """The runs that would decide a claim, if its estimates stayed."""
+    """The runs of a claim's next look."""
 
     claim: str
     seeds: int  # of each arm whose number is open
@@ -72,10 +72,10 @@ def cheapest_first(steps: Iterable[Step]) -> list[Step]:
     return ordered
 
 
-def lines(steps: Sequence[Step], looks: int) -> Iterable[str]:
+def lines(steps: Sequence[Step], looks: Sequence[int]) -> Iterable[str]:
     """A plan to be read."""
-    yield f"# For look {looks}, each of {looks} at 5 % / {looks} (Bonferroni). Before it, set"
-    yield f"# `looks: {looks}` in the claims file: what is decided now is judged at that level too."
+    seeds, each = ", then ".join(map(str, looks)), f"each at 5 % / {len(looks)} (Bonferroni)"
+    yield f"# Looks at {seeds} seeds, {each}; what one decides stays."
     for one in steps:
         yield f"# {one.claim}: {one.seeds} seeds, {len(one.cells)} runs, {one.hours:.1f} hours"
         yield from map(cell_path, one.cells)

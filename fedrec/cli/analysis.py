@@ -79,6 +79,8 @@ def add_to(stages: Any) -> None:
 
     sub = stage("numbers", numbers)
     _add_scorecard(sub)
+    text = "the study's, without those of a second look (default: all that there are)"
+    sub.add_argument("--seeds", type=int, nargs="+", default=[], help=text)
     add_records(sub)
     _add_paper(sub)
     add_table(sub)
@@ -214,7 +216,7 @@ def plan(args: argparse.Namespace) -> None:
     known, records = Claims.load(args.claims), read_records(args.records)
     measure = Measure(report=args.report)
     evidence = Evidence(records, {}, valid(Scorecard, args.scorecard), measure)
-    print_lines(lines(plan(known, evidence, records), known.looks + 1))
+    print_lines(lines(plan(known, evidence, records), known.looks))
 
 
 def numbers(args: argparse.Namespace) -> None:
@@ -228,8 +230,9 @@ def numbers(args: argparse.Namespace) -> None:
     from fedrec.analysis.tables.numbers import numbers_table, summary_of
 
     records, entry = read_records(args.records), valid(Scorecard, args.scorecard)
-    found = numbers(records, pd.read_csv(args.paper), entry.datasets, args.report)
-    made = numbers_table(found, of_records(records, args.note))
+    paper = pd.read_csv(args.paper)
+    found = numbers(records, paper, entry.datasets, args.report, args.seeds)
+    made = numbers_table(found, of_records(records, args.note, count=False))
     made.write(args.output)
     save_figure(draw(found, f"{made.title}: {summary_of(found)}", args.note), args.picture)
 

@@ -403,7 +403,7 @@ def test_a_table_shows_what_was_wanted_in_vain(tmp_path: Path) -> None:
     assert main(["table", block, "--summary", str(summary), *paper, "--output", str(table)]) == 0
     shown = table.with_suffix(".md").read_text()
     assert "| Fang | 1 of 2 | 0.03038 | 0.20000 |" in shown
-    assert "Missing: 1 of 2 records." in shown
+    assert "Runs: 1 of 2, 1 missing; 0 diverged" in shown
 
 
 def test_a_wrong_cell_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -245,6 +245,23 @@ def test_seeds_trained_together_give_the_same_records(project: Project) -> None:
     assert lengths[0] == 0 < lengths[1]
 
 
+def test_a_seed_of_the_second_look_is_made_if_asked_for_and_shown_by_claims_alone(
+    project: Project,
+) -> None:
+    later = f"results/tiny/runs/{CELL.replace('seed0', 'seed7')}"
+    project.snakemake("--cores", "1", later)
+    text = project.snakemake("--dry-run", "--quiet", "rules", "--summary")
+    again = {row.split("\t")[0] for row in text.splitlines() if "/tables/" in row}
+    stale = {row.split("\t")[0] for row in text.splitlines() if "no update" not in row}
+    assert "results/tiny/tables/claims.csv" in again & stale
+    assert "results/tiny/tables/table-1.csv" in again - stale
+    project.snakemake()
+    numbers = (project.folder / "results" / "tiny" / "tables" / "numbers.csv").read_text()
+    assert "seed7" in (project.folder / "results/tiny/tables/runs.csv").read_text()
+    assert "seed7" not in numbers
+    (project.folder / later).unlink()
+
+
 def test_a_diverged_run_is_a_result(project: Project) -> None:
     """It is in its table, and neither fails nor is tried again."""
     changed = {"results/tiny": "results/lost", "dim: 8": "dim: 8, learning_rate: 1.0e+30"}

@@ -5,7 +5,7 @@
 # Has no output, because a kept file must never be made again from runs that are long gone.
 rule publish:
     input:
-        records=expand("{results}/runs/{cell}", results=RESULTS, cell=CELLS),
+        records=all_records,
         counts=expand(
             "{results}/data/{dataset}/{statistics}.json",
             results=RESULTS,
@@ -264,11 +264,12 @@ rule numbers:
         "../../envs/fedrec.yaml"
     params:
         card=CARD.model_dump_json(),
+        seeds=list(STUDY.seeds),
         note=NOTE,
         report=STUDY.report,
         version=__version__,
     shell:
-        "fedrec numbers --scorecard {params.card:q} --records {input.records:q}"
+        "fedrec numbers --scorecard {params.card:q} --seeds {params.seeds} --records {input.records:q}"
         " --paper {input.paper:q} --report {params.report} {params.note:q}"
         " --output {output.csv:q} --picture {output.pdf:q} 2> {log:q}"
 

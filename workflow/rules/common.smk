@@ -4,6 +4,7 @@ import json
 import os
 import re
 import sys
+from pathlib import Path
 
 import yaml
 
@@ -12,9 +13,10 @@ from fedrec.errors import ConfigError
 from fedrec.data.interactions import SCHEMA
 from fedrec.data.sources import LocalFile
 from fedrec.files import NAME
-from fedrec.plan.plan import (Plan)
-from fedrec.plan.blocks import (Scorecard)
-from fedrec.plan.cells import (cell_path)
+from fedrec.yaml_files import read_yaml
+from fedrec.plan.plan import Plan
+from fedrec.plan.blocks import Scorecard
+from fedrec.plan.cells import cell_path
 from snakemake.exceptions import WorkflowError
 
 
@@ -39,9 +41,7 @@ try:
 except ModuleNotFoundError as error:
     if error.name != "torch":
         raise
-    STUDY = Plan.read(
-        config, workflow.configfiles
-    )  # will do for `published-figures`
+    STUDY = Plan.read(config, workflow.configfiles)  # will do for `published-figures`
 except ConfigError as error:
     told = (
         f"\n(`--config` on the command line sets {', '.join(GIVEN)})" if GIVEN else ""
@@ -63,6 +63,15 @@ CELLS = {
     for block in STUDY.blocks().values()
     for cell in STUDY.cells(block)
 }
+# Seeds of later looks (docs/decisions/019): made if they are asked for, and shown by claims alone.
+LOOKS = read_yaml(Path(STUDY.claims.file))["looks"] if STUDY.claims else [0]
+LATER = {
+    cell_path(later): later
+    for cell in CELLS.values()
+    for seed in range(LOOKS[0], LOOKS[-1])
+    for later in [cell.model_copy(update={"seed": seed})]
+    if cell_path(later) not in CELLS
+}
 NOTE = ["--note", STUDY.note] if STUDY.note else []
 CARD = STUDY.claims or Scorecard()
 JUDGED_TABLES = ["claims", "secondary", "numbers"] if STUDY.claims else []
@@ -78,7 +87,7 @@ wildcard_constraints:
     dataset="|".join(map(re.escape, STUDY.datasets)) or "none",
     file=NAME,
     block="|".join(map(re.escape, STUDY.blocks())) or "none",
-    cell="|".join(map(re.escape, CELLS)) or "none",
+    cell="|".join(map(re.escape, [*CELLS, *LATER])) or "none",
 
 
 def products(home, tables=TABLES, figures=FIGURES):
@@ -99,12 +108,17 @@ def cells(block):
     return [cell_path(cell) for cell in STUDY.cells(STUDY.blocks()[block])]
 
 
+def cell_of(wildcards):
+    """The cell of a record."""
+    return CELLS.get(wildcards.cell) or LATER[wildcards.cell]
+
+
 def siblings(cell):
-    """The other seeds of a cell that the study asks for."""
-    arm = os.path.dirname(cell)
+    """The other seeds of a cell that the study asks for, or those of its later looks."""
+    arm, together = os.path.dirname(cell), CELLS if cell in CELLS else LATER
     return [
         str(other.seed)
-        for path, other in CELLS.items()
+        for path, other in together.items()
         if os.path.dirname(path) == arm and path != cell
     ]
 
@@ -123,8 +137,10 @@ def records(wildcards):
 
 
 def all_records(wildcards):
-    """The records of the whole study."""
-    return records_at(wildcards.home, CELLS)
+    """The records of the whole study, and those of later looks that there are."""
+    home = wildcards.get("home", RESULTS)
+    later = [] if home == PUBLISHED else records_at(SO_FAR, LATER)
+    return records_at(home, CELLS) + later
 
 
 def used_datasets():
@@ -172,8 +188,11 @@ def statistics(name):
 
 
 def block_json(wildcards):
-    """What a table or figure shows, for the command that makes it."""
-    return STUDY.blocks()[wildcards.block].model_dump_json()
+    """What a table or figure shows, for the command that makes it: of the study's seeds."""
+    block = STUDY.blocks()[wildcards.block]
+    if block.kind == "deviations" and block.seeds is None:
+        block = block.model_copy(update={"seeds": STUDY.seeds})
+    return block.model_dump_json()
 
 
 def dataset_json(wildcards):
