@@ -113,11 +113,25 @@ def _message(error: Any, known_keys: Callable[[Place], Iterable[str]]) -> str:
 
 def _located(place: Place, message: str, paths: Sequence[Path | str], tagged: bool = False) -> str:
     """Name the key, and its place in the last file that holds it."""
-    found = [(path, *_find(Path(path), place, tagged)) for path in paths]
+    found = located(place, paths, tagged)
     if not found:
         return f"{'.'.join(map(str, place))}: {message}"
+    where, keys = found
+    return f"{where}: {'.'.join(keys) or 'the file'}: {message}"
+
+
+def located(
+    place: Place, paths: Sequence[Path | str], tagged: bool = False
+) -> tuple[str, list[str]] | None:
+    """File and line of a key, or of the deepest key on the way to it, and the keys on that way.
+
+    Of several files that hold it, the last one counts. None without files.
+    """
+    found = [(path, *_find(Path(path), place, tagged)) for path in reversed(paths)]
+    if not found:
+        return None
     path, line, keys = max(found, key=lambda hit: len(hit[2]))
-    return f"{path}:{line}: {'.'.join(keys) or 'the file'}: {message}"
+    return f"{path}:{line}", keys
 
 
 def _find(path: Path, place: Place, tagged: bool) -> tuple[int, list[str]]:
@@ -132,7 +146,7 @@ def _find(path: Path, place: Place, tagged: bool) -> tuple[int, list[str]]:
         if tagged and part == kind:
             kind = None
             continue
-        for key, key_line, child in _children(node):
+        for key, key_line, child in _with_merged(node):
             if key == part:
                 line, node, kind = key_line, child, _kind(child)
                 keys.append(str(part))
@@ -143,6 +157,17 @@ def _find(path: Path, place: Place, tagged: bool) -> tuple[int, list[str]]:
 def _kind(node: yaml.Node) -> str | None:
     """What an entry says of its own kind."""
     return next((str(c.value) for key, _, c in _children(node) if key == "kind"), None)
+
+
+def _with_merged(node: yaml.Node | None) -> Iterator[tuple[str | int, int, yaml.Node]]:
+    """The children of a node, and then those of the mappings that `<<` merges into it."""
+    own = _children(node)
+    yield from own
+    for key, _, child in own:
+        if key == "<<":
+            merged = child.value if isinstance(child, yaml.SequenceNode) else [child]
+            for one in merged:
+                yield from _with_merged(one)
 
 
 def _children(node: yaml.Node | None) -> list[tuple[str | int, int, yaml.Node]]:

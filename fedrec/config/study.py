@@ -24,20 +24,29 @@ from fedrec.data import dataset
 from fedrec.data.dataset import Dataset
 from fedrec.defenses.base import Defense
 from fedrec.errors import ConfigError
+from fedrec.extending import EXTENDS, in_full, read
 from fedrec.plan.blocks import FIGURES, TABLES, Figure, Table, UploadFigure, kind_of
 from fedrec.plan.cells import Cell
 from fedrec.plan.plan import Name, Plan
 from fedrec.plan.variants import Switch, Variant
 from fedrec.records import DRAWS
 from fedrec.settings import STRICT, Preset, preset_values
-from fedrec.yaml_files import Place, Problem, check_keys, explain, nearest_name, read_yaml, report
+from fedrec.yaml_files import Place, Problem, explain, nearest_name, report
 
 
 class Study(Plan):
     """A whole study: its methods by name, and the tables and figures that decide its cells."""
 
-    model_config = STRICT
+    model_config = STRICT | {"json_schema_extra": lambda schema: _loosen(schema)}
 
+    extends: str | None = Field(
+        default=None, description="Another config file, seen from this one's folder, to start from."
+    )
+    replace: tuple[str, ...] = Field(
+        default=(),
+        description="Keys, such as `tables` or `models.MF`, that are this file's alone and not "
+        "merged into those of the file that it extends.",
+    )
     preset: Preset = Field(default="reproduction", description="Values of the fidelity switches.")
     protocol: ProtocolEntry = Field(default_factory=ProtocolEntry)
     datasets: dict[Name, Dataset]
@@ -52,16 +61,23 @@ class Study(Plan):
         Raises:
             ConfigError: a file cannot be read, or says something impossible.
         """
-        merged: dict[str, Any] = {}
-        for path in paths:
-            merged = _merge(merged, read_yaml(Path(path)))
-        return Study.parse(merged, paths)
+        full = read(*paths)
+        return Study._checked(full.values, full.paths)
 
     @staticmethod
     def parse(values: Mapping[str, Any], paths: Sequence[Path | str] = ()) -> "Study":
-        """Check values that were read from `paths`: by another reader perhaps, so keys again."""
-        for path in paths:
-            check_keys(Path(path))
+        """Check values that another reader, such as Snakemake, read from `paths`.
+
+        Keys are looked at again, and what the files extend is added.
+
+        Raises:
+            ConfigError: as `load` does.
+        """
+        full = in_full(values, paths)
+        return Study._checked(full.values, full.paths)
+
+    @staticmethod
+    def _checked(values: Mapping[str, Any], paths: Sequence[Path]) -> "Study":
         try:
             # As JSON, because strictness about Python types would refuse lists for tuples.
             study = Study.model_validate_json(json.dumps(values, default=str))
@@ -241,13 +257,9 @@ def _switches(group: str, kind: str, method: type, preset: Preset) -> Iterator[S
         )  # fmt: skip
 
 
-def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`over` on top of `base`, mapping by mapping."""
-    merged = dict(base)
-    for key, value in over.items():
-        deeper = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-        merged[key] = _merge(merged[key], value) if deeper else value
-    return merged
+def _loosen(schema: dict[str, Any]) -> None:
+    """In the schema: a file that extends another one may leave out what the other holds."""
+    schema["anyOf"] = [{"required": [EXTENDS]}, {"required": schema.pop("required")}]
 
 
 KEYS_OF_BLOCKS = {kind_of(block): block.model_fields for block in (*TABLES, *FIGURES)}

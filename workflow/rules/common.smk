@@ -6,12 +6,13 @@ import re
 import sys
 
 from fedrec import __version__
-from fedrec.errors import (ConfigError)
+from fedrec.errors import ConfigError
+from fedrec.extending import in_full
 from fedrec.data.sources import LocalFile
 from fedrec.files import NAME
-from fedrec.plan.plan import (Plan)
-from fedrec.plan.blocks import (Scorecard)
-from fedrec.plan.cells import (cell_path)
+from fedrec.plan.plan import Plan
+from fedrec.plan.blocks import Scorecard
+from fedrec.plan.cells import cell_path
 from snakemake.exceptions import WorkflowError
 
 try:
@@ -21,12 +22,11 @@ try:
 except ModuleNotFoundError as error:
     if error.name != "torch":
         raise
-    STUDY = Plan.read(
-        config, workflow.configfiles
-    )  # will do for `published-figures`
+    STUDY = Plan.read(config, workflow.configfiles)  # will do for `published-figures`
 except ConfigError as error:
     raise WorkflowError(f"the configuration cannot be used:\n{error}")
 
+IN_FULL = in_full(config, workflow.configfiles).values  # with what the files extend
 RESULTS = STUDY.results
 PUBLISHED = f"{RESULTS}/published"
 SO_FAR = f"{RESULTS}/so-far"
