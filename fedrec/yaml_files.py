@@ -11,6 +11,7 @@ import yaml
 
 from fedrec.errors import ConfigError
 
+FEW = 10  # names that a message may list
 Place = tuple[str | int, ...]  # keys and list positions, from the top of the file
 Problem = tuple[Place, str]
 
@@ -61,12 +62,16 @@ def _repeated_keys(node: yaml.Node | None) -> Iterator[tuple[int, str]]:
 
 
 def nearest_name(wrong: str, known: Iterable[str], cutoff: float = 0.5) -> str:
-    """A remedy to append: the most similar known name, or all of them."""
+    """A remedy to append: the most similar known name; without one all of a few, or the nearest."""
     names = sorted(known)
     close = difflib.get_close_matches(wrong, names, n=1, cutoff=cutoff)
     if close:
         return f"; did you mean `{close[0]}`?"
-    return f"; known: {', '.join(f'`{name}`' for name in names)}" if names else ""
+    if len(names) > FEW:
+        names, label = difflib.get_close_matches(wrong, names, n=3, cutoff=0.0), "nearest"
+    else:
+        label = "known"
+    return f"; {label}: {', '.join(f'`{name}`' for name in names)}" if names else ""
 
 
 def explain(

@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fedrec.attacks.base import Attack
-from fedrec.config.entries import (
-    KINDS,
-)
+from fedrec.config.methods import build
 from fedrec.config.protocol import TrainingProtocol
 from fedrec.defenses.base import Defense
 from fedrec.errors import ConfigError
@@ -33,20 +31,22 @@ class CellConfig:
         """Build the methods that written-out values describe.
 
         Raises:
-            ConfigError: they were written out for other random draws.
+            ConfigError: they were written out for other random draws, or for a method that no
+                package here offers.
         """
         if values.get("draws") != DRAWS:
             raise ConfigError(
                 f"settings for other draws ({values.get('draws', 'unnamed')}) than this version's "
                 f"({DRAWS}); write them out anew with `fedrec cell`"
             )
-        parts = [build("defenses", part) for part in values["defense"]]
+        packages = values.get("plug-ins", {})
+        parts = [build("defenses", part, packages) for part in values["defense"]]
         protocol = TrainingProtocol(**values["protocol"])
         return CellConfig(
             cell=Cell.model_validate(values["cell"]),
             protocol=protocol,
-            model=build("models", values["model"]),
-            attack=build("attacks", values["attack"]),
+            model=build("models", values["model"], packages),
+            attack=build("attacks", values["attack"], packages),
             defense=Defense.compose(parts, in_turn=protocol.filters == "in_turn"),
             values=values,
         )
@@ -59,9 +59,3 @@ class CellConfig:
     def digest(self) -> str:
         """SHA-256 of the values."""
         return config_hash(self.values)
-
-
-def build(group: str, values: Mapping[str, Any]) -> Any:
-    """The method that written-out values describe."""
-    kind = values["kind"]
-    return KINDS[group][kind](**{k: v for k, v in values.items() if k != "kind"})

@@ -9,7 +9,7 @@ from torch.testing import assert_close
 from fedrec import attacks, models
 from fedrec.attacks.base import Attack, AttackerView
 from fedrec.clients.devices import Devices
-from fedrec.config.entries import find_methods
+from fedrec.config.methods import find_methods
 from fedrec.rng import Streams
 from tests.attacks.views import attacker_view
 from tests.oracles.dense import dense_items

@@ -411,7 +411,7 @@ def test_a_wrong_cell_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     write_record(make_record(), record)
     command = ["summary", "--records", str(record), "--output", str(tmp_path / "s.csv")]
     assert main([*command, "--cells", "ml-1m/MF"]) == 1
-    assert "'ml-1m/MF' is no cell, such as ml-1m/MF/Fang" in capsys.readouterr().err
+    assert "'ml-1m/MF' is not a cell; expected dataset/model/attack" in capsys.readouterr().err
 
 
 def test_a_configuration_is_a_page(tmp_path: Path) -> None:

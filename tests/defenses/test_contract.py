@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from fedrec import defenses, models
-from fedrec.config.entries import find_methods
+from fedrec.config.methods import find_methods
 from fedrec.defenses.base import (
     ClientTask,
     ClientView,
