@@ -39,9 +39,10 @@ def made(
 
 def command(targets: Sequence[str], configs: Sequence[Path], cores: str = "all") -> str:
     """The same for a person to type."""
-    default = [str(path) for path in configs] == ["config/paper.yaml"]
-    files = "" if default else f" --configfile {' '.join(map(str, configs))}"
-    return f"snakemake --cores {cores} {' '.join(targets)}{files}"
+    words = ["snakemake", "--cores", cores, *targets]
+    if [str(path) for path in configs] != ["config/paper.yaml"]:
+        words += ["--configfile", *map(str, configs)]
+    return " ".join(words)
 
 
 def split_of(study: Study, dataset: str, configs: Sequence[Path]) -> Path:
