@@ -3,7 +3,7 @@
 import argparse
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -111,44 +111,18 @@ def _dataset(args: argparse.Namespace) -> tuple[str, Any]:
     """The name of the dataset, and its entry if it is a new one."""
     if args.dataset:
         return args.dataset, None
-    from fedrec.data.guessing import Known
-    from fedrec.data.inspection import inspect
+    from fedrec.data.own_file import entry_of
 
-    name, entry = entry_in(inspect(args.data, Known()).splitlines())
+    name, entry = entry_of(args.data)
     _check_ratios(args, entry)
     return name, entry
 
 
-def entry_in(lines: Sequence[str]) -> tuple[str, Any]:
-    """The entry for the config with which an inspection ends.
-
-    Raises:
-        ConfigError: it ends with none.
-    """
-    import yaml
-
-    for start in reversed(range(len(lines))):
-        if re.match(r"\s+\S.*:$", lines[start]):
-            try:
-                found = yaml.safe_load("\n".join(lines[start:]))
-            except yaml.YAMLError:
-                continue
-            if isinstance(found, dict) and len(found) == 1:
-                ((name, entry),) = found.items()
-                if isinstance(entry, dict) and "source" in entry:
-                    return str(name), entry
-    raise ConfigError("the file could not be turned into an entry: see `fedrec data inspect`")
-
-
 def _check_ratios(args: argparse.Namespace, entry: Any) -> None:
     """Refuse shares of so few users that none of them would be malicious."""
-    import json
+    from fedrec.data.own_file import parsed_entry, split_of
 
-    from fedrec.data.dataset import Dataset
-
-    dataset = Dataset.model_validate_json(json.dumps(entry, default=str))
-    log = dataset.read([Path(file.path) for file in dataset.raw if hasattr(file, "path")])
-    users = (dataset.k_core.apply(log).kept if dataset.k_core else log).n_users
+    users = split_of(parsed_entry(entry)).n_users
     nobody = [ratio for ratio in args.ratios if round(ratio * users) < 1]
     if nobody:
         raise ConfigError(

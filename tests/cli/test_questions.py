@@ -6,7 +6,6 @@ import pytest
 import yaml
 
 from fedrec.cli.main import EPILOG, main, parser
-from fedrec.cli.studies import entry_in
 from fedrec.config.study import Study
 from fedrec.records import pack, read_record, write_record
 from tests.builders import make_record, tiny_split
@@ -305,11 +304,6 @@ def test_a_study_that_cannot_be_is_not_written(
     assert main(["new", *command]) == 1
     assert message in capsys.readouterr().err
     assert [path.name for path in project.iterdir()] == ["paper.yaml"]
-
-
-def test_the_entry_is_what_an_inspection_ends_with() -> None:
-    text = "plays.csv: text\n\n  column   0\n\nAn entry:\n\n  plays:\n    source:\n      path: p\n"
-    assert entry_in(text.splitlines()) == ("plays", {"source": {"path": "p"}})
 
 
 # The command line itself
