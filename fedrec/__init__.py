@@ -6,7 +6,8 @@ From Python:
     from fedrec.attacks.cluster_attack import ClusterAttack
 
     data = fedrec.synthetic(users=400, items=300)
-    attacked = fedrec.describe(ClusterAttack(clusters=2), ratio=0.05)
+    short = fedrec.TrainingProtocol(rounds=200, evaluate_every=20)
+    attacked = fedrec.describe(ClusterAttack(clusters=2), protocol=short, ratio=0.05)
     record = fedrec.simulate(attacked, data)
     fedrec.trajectory(record)
     fedrec.plot(record).save("curve.png")

@@ -5,6 +5,7 @@ imported there, because every job pays for what is imported before.
 """
 
 import argparse
+import os
 import re
 import sys
 
@@ -40,6 +41,8 @@ def main(arguments: list[str] | None = None) -> int:
         args.run(args)
     except CommandError as error:
         return _stopped(args.command, str(error), error.exit_code)
+    except BrokenPipeError:  # whoever read the output, such as `head`, has enough of it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (RuntimeError, OSError, MemoryError) as error:
         return _stopped(args.command, _explained(error), 1)
     return 0
