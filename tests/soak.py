@@ -1,7 +1,7 @@
 """Many cells back to back in one process: memory, open files and disk use must not grow.
 
-`python -m tests.soak` (`make soak`). The cells are the demo's, of fewer rounds, one after the other
-with a checkpoint every round.
+`python -m tests.soak` (`make soak`). The cells are the miniature's, of fewer rounds, one after the
+other with a checkpoint every round.
 """
 
 import argparse
@@ -44,9 +44,9 @@ def use(folder: Path) -> Use:
     )
 
 
-def demo_cells(rounds: int) -> tuple[list[CellConfig], Split]:
-    """The demo's cells, cut short, and its data."""
-    study = Study.load("config/demo.yaml")
+def miniature_cells(rounds: int) -> tuple[list[CellConfig], Split]:
+    """The miniature's cells, cut short, and its data."""
+    study = Study.load("config/miniature.yaml")
     named = dict.fromkeys(cell for b in study.blocks().values() for cell in study.cells(b))
     cells = map(study.cell_config, named)
     short = {"rounds": rounds, "evaluate_every": rounds}
@@ -94,7 +94,7 @@ if __name__ == "__main__":
     given = options.parse_args()
     prepare(1)
     with TemporaryDirectory() as place:
-        cells, split = demo_cells(given.rounds)
+        cells, split = miniature_cells(given.rounds)
         uses = soak(cells, split, max(given.cells, len(cells) + 1), Path(place))
     message, steady = verdict(uses, warm_up=len(cells))
     print(message)

@@ -35,6 +35,7 @@ def test_the_conda_environment_agrees_with_the_lock() -> None:
     listed = yaml.safe_load((ROOT / "envs" / "fedrec.yaml").read_text())["dependencies"]
     versions = dict(entry.split("=") for entry in listed if "=" in entry)
     versions["torch"] = versions.pop("pytorch-cpu")
+    versions["duckdb"] = versions.pop("python-duckdb")
     assert versions.pop("python") == "3.11"
     runtime = {Requirement(text).name for text in PROJECT["project"]["dependencies"]}
     assert set(versions) == runtime

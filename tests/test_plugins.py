@@ -43,7 +43,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "examples" / "fedrec-example").mkdir(parents=True)
     text = (EXAMPLE / "study.yaml").read_text() + "seeds: [0]\n"
     protocol = "protocol: { rounds: 4, evaluate_every: 2, clients_per_round: 50 }\n"
-    data = "datasets: { synthetic: { synthetic: { users: 200, items: 60, mean_length: 10 } } }\n"
+    data = "datasets: { synthetic: { communities: { users: 200, items: 100 } } }\n"
     (folder / "examples" / "fedrec-example" / "study.yaml").write_text(text + protocol + data)
     return folder
 
@@ -82,13 +82,13 @@ def test_an_installed_package_is_in_a_run_and_in_a_table(installed: Path, study:
 
 
 def test_cells_of_our_own_methods_do_not_name_packages() -> None:
-    study = Study.load(ROOT / "config" / "demo.yaml")
+    study = Study.load(ROOT / "config" / "miniature.yaml")
     cell = study.cells(study.tables["table-1"])[0]
     assert "plug-ins" not in study.cell_config(cell).values
 
 
 def test_a_record_of_a_package_that_is_not_here_names_it() -> None:
-    study = Study.load(ROOT / "config" / "demo.yaml")
+    study = Study.load(ROOT / "config" / "miniature.yaml")
     values = json.loads(study.cell_config(study.cells(study.tables["table-1"])[0]).to_json())
     values |= {"attack": {"kind": "sign_flip"}, "plug-ins": {"fedrec-example": "0.1.0"}}
     with pytest.raises(ConfigError, match="no `sign_flip` among `attacks`: install fedrec-ex"):

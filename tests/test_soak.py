@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.soak import Use, demo_cells, soak, verdict
+from tests.soak import Use, miniature_cells, soak, verdict
 
 FLAT = [Use(memory_mb=100, open_files=9, threads=2, disk_bytes=10, files=12)] * 60
 
@@ -21,7 +21,7 @@ def test_growth_is_noticed(grown: dict[str, Any]) -> None:
 
 
 def test_cells_leave_their_records_and_nothing_else(tmp_path: Path) -> None:
-    cells, split = demo_cells(rounds=2)
+    cells, split = miniature_cells(rounds=2)
     uses = soak(cells[:2], split, count=3, folder=tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0.json", "1.json"]
     assert [use.files for use in uses] == [1, 2, 2]

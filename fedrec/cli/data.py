@@ -4,19 +4,21 @@ import argparse
 import dataclasses
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from fedrec.cli.arguments import add_stage, stage_of, valid
 from fedrec.data.dataset import Dataset, known_keys
 from fedrec.data.filters import Filtered
 from fedrec.data.interactions import Interactions, check_counts
-from fedrec.data.readers.rows import TimeFormat
 from fedrec.data.sources import RawFile, Source, check_sum, fetch
 from fedrec.data.split import leave_one_out
 from fedrec.data.statistics import save_statistics
 from fedrec.errors import ConfigError
+
+if TYPE_CHECKING:  # importing it takes a while
+    from fedrec.data.columns import Known
 
 
 def add_to(stages: Any) -> None:
@@ -46,7 +48,8 @@ def add_to(stages: Any) -> None:
     looks = data.add_subparsers(required=True, metavar="COMMAND")
     sub = add_stage(looks, "inspect", inspect)
     sub.set_defaults(command="data inspect")
-    _add_known(sub)
+    sub.add_argument("file", type=Path, metavar="FILE", help="text, JSON lines or Parquet")
+    add_known(sub)
 
 
 def _add_output(sub: argparse.ArgumentParser) -> None:
@@ -70,26 +73,55 @@ def download(args: argparse.Namespace) -> None:
 def inspect(args: argparse.Namespace) -> None:
     """Say what a file of interactions holds, and how to read it: an entry for the config.
 
-    Separator, header, columns and the format of times are guessed from the first lines of a text
-    (plain, .gz or .zip), of item lists or of a Parquet file. Options say what was guessed wrongly.
-    Nothing is written. For example
+    Separator, header, columns and the format of times are understood from the first lines of a
+    text or of JSON lines (plain, .gz, .bz2, .xz, .zst or .zip), of item lists or of a Parquet
+    file. Where two readings fit, options say which is meant; on a terminal, answers do. Nothing is
+    written. For example
 
       fedrec data inspect plays.csv.gz
-      fedrec data inspect ml-1m.zip --member ml-1m/ratings.dat
+      fedrec data inspect ml-1m.zip --member ml-1m/ratings.dat --user 0 --item 1 --time 3
       fedrec data inspect visits.tsv --user 0 --item 4 --time 1 --time-zone Europe/Berlin
     """
-    from fedrec.data.guessing import Known
+    from fedrec.data.columns import Unsure
     from fedrec.data.inspection import inspect
 
-    known = {field.name: getattr(args, field.name) for field in dataclasses.fields(Known)}
-    print(inspect(args.file, Known(**known)), end="")
+    known = known_of(args)
+    while True:
+        try:
+            print(inspect(args.file, known), end="")
+            return
+        except Unsure as question:
+            if not sys.stdin.isatty():
+                raise
+            print(question, file=sys.stderr)
+            known = dataclasses.replace(known, **_answers(question.options))
+
+
+def known_of(args: argparse.Namespace) -> "Known":
+    """What the options of `add_known` say."""
+    from fedrec.data.columns import Known
+
+    return Known(**{field.name: getattr(args, field.name) for field in dataclasses.fields(Known)})
+
+
+def _answers(options: Mapping[str, int | str | None]) -> dict[str, Any]:
+    """What the user at the terminal says, or accepts with an empty line."""
+    found: dict[str, int | str] = {}
+    for option, likely in options.items():
+        while option not in found:
+            said = input(f"{option}{'' if likely is None else f' [{likely}]'}: ").strip()
+            if said:
+                found[option] = said if option == "time_format" else _column(said)
+            elif likely is not None:
+                found[option] = likely
+    return found
 
 
 def interactions(args: argparse.Namespace) -> None:
-    """Read raw files, or generate synthetic interactions."""
+    """Read raw files, or make interactions up."""
     dataset = _dataset(args.dataset)
-    if dataset.synthetic:
-        dataset.synthetic.generate().save(args.output)
+    if dataset.made_up:
+        dataset.made_up.generate().save(args.output)
         return
     if len(args.raw or ()) != len(dataset.raw):
         names = " ".join(source.name for source in dataset.raw)
@@ -133,17 +165,21 @@ def split(args: argparse.Namespace) -> None:
         save_statistics(args.repeats, found.repeats)
 
 
-def _add_known(sub: argparse.ArgumentParser) -> None:
+def add_known(sub: argparse._ActionsContainer) -> None:
     """What a file's user knows about it."""
-    sub.add_argument("file", type=Path, metavar="FILE", help="text, .gz, .zip or Parquet")
     sub.add_argument("--separator", type=_unescaped, help=r"between fields, such as , or \t or ::")
+    text = "what fields may stand in (default: \"); '' where quotes are letters"
+    sub.add_argument("--quote", default='"', help=text)
     flag = argparse.BooleanOptionalAction
     sub.add_argument("--header", action=flag, help="the first line holds names, or does not")
-    for what in ("user", "item", "time", "rating"):
+    for what in ("user", "item", "time", "clock", "rating"):
         text = f"column of the {what}: its name, or its number from 0"
         sub.add_argument(f"--{what}", type=_column, metavar="COLUMN", help=text)
     sub.add_argument("--min-rating", type=float, help="leave lower ratings out (with --rating)")
-    sub.add_argument("--time-format", choices=get_args(TimeFormat))
+    text = "unix, unix_ms, unix_us, unix_ns, iso8601, a pattern such as %%d/%%m/%%Y, or order"
+    sub.add_argument("--time-format", metavar="FORMAT", help=text)
+    text = "of rows whose user or item is NULL, None, NA or the like"
+    sub.add_argument("--missing-ids", choices=["refuse", "drop", "keep"], help=text)
     text = "of times that name none, such as Europe/Berlin (default: UTC)"
     sub.add_argument("--time-zone", default="UTC", metavar="ZONE", help=text)
     sub.add_argument("--member", help="the file within a .zip archive")

@@ -92,7 +92,7 @@ def _origin(methods: Iterable["Method"]) -> str:
 
 
 def _source(dataset: "Dataset") -> str:
-    if dataset.synthetic:
+    if dataset.made_up:
         return "made up"
     return ", ".join(file.name for file in dataset.raw)
 

@@ -8,11 +8,26 @@ import argparse
 import os
 import re
 import sys
+from typing import NoReturn
 
 from fedrec import __version__
 from fedrec.cli import analysis, benchmark, data, judging, listing, running, studies, training
 from fedrec.cli.arguments import Help, add_stage
 from fedrec.errors import CommandError
+from fedrec.yaml_files import nearest_name
+
+
+class Parser(argparse.ArgumentParser):
+    """Answers a word that is no choice with the nearest choice, not with all of them."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with the message, in one line, and with code 2."""
+        wrong = re.match(r"(.*invalid choice: '([^']*)') \(choose from (.*)\)$", message)
+        if wrong:
+            known = re.findall(r"[\w@.+-]+", wrong[3])
+            message = f"{wrong[1]}{nearest_name(wrong[2], known)}"
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
 
 SHELLS = ("bash", "zsh", "tcsh")
 ABOUT = "Poisoning of federated recommenders, and defences: run, look up, compare, reproduce."
@@ -64,9 +79,7 @@ def _explained(error: Exception) -> str:
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    top = argparse.ArgumentParser(
-        prog="fedrec", description=ABOUT, epilog=EPILOG, formatter_class=Help
-    )
+    top = Parser(prog="fedrec", description=ABOUT, epilog=EPILOG, formatter_class=Help)
     top.add_argument("--version", action="version", version=f"fedrec {__version__}")
     stages = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for module in (running, studies, listing, judging, data, training, analysis, benchmark):

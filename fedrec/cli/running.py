@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> None:
 
       fedrec run ml-1m/MF/ClusterAttack
       fedrec run ml-1m/MF/ClusterAttack/MultiKrum+UNION/m0.05/seed1 --device cuda
-      fedrec run synthetic/MF/LIE --set z=1.5 --set rounds=60 --config config/demo.yaml
+      fedrec run synthetic/MF/Fang/UNION/m0.05 --set rounds=60 --config config/demo.yaml
     """
     from fedrec.config.study import Study
 
@@ -132,7 +132,7 @@ def explain(args: argparse.Namespace) -> None:
     That is a default, a preset, a line of a config file, the cell's name, or --set. For example
 
       fedrec explain ml-1m/SASRec/ClusterAttack@clusters=8/NormBound+UNION
-      fedrec explain synthetic/MF/LIE --set z=1.5 --config config/demo.yaml
+      fedrec explain synthetic/MF/Fang/UNION --set near=3.0 --config config/demo.yaml
     """
     from fedrec.config.study import ATTRIBUTES, Study
     from fedrec.extending import read

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedrec.cli.arguments import stage_of
+from fedrec.cli.data import add_known, known_of
 from fedrec.errors import ConfigError
 from fedrec.files import NAME, write_text
 from fedrec.plan.cells import BASELINE, PLAIN
@@ -42,6 +43,7 @@ def add_to(stages: Any) -> None:
     sub.add_argument(
         "--extends", type=Path, default=CONFIG / "paper.yaml", metavar="FILE", help=text
     )
+    add_known(sub.add_argument_group("how the file is read, where its first lines do not tell"))
 
 
 def new(args: argparse.Namespace) -> None:
@@ -113,7 +115,7 @@ def _dataset(args: argparse.Namespace) -> tuple[str, Any]:
         return args.dataset, None
     from fedrec.data.own_file import entry_of
 
-    name, entry = entry_of(args.data)
+    name, entry = entry_of(args.data, known_of(args))
     _check_ratios(args, entry)
     return name, entry
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from fedrec.cli.arguments import add_config, add_machine, json_of, stage_of
 from fedrec.cli.running import add_cell, cell_of
-from fedrec.data.sources import Source
+from fedrec.data.sources import LocalFile
 from fedrec.data.split import Split
 from fedrec.errors import ConfigError, Diverged, RecordError
 from fedrec.plan.cells import Cell, cell_path
@@ -220,9 +220,11 @@ def check(args: argparse.Namespace) -> None:
     from fedrec.config.study import Study
 
     study = Study.load(*args.config)
-    for dataset in study.datasets.values():
+    used = {name for block in study.blocks().values() for name in block.datasets}
+    for name, dataset in study.datasets.items():
         for source in (*dataset.raw, *dataset.lists):
-            if not isinstance(source, Source):
+            # Of a catalogue, as config/datasets.yaml is one, nobody has every file.
+            if isinstance(source, LocalFile) and (name in used or source.page is None):
                 source.check()
     cells = {c for block in study.blocks().values() for c in study.cells(block)}
     print(f"{', '.join(map(str, args.config))}: {len(cells)} training jobs")

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from pydantic import Field, model_validator
 
+from fedrec.data.communities import Communities
 from fedrec.data.filters import IdLists, KCore
 from fedrec.data.interactions import Counts, Interactions
-from fedrec.data.readers.delimited import Delimited
 from fedrec.data.readers.item_lists import ItemLists
-from fedrec.data.readers.parquet import Parquet
+from fedrec.data.readers.table import Table
 from fedrec.data.sources import LocalFile, RawFile, Source
 from fedrec.data.synthetic import Synthetic
 from fedrec.settings import Section
@@ -24,13 +24,18 @@ class Dataset(Section):
         default=None, description="The file that is read: a `url` with its checksum, or a `path`."
     )
     further: tuple[RawFile, ...] = Field(default=(), description="Files that are read after it.")
-    format: Delimited | None = Field(default=None, description="One interaction a line.")
+    format: Table | None = Field(default=None, description="One interaction a line or row.")
     item_lists: ItemLists | None = Field(default=None, description="A user's items on each line.")
-    parquet: Parquet | None = Field(default=None, description="A Parquet file's columns.")
     synthetic: Synthetic | None = None
+    communities: Communities | None = None
     k_core: KCore | None = None
     id_lists: IdLists | None = None
     expect: Counts | None = Field(default=None, description="Counts that the data must give.")
+
+    @property
+    def made_up(self) -> Synthetic | Communities | None:
+        """The generator of interactions, if they come from no file."""
+        return self.synthetic or self.communities
 
     @property
     def raw(self) -> tuple[Source | LocalFile, ...]:
@@ -50,21 +55,19 @@ class Dataset(Section):
         """
         if self.item_lists:
             return self.item_lists.read(paths)
-        reader = self.format or self.parquet
-        assert reader  # of a source, as `_possible` has it
-        return reader.read(paths[0])
+        assert self.format  # of a source, as `_possible` has it
+        return self.format.read(paths[0])
 
     @model_validator(mode="after")
     def _possible(self) -> "Dataset":
-        formats = [f for f in (self.format, self.item_lists, self.parquet) if f is not None]
+        formats = [f for f in (self.format, self.item_lists) if f is not None]
         if len(formats) > 1:
-            raise ValueError("give one of `format`, `item_lists` and `parquet`")
+            raise ValueError("give one of `format` and `item_lists`")
         if (self.source is None) != (not formats):
-            raise ValueError(
-                "a file needs both `source` and `format` (or `item_lists`, or `parquet`)"
-            )
-        if (self.source is None) == (self.synthetic is None):
-            raise ValueError("give either `source` and `format`, or `synthetic`")
+            raise ValueError("a file needs both `source` and `format` (or `item_lists`)")
+        origins = (self.source, self.synthetic, self.communities)
+        if sum(origin is not None for origin in origins) != 1:
+            raise ValueError("give either `source` and `format`, or `synthetic`, or `communities`")
         if self.further and not self.item_lists:
             raise ValueError("`further` files are read as `item_lists` only")
         if self.k_core and self.id_lists:
@@ -78,10 +81,10 @@ class Dataset(Section):
 _WITHIN = {
     "download": Source,
     "file": LocalFile,
-    "format": Delimited,
-    "parquet": Parquet,
+    "format": Table,
     "item_lists": ItemLists,
     "synthetic": Synthetic,
+    "communities": Communities,
     "expect": Counts,
 }
 

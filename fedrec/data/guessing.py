@@ -1,108 +1,81 @@
-"""How a file is to be read, guessed from its first lines."""
+"""How a file is to be read: understood from names and values, or asked where two readings fit."""
 
+import json
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from fedrec.data.readers.delimited import Delimited
+from fedrec.data.columns import TYPED, Known, Sample, Unsure, meanings, roles
+from fedrec.data.readers.duck import session, told
+from fedrec.data.readers.fields import records, text_lines
 from fedrec.data.readers.item_lists import ItemLists
-from fedrec.data.readers.opening import members, opened
-from fedrec.data.readers.parquet import MAGIC, Parquet, first_rows
-from fedrec.data.readers.rows import Column, TimeFormat
+from fedrec.data.readers.parquet import first_rows
+from fedrec.data.readers.streams import blocks, members
+from fedrec.data.readers.table import Table
 from fedrec.errors import DataError
 
-Reader = Delimited | ItemLists | Parquet
-T = TypeVar("T", Delimited, Parquet)
+Reader = Table | ItemLists
 
-FIRST_LINES = 100
+FIRST_LINES = 2_000
+MAGIC = b"PAR1"  # how every Parquet file begins
 SEPARATORS = ("\t", "::", ",", ";", "|", " ")  # the likelier first: a blank may stand within a time
-# Names of columns without case and punctuation, the likelier first.
-NAMES = {
-    "user": (
-        "user",
-        "userid",
-        "uid",
-        "reviewerid",
-        "customer",
-        "customerid",
-        "listener",
-        "visitor",
-    ),
-    "item": (
-        *("item", "itemid", "iid", "movie", "movieid", "asin", "product", "productid", "book"),
-        *("bookid", "track", "trackid", "song", "location", "locationid", "venue", "business"),
-    ),
-    "time": (
-        *("time", "timestamp", "ts", "datetime", "date", "unixreviewtime", "reviewtime"),
-        *("checkintime", "playedat", "createdat"),
-    ),
-}
-_ISO = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d.*)?$")
-_SECONDS = range(10**8, 10**11)  # 1973 to 5138
-_MILLISECONDS = range(10**11, 10**14)
-
-
-@dataclass(frozen=True)
-class Known:
-    """What need not be guessed."""
-
-    separator: str | None = None
-    header: bool | None = None
-    user: Column | None = None
-    item: Column | None = None
-    time: Column | None = None
-    time_format: TimeFormat | None = None
-    time_zone: str = "UTC"
-    rating: Column | None = None
-    min_rating: float | None = None
-    member: str | None = None
-    item_lists: bool = False
-
-
-@dataclass(frozen=True)
-class Sample:
-    """The first rows of a table: its columns' names, where it has any, and their values."""
-
-    names: tuple[str, ...]
-    columns: tuple[tuple[str, ...], ...]
-
-    def values(self, column: Column | None) -> tuple[str, ...]:
-        """The first values of a column, by its name or number; none where there is no such."""
-        place = self.names.index(column) if column in self.names else column
-        return self.columns[place] if isinstance(place, int) and place < len(self.columns) else ()
+_NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?$|\d{4}-\d\d-\d\d")
 
 
 @dataclass(frozen=True)
 class Guess:
     """A reader that fits a file, and what the file begins with."""
 
+    path: Path
     reader: Reader
     sample: Sample
 
 
 def guess(path: Path, known: Known) -> Guess:
-    """The reader that fits a file: Parquet, text with one interaction a line, or item lists.
+    """The reader that fits a file: a table of one interaction a line or row, or item lists.
+
+    Of a folder, such as RecBole has them, the only file of interactions (`.inter`).
 
     Raises:
-        DataError: it cannot be read, or not be understood; the message says which option helps.
+        Unsure: two readings fit; the message says which option decides.
+        DataError: the file cannot be read, or not be understood.
     """
-    if _begins_with(path, MAGIC):
-        return _parquet(path, known)
-    member = known.member or _only_member(path)
-    with opened(path, member) as stream:
-        lines = [line.decode("utf-8", "backslashreplace") for line in islice(stream, FIRST_LINES)]
-    texts = [line.rstrip("\r\n") for line in lines]
-    if not texts:
-        raise DataError(f"{path}: holds no line of data: fetch the file again")
-    separator = known.separator or _separator(texts)
-    if known.item_lists or separator is None:
-        return _item_lists(path, known.separator or " ", texts)
-    return _delimited(path, known, member, separator, texts)
+    path = _file(path)
+    try:
+        if _begins_with(path, MAGIC):
+            return _parquet(path, known)
+        member = known.member or _only_member(path)
+        with told(path):
+            lines = list(islice(text_lines(blocks(path, member)), FIRST_LINES))
+        skip = next((i for i, line in enumerate(lines) if line.strip() and line[0] not in "%#"), 0)
+        lines = lines[skip:]
+        if not lines or not lines[0].strip():
+            raise DataError("holds no line of data: fetch the file again")
+        if lines[0].startswith("{") and known.separator is None:
+            return _json(path, known, {"member": member, "skip": skip}, lines)
+        return _text(path, known, {"member": member, "skip": skip}, lines)
+    except Unsure as question:
+        raise Unsure(f"{path}: {question}", question.options) from None
+    except (DataError, ValueError) as error:
+        if str(error).startswith(f"{path}: "):
+            raise
+        raise DataError(f"{path}: {error}") from None
+
+
+def _file(path: Path) -> Path:
+    if not path.is_dir():
+        return path
+    match sorted(path.glob("*.inter")):
+        case [file]:
+            return file
+        case files:
+            names = ", ".join(file.name for file in files) or "no .inter file"
+            raise DataError(f"{path}: is a folder that holds {names}: name the file to look at")
 
 
 def _begins_with(path: Path, magic: bytes) -> bool:
@@ -124,130 +97,98 @@ def _only_member(path: Path) -> str | None:
             raise DataError(f"{path}: holds {', '.join(names) or 'no file'}: choose by --member")
 
 
-def _separator(lines: Sequence[str]) -> str | None:
-    """The first separator that cuts most lines into the same number of fields, three at least."""
-    for separator in SEPARATORS:
-        counts = Counter(line.count(separator) + 1 for line in lines)
-        fields, how_many = counts.most_common(1)[0]
-        if fields >= 3 and how_many > len(lines) / 2:
-            return separator
+def _parquet(path: Path, known: Known) -> Guess:
+    with session() as db, told(path):
+        names, rows = first_rows(db, path, FIRST_LINES)
+    return _table(path, known, {"kind": "parquet"}, _sample(names, rows))
+
+
+def _json(path: Path, known: Known, settings: dict[str, Any], lines: Sequence[str]) -> Guess:
+    try:
+        objects = [
+            json.loads(line, parse_int=str, parse_float=str) for line in lines if line.strip()
+        ]
+    except json.JSONDecodeError as error:
+        raise DataError(f"holds no JSON object on each line ({error}): correct it") from None
+    names = dict.fromkeys(name for found in objects for name in found)
+    rows = [[_text_of(found.get(name)) for name in names] for found in objects]
+    return _table(path, known, {"kind": "json_lines", **settings}, _sample(tuple(names), rows))
+
+
+def _text_of(value: object) -> str:
+    return value if isinstance(value, str) else "" if value is None else json.dumps(value)
+
+
+def _text(path: Path, known: Known, settings: dict[str, Any], lines: Sequence[str]) -> Guess:
+    separator = known.separator or _separator(lines, known.quote)
+    if known.item_lists or separator is None:
+        return _item_lists(path, known.separator or " ", lines)
+    rows = [row for row in records(lines, separator, known.quote) if row]
+    header = _is_header(rows) if known.header is None else known.header
+    width = Counter(map(len, rows[header:])).most_common(1)[0][0] if rows[header:] else len(rows[0])
+    if header and len(rows[0]) != width:
+        line = settings["skip"] + 2
+        raise DataError(
+            f"line {line}: has {width} fields, but the header has {len(rows[0])} names: give the "
+            "first column a name if it holds names of rows; or leave the header out, by `skip: 1` "
+            "in an entry that numbers its columns"
+        )
+    names = tuple(name.strip() for name in rows[0]) if header else ()
+    sample = _sample(names, [row for row in rows[header:] if len(row) == width])
+    if not header and len(set(map(len, rows))) > 1 and known.time is None and not sample.times:
+        return _item_lists(path, separator, lines)
+    settings |= {"separator": separator, "quote": known.quote, "header": header}
+    return _table(path, known, settings, sample)
+
+
+def _separator(lines: Sequence[str], quote: str) -> str | None:
+    """The first separator that cuts most lines into the same number of fields, three at least.
+
+    Failing that, two.
+    """
+    for fewest in (3, 2):
+        for separator in SEPARATORS:
+            widths = Counter(map(len, records(lines, separator, quote)))
+            fields, how_many = widths.most_common(1)[0]
+            if fields >= fewest and how_many > len(lines) / 2:
+                return separator
     return None
 
 
+def _is_header(rows: Sequence[Sequence[str]]) -> bool:
+    """Whether the first line holds names: none is a number, and others are or they are known."""
+    first, others = rows[0], rows[1:]
+    if all(map(TYPED.match, first)):
+        return True
+    if any(map(_NUMBER.match, first)):
+        return False
+    return any(_NUMBER.match(field) for row in others for field in row) or roles(first) > 1
+
+
 def _item_lists(path: Path, separator: str, lines: Sequence[str]) -> Guess:
-    rows = [line.split(separator) for line in lines]
+    rows = [line.rstrip("\n").split(separator) for line in lines]
     if max(map(len, rows)) < 2:
         raise DataError(
-            f"{path}: line 1: {lines[0][:60]!r} has no fields that a tab, a comma or the like "
+            f"line 1: {lines[0][:60].strip()!r} has no fields that a tab, a comma or the like "
             "separates: name the separator by --separator"
         )
     columns = tuple(row[0] for row in rows), tuple(separator.join(row[1:]) for row in rows)
-    return Guess(ItemLists(separator), Sample(("user", "items"), columns))
+    return Guess(path, ItemLists(separator), Sample(("user", "items"), columns))
 
 
-def _delimited(
-    path: Path, known: Known, member: str | None, separator: str, lines: Sequence[str]
-) -> Guess:
-    rows = [line.split(separator) for line in lines]
-    named = [c for c in (known.user, known.item, known.time, known.rating) if isinstance(c, str)]
-    header = bool(named) or _is_header(rows) if known.header is None else known.header
-    names = tuple(name.strip().strip('"') for name in rows[0]) if header else ()
-    width = Counter(map(len, rows)).most_common(1)[0][0]
-    body = [row for row in rows[header:] if len(row) == width]
-    sample = Sample(names, tuple(zip(*body, strict=True)))
-    text = {"separator": separator, "member": member, "header": header}
-    reader = _valid(path, Delimited, **text, **_settings(path, known, sample))
-    return Guess(reader, sample)
+def _sample(names: Sequence[str], rows: Sequence[Sequence[str | None]]) -> Sample:
+    width = len(names) or len(rows[0])
+    texts = [[value or "" for value in row] for row in rows]
+    return Sample(tuple(names), tuple(zip(*texts, strict=True)) or ((),) * width)
 
 
-def _parquet(path: Path, known: Known) -> Guess:
-    first = first_rows(path, FIRST_LINES)
-    sample = Sample(tuple(first), tuple(map(tuple, first.values())))
-    return Guess(_valid(path, Parquet, **_settings(path, known, sample)), sample)
-
-
-def _is_header(rows: Sequence[Sequence[str]]) -> bool:
-    """Whether no field of the first line is a number or a time, but some of the second are."""
-    first, second = [*rows, []][:2]
-    return not any(map(_is_number, first)) and any(map(_is_number, second))
-
-
-def _is_number(text: str) -> bool:
-    return re.fullmatch(r"-?\d+(\.\d+)?", text) is not None or _ISO.match(text) is not None
-
-
-def _settings(path: Path, known: Known, sample: Sample) -> dict[str, Any]:
-    """What a table's columns mean, as a reader takes it."""
-    time = _column(sample, "time", known.time, _time_columns(sample))
-    taken = (time, known.user, known.item, known.rating)
-    others = [column for column in _label_columns(sample) if column not in taken]
-    user = _column(sample, "user", known.user, others)
-    item = _column(sample, "item", known.item, [c for c in others if c != user])
-    for what, column in (("user", user), ("item", item), ("time", time)):
-        if column is None:
-            raise DataError(
-                f"{path}: line 1: which column is the {what} cannot be told from "
-                f"{', '.join(sample.names or (c[0] for c in sample.columns if c))}: name it by "
-                f"--{what}, or the separator by --separator"
-            )
-    return {
-        "user": user,
-        "item": item,
-        "time": time,
-        "time_format": known.time_format or _time_format(sample.values(time)) or "unix",
-        "time_zone": known.time_zone,
-        "rating": known.rating,
-        "min_rating": known.min_rating,
-    }
-
-
-def _column(
-    sample: Sample, what: str, known: Column | None, candidates: Sequence[Column]
-) -> Column | None:
-    """The column that is given, or has a likely name, or else looks like it."""
-    if known is not None:
-        return known
-    for likely in NAMES[what]:
-        for name in sample.names:
-            if re.sub(r"[^a-z]", "", name.lower()) == likely:
-                return name
-    return next(iter(candidates), None)
-
-
-def _all_columns(sample: Sample) -> list[Column]:
-    return list(sample.names or range(len(sample.columns)))
-
-
-def _time_columns(sample: Sample) -> list[Column]:
-    return [c for c in _all_columns(sample) if _time_format(sample.values(c)) is not None]
-
-
-def _label_columns(sample: Sample) -> list[Column]:
-    """Columns that are neither times nor numbers with a fraction."""
-    return [
-        column
-        for column in _all_columns(sample)
-        if (values := sample.values(column))
-        and _time_format(values) is None
-        and not all(re.fullmatch(r"-?\d+\.\d+", value) for value in values)
-    ]
-
-
-def _time_format(values: Iterable[str]) -> TimeFormat | None:
-    """The format that a column's first values have; none where they are no times."""
-    texts = [re.sub(r"\.0$", "", value) for value in values]
-    if texts and all(map(_ISO.match, texts)):
-        return "iso8601"
-    numbers = [int(text) for text in texts if re.fullmatch(r"\d{9,14}", text)]
-    if not texts or len(numbers) < len(texts):
-        return None
-    if all(number in _SECONDS for number in numbers):
-        return "unix"
-    return "unix_ms" if all(number in _MILLISECONDS for number in numbers) else None
-
-
-def _valid(path: Path, reader: type[T], **settings: Any) -> T:
-    try:
-        return reader(**settings)
-    except ValueError as error:
-        raise DataError(f"{path}: {error}") from None
+def _table(path: Path, known: Known, settings: dict[str, Any], sample: Sample) -> Guess:
+    reader = Table(
+        **settings,
+        **meanings(sample, known),  # type: ignore[arg-type]
+        time_zone=known.time_zone,
+        rating=known.rating,
+        min_rating=known.min_rating,
+        missing_ids=known.missing_ids or "refuse",
+    )
+    return Guess(path, reader, sample)

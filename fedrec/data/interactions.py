@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Bool, Int64, Shaped
 from pydantic import Field
 
@@ -14,6 +13,7 @@ from fedrec.errors import DataError as DataError
 
 Positive = Annotated[int, Field(ge=1)]  # checked where it is read, from the config or a file
 
+SCHEMA = 2  # of a file; 1 had times in seconds
 _FIELDS = ("user", "item", "time", "user_labels", "item_labels")
 
 
@@ -73,7 +73,7 @@ class Interactions:
     """A log of n interactions, sorted by (user, time), ties in file order.
 
     Ids count from 0 in the order in which the labels first appear in the file. Times are
-    seconds since 1970-01-01 UTC.
+    microseconds since 1970-01-01 UTC.
     """
 
     user: Int64[np.ndarray, "n"]
@@ -115,16 +115,16 @@ class Interactions:
 
     def save(self, path: Path) -> None:
         """Write to an `.npz` file, atomically; equal interactions give equal bytes."""
-        save_arrays(path, self._arrays())
+        save_arrays(path, {**self._arrays(), "schema": np.array(SCHEMA)})
 
     @classmethod
     def load(cls, path: Path) -> "Interactions":
         """Read what `save` wrote.
 
         Raises:
-            DataError: the file is missing or holds something else.
+            DataError: the file is missing, of another version, or holds something else.
         """
-        return cls(**load_arrays(path, _FIELDS))
+        return cls(**load_arrays(path, _FIELDS, SCHEMA))
 
     def _arrays(self) -> dict[str, np.ndarray]:
         return {name: getattr(self, name) for name in _FIELDS}
@@ -135,7 +135,9 @@ def from_columns(
     item_labels: Shaped[np.ndarray, "n"],
     time: Int64[np.ndarray, "n"],
 ) -> Interactions:
-    """Interactions from the columns of a file: one label, label and time (s, UTC) per row."""
+    """Interactions from columns: one label, label and time (µs since 1970-01-01 UTC) per row."""
+    import pandas as pd  # here, because most files are read without it
+
     user, users = pd.factorize(user_labels)
     item, items = pd.factorize(item_labels)
     order = np.lexsort((time, user))
@@ -143,13 +145,13 @@ def from_columns(
         user[order].astype(np.int64),
         item[order].astype(np.int64),
         time[order],
-        _as_labels(users),
-        _as_labels(items),
+        as_labels(users),
+        as_labels(items),
     )
 
 
-def _as_labels(values: Shaped[np.ndarray, "n"]) -> Shaped[np.ndarray, "n"]:
-    # A string array no wider than its longest label, so that equal labels have equal bytes.
+def as_labels(values: Shaped[np.ndarray, "n"]) -> Shaped[np.ndarray, "n"]:
+    """Labels as a string array no wider than the longest: equal labels have equal bytes."""
     return np.array(values.tolist(), dtype=np.str_)
 
 
@@ -157,4 +159,4 @@ def _compact(
     ids: Int64[np.ndarray, "n"], labels: Shaped[np.ndarray, "before"]
 ) -> tuple[Int64[np.ndarray, "n"], Shaped[np.ndarray, "after"]]:
     used, compacted = np.unique(ids, return_inverse=True)
-    return compacted.astype(np.int64), _as_labels(labels[used])
+    return compacted.astype(np.int64), as_labels(labels[used])

@@ -27,17 +27,25 @@ def save_arrays(path: Path, arrays: Arrays) -> None:
         np.savez(file, allow_pickle=False, **arrays)
 
 
-def load_arrays(path: Path, names: Collection[str]) -> dict[str, np.ndarray]:
-    """The arrays called `names` in the file `path`.
+def load_arrays(
+    path: Path, names: Collection[str], schema: int | None = None
+) -> dict[str, np.ndarray]:
+    """The arrays called `names` in the file `path`, whose array `schema` is the one given.
 
     Raises:
-        DataError: the file is missing, damaged, or lacks one of the names.
+        DataError: the file is missing, damaged, lacks one of the names, or has another schema.
     """
     try:
         with np.load(path, allow_pickle=False) as archive:
             # NumPy reads no further than an array's header says, which may be what is damaged.
             if damaged := archive.zip.testzip():
                 raise BadZipFile(f"{damaged} is damaged")
+            found = int(archive["schema"]) if "schema" in archive else None
+            if found != schema:
+                raise DataError(
+                    f"{path}: was written by another version of fedrec (schema {found or 1}, not "
+                    f"{schema or 1}): delete it and make it again, as the workflow does by itself"
+                )
             return {name: archive[name] for name in names}
     except DAMAGE as error:
         raise DataError(

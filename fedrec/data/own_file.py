@@ -8,22 +8,24 @@ from typing import Any
 
 import yaml
 
+from fedrec.data.columns import Known
 from fedrec.data.dataset import Dataset
 from fedrec.data.interactions import Interactions
 from fedrec.data.split import Split, leave_one_out
 from fedrec.errors import DataError
 
 
-def entry_of(path: Path) -> tuple[str, dict[str, Any]]:
+def entry_of(path: Path, known: Known | None = None) -> tuple[str, dict[str, Any]]:
     """A name for a file, and the entry that `fedrec data inspect` gives it.
+
+    `known` is what need not be understood from the file's first lines.
 
     Raises:
         DataError: the file cannot be read or understood; the message says what to state.
     """
-    from fedrec.data.guessing import Known
     from fedrec.data.inspection import inspect
 
-    return entry_in(inspect(path, Known()).splitlines())
+    return entry_in(inspect(path, known or Known()).splitlines())
 
 
 def entry_in(lines: Sequence[str]) -> tuple[str, dict[str, Any]]:
@@ -48,7 +50,7 @@ def split_of(dataset: Dataset) -> Split:
     Raises:
         DataError: a file has to be downloaded first, or cannot be read, or a user is too short.
     """
-    log = dataset.synthetic.generate() if dataset.synthetic else _read(dataset)
+    log = dataset.made_up.generate() if dataset.made_up else _read(dataset)
     return leave_one_out(dataset.k_core.apply(log).kept if dataset.k_core else log)
 
 

@@ -33,6 +33,15 @@ def _over_https(url: str) -> str:
     return url
 
 
+def _without_braces(path: str) -> str:
+    if "{" in path or "}" in path:
+        raise ValueError(
+            f"{path!r} holds braces, which stand for wildcards in Snakemake: rename the file or "
+            "folder"
+        )
+    return path
+
+
 @dataclass(frozen=True)
 class Source:
     """One raw file on the web."""
@@ -61,8 +70,10 @@ class Source:
 class LocalFile:
     """One raw file on this machine; it is read where it lies."""
 
-    path: Annotated[str, Field(min_length=1)]
+    path: Annotated[str, Field(min_length=1), AfterValidator(_without_braces)]
     """Where the file is, seen from the folder that the study is run in."""
+    page: str | None = None
+    """The web page where the file can be had; nothing is fetched from it."""
     sha256: str | None = None
     """The checksum of the file, if it must be this one."""
     terms: str | None = None
@@ -83,8 +94,9 @@ class LocalFile:
         """
         path = Path(self.path)
         if not path.is_file():
+            page = f", or get the file from {self.page}" if self.page else ""
             raise DataError(
-                f"{path}: there is no such file in {Path.cwd()}: correct `path` in the config"
+                f"{path}: there is no such file in {Path.cwd()}: correct `path` in the config{page}"
             )
         if self.sha256 is not None and (found := sha256_of(path)) != self.sha256:
             raise DataError(

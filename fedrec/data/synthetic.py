@@ -12,8 +12,8 @@ from fedrec.data.interactions import DataError, Interactions, from_columns
 _SHORTEST = 5
 _SHARPNESS = 4.0
 _PULL = 0.1
-_START = 1_000_000_000
-_HOUR = 3_600
+_START = 1_000_000_000 * 10**6  # microseconds since 1970
+_HOUR = 3_600 * 10**6
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from fedrec.records import pack, read_record, read_records, write_record
 from tests.builders import make_record, tiny_split
 
 ROOT = Path(__file__).parents[2]
-DEMO = str(ROOT / "config" / "demo.yaml")
+MINIATURE = str(ROOT / "config" / "miniature.yaml")
 DATASET = json.dumps({"synthetic": {"users": 40, "items": 50, "mean_length": 10}})
 
 
@@ -104,7 +104,7 @@ def test_a_dataset_of_several_files(
 
 def a_cell(capsys: pytest.CaptureFixture[str]) -> dict:
     name = "synthetic/MF/ClusterAttack/FedAvg/m0.01/seed0.json"
-    assert main(["cell", name, "--config", DEMO]) == 0
+    assert main(["cell", name, "--config", MINIATURE]) == 0
     cell = json.loads(capsys.readouterr().out)
     cell["protocol"] |= {"rounds": 5, "evaluate_every": 2, "pool": 0.2}
     cell["cell"]["ratio"] = 0.1
@@ -268,7 +268,7 @@ def test_a_diverged_run_is_recorded_and_said(
 
 
 def test_an_unknown_cell_is_no_listing_of_all(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["cell", "nothing", "--config", DEMO]) == 1
+    assert main(["cell", "nothing", "--config", MINIATURE]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("fedrec cell: 'nothing' is not a cell; expected dataset/model/attack")
 
@@ -292,15 +292,15 @@ def test_a_mistake_ends_in_one_clear_message(
 
 
 def test_check_counts_the_jobs(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["check", "--config", DEMO]) == 0
-    assert capsys.readouterr().out == f"{DEMO}: 138 training jobs\n"
+    assert main(["check", "--config", MINIATURE]) == 0
+    assert capsys.readouterr().out == f"{MINIATURE}: 138 training jobs\n"
 
 
 def test_check_looks_for_local_files(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = (
-        Path(DEMO)
+        Path(MINIATURE)
         .read_text()
         .replace(
             "datasets:\n", "datasets:\n  mine: { source: { path: mine.txt }, item_lists: {} }\n", 1
@@ -448,15 +448,15 @@ def test_a_kept_record_is_run_again(tmp_path: Path, capsys: pytest.CaptureFixtur
 
 def test_what_a_table_lacks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "records.jsonl.gz"
-    command = ["missing", "table-4", "--config", DEMO, "--records", str(path)]
+    command = ["missing", "table-4", "--config", MINIATURE, "--records", str(path)]
     assert main(command) == 0
     everything = capsys.readouterr().out.splitlines()
-    assert "results/demo/runs/synthetic/MF/Fang/FedAvg/m0.005/seed0.json" in everything
+    assert "results/miniature/runs/synthetic/MF/Fang/FedAvg/m0.005/seed0.json" in everything
     pack([make_record("Fang", 0, [0.1], dataset="synthetic")], path)
     assert main([*command, "--model", "MF"]) == 0
     gone = set(everything) - set(capsys.readouterr().out.splitlines())
-    assert gone == {"results/demo/runs/synthetic/MF/Fang/FedAvg/m0.01/seed0.json"}
+    assert gone == {"results/miniature/runs/synthetic/MF/Fang/FedAvg/m0.01/seed0.json"}
     assert main([*command, "--model", "SASRec"]) == 0
     assert capsys.readouterr().out == ""
-    assert main(["missing", "tabel-4", "--config", DEMO]) == 1
+    assert main(["missing", "tabel-4", "--config", MINIATURE]) == 1
     assert "no table or figure 'tabel-4'; did you mean `table-4`" in capsys.readouterr().err

@@ -280,6 +280,18 @@ def test_a_study_of_ones_own_file(project: Path, capsys: pytest.CaptureFixture[s
     assert len((project / "mine.yaml").read_text().splitlines()) <= 12
 
 
+def test_a_file_that_leaves_questions_is_answered_by_options(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = Path("plays.csv").read_text().replace("listener,track", "a,b")
+    Path("plays.csv").write_text(text)
+    command = ["new", "mine", "--data", "plays.csv", "--ratios", "0.02"]
+    assert main(command) == 1
+    assert not (project / "mine.yaml").exists()
+    assert main([*command, "--user", "a", "--item", "b", "--time", "played_at"]) == 0
+    assert Study.load(project / "mine.yaml").datasets["plays"].raw[0].name == "plays.csv"
+
+
 def test_a_study_of_a_known_dataset(project: Path) -> None:
     command = ["new", "mild", "--dataset", "ml-1m", "--attacks", "NoAttack", "LIE@z=1.5"]
     assert main([*command, "--defenses", "FedAvg", "Krum", "--rounds", "100"]) == 0
@@ -315,6 +327,23 @@ def test_every_command_has_help_and_every_question_examples() -> None:
         assert "For example" in commands[name].description
     for code in ("0 ", "1 ", "2 ", "3 ", "75 "):
         assert f"\n  {code}" in EPILOG
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["statsu"], "invalid choice: 'statsu'; did you mean `status`? (see fedrec --help)"),
+        (["list", "attack"], "did you mean `attacks`? (see fedrec list --help)"),
+        (["run"], "the following arguments are required: CELL"),
+    ],
+)
+def test_a_mistyped_command_ends_in_one_line(
+    command: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(command)
+    told = capsys.readouterr().err
+    assert caught.value.code == 2 and message in told and told.count("\n") == 1
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])

@@ -45,7 +45,7 @@ def edited(folder: Path, old: str, new: str) -> Path:
                 "SASRec": 5 * (21 + 11) + 3 * 4,
             },
         ),
-        ("demo", {"SASRec": 2 * 7 + 4}),
+        ("miniature", {"SASRec": 2 * 7 + 4}),
     ],
 )
 def test_the_projects_configs_are_valid(name: str, cells_by_model: dict[str, int]) -> None:
@@ -57,11 +57,11 @@ def test_the_projects_configs_are_valid(name: str, cells_by_model: dict[str, int
         assert sum(cell.model == model for cell in cells) == count
 
 
-def test_the_demo_has_every_table_and_figure_of_the_paper() -> None:
-    demo, paper = (Study.load(ROOT / "config" / f"{n}.yaml") for n in ("demo", "paper"))
-    assert demo.blocks().keys() == paper.blocks().keys()
-    assert all(demo.blocks()[n].kind == block.kind for n, block in paper.blocks().items())
-    assert demo.note.startswith("Demonstration") and not paper.note
+def test_the_miniature_has_every_table_and_figure_of_the_paper() -> None:
+    mini, paper = (Study.load(ROOT / "config" / f"{n}.yaml") for n in ("miniature", "paper"))
+    assert mini.blocks().keys() == paper.blocks().keys()
+    assert all(mini.blocks()[n].kind == block.kind for n, block in paper.blocks().items())
+    assert mini.note.startswith("Miniature") and not paper.note
 
 
 def test_the_papers_values_are_set() -> None:
@@ -104,7 +104,7 @@ MISTAKES = [
     ("dataset: gowalla, l2", "dataset: gowalla, l3", "models.MF.where.0.l3", "`l2`"),
     ('terms: "M', 'licence: x\n      terms: "M', "ml-1m.source.licence: unknown", "`terms`"),
     ("k_core: { k: 10 }", "k_cor: { k: 10 }", "gowalla-10core.k_cor", "`k_core`"),
-    ("item_lists: {}", "parquet: { usr: u }", "gowalla-unique.parquet.usr", "`user`"),
+    ("item_lists: {}", "format: { usr: u }", "gowalla-unique.format.usr", "`user`"),
     ("item_lists: {}", "item_list: {}", "gowalla-unique.item_list", "`item_lists`"),
     ("kind: attacks", "kind: uploads", "tables.table-1: unknown kind", "known: `attacks`"),
     ("kind: attacks", "sort: attacks", "tables.table-1", "`kind` is missing"),
@@ -326,18 +326,18 @@ def dataset(**values: object) -> Dataset:
 
 
 def test_a_file_is_a_download_or_a_local_one() -> None:
-    local, columns = {"path": "mine.csv"}, {"user": "u", "item": "i", "time": "t"}
-    assert dataset(source=local, parquet=columns).raw == (LocalFile("mine.csv"),)
+    local, columns = {"path": "mine.csv"}, {"user": 0, "item": 1, "time": 2}
+    assert dataset(source=local, format=columns).raw == (LocalFile("mine.csv"),)
     both = {"path": "mine.csv", "url": "https://example.org/mine.csv"}
-    for bad in (both, {"file": "mine.csv"}, "mine.csv", {"path": ""}):
+    for bad in (both, {"file": "mine.csv"}, "mine.csv", {"path": ""}, {"path": "a{b}.csv"}):
         with pytest.raises(ValidationError):
-            dataset(source=bad, parquet=columns)
+            dataset(source=bad, format=columns)
 
 
 def test_a_file_is_read_in_one_format() -> None:
-    columns = {"user": "u", "item": "i", "time": "t"}
-    with pytest.raises(ValidationError, match="one of `format`, `item_lists` and `parquet`"):
-        dataset(source={"path": "x"}, parquet=columns, item_lists={})
+    columns = {"user": 0, "item": 1, "time": 2}
+    with pytest.raises(ValidationError, match="one of `format` and `item_lists`"):
+        dataset(source={"path": "x"}, format=columns, item_lists={})
     with pytest.raises(ValidationError, match="needs both"):
         dataset(source={"path": "x"})
 

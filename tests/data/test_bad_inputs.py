@@ -12,7 +12,7 @@ import pytest
 
 from fedrec.cli.main import main
 from fedrec.data.dataset import Dataset
-from fedrec.data.readers import opening
+from fedrec.data.readers import streams
 from fedrec.errors import DataError
 
 PLAIN = {"separator": ",", "user": 0, "item": 1, "time": 2}
@@ -40,12 +40,12 @@ BAD: dict[str, tuple[str, bytes, dict[str, Any], str]] = {
     "no such name": ("a.csv", b"who,what\na,p\n", NAMED, "line 1: .*no columns 'when'.*correct"),
     "two of a name": ("a.csv", b"who,who,what,when\n", NAMED, "line 1: .*2 columns 'who'.*correct"),
     "header again": (
-        "a.csv", b"who,what,when\na,p,1\nwho,what,when\n", NAMED, "line 3: its time is not unix",
+        "a.csv", b"who,what,when\na,p,1\nwho,what,when\n", NAMED, "line 3: its time .* is not unix",
     ),
-    "non-numeric user": ("a.csv", b"1,2,3\nx,2,3\n", NUMERIC, "line 2: its user is no.*correct"),
-    "non-numeric item": ("a.csv", b"1,2,3\n1,2.5,3\n", NUMERIC, "line 2: its item is no whole"),
-    "unparsable time": ("a.csv", GOOD + b"a,p,soon\n", PLAIN, "line 4: its time is not.*correct"),
-    "negative time": ("a.csv", GOOD + b"a,p,-1\n", PLAIN, "line 4: its time is before 1970"),
+    "non-numeric user": ("a.csv", b"1,2,3\nx,2,3\n", NUMERIC, "line 2: its user .* is no.*correct"),
+    "non-numeric item": ("a.csv", b"1,2,3\n1,2.5,3\n", NUMERIC, "line 2: its item .* is no whole"),
+    "unparsable time": ("a.csv", GOOD + b"a,p,soon\n", PLAIN, "line 4: its time .* is not unix"),
+    "negative time": ("a.csv", GOOD + b"a,p,-1\n", PLAIN, "line 4: its time .* is before 1970"),
     "milliseconds": ("a.csv", b"a,p,1700000000000\n", PLAIN, "line 1: .*after 9999.*`unix_ms`"),
     "mixed zones": (
         "a.csv", b"a,p,2020-01-01T00:00:00Z\na,p,2020-01-01T00:00:00\n", ISO, "line 2: .*zone",
@@ -53,7 +53,7 @@ BAD: dict[str, tuple[str, bytes, dict[str, Any], str]] = {
     "empty file": ("a.csv", b"", PLAIN, "no line of data: fetch"),
     "header alone": ("a.csv", b"who,what,when\n", NAMED, "no line of data: fetch"),
     "UTF-16": ("a.csv", GOOD.decode().encode("utf-16"), PLAIN, "UTF-16 text: save it as UTF-8"),
-    "NaN id": ("a.csv", b"a,p,1\nNaN,p,1\n", PLAIN, "line 2: needs user, item, time.*correct"),
+    "NaN id": ("a.csv", b"a,p,1\nNaN,p,1\n", PLAIN, "line 2: its user .* seems to be missing"),
     "giant line": ("a.csv", GOOD + b"x" * 2**21, PLAIN, "line 4: is longer than 1 MiB: end lines"),
     "member with ..": ("a.zip", zipped("log.csv", "../x"), ZIPPED, "outside the archive: do not"),
     "absolute member": ("a.zip", zipped("log.csv", "/x"), ZIPPED, "outside the archive: do not"),
@@ -67,7 +67,7 @@ def bad(
 ) -> tuple[Path, dict[str, Any], str]:
     """A file, the dataset's entry that reads it, and what is to be said of it."""
     name, content, settings, message = BAD[request.param]
-    monkeypatch.setattr(opening, "BOMB_BYTES", 2**22)
+    monkeypatch.setattr(streams, "BOMB_BYTES", 2**22)
     (tmp_path / name).write_bytes(content)
     return tmp_path / name, {"source": {"path": str(tmp_path / name)}, "format": settings}, message
 
@@ -185,4 +185,4 @@ def test_a_byte_order_mark_and_windows_line_ends_are_no_fault(
     )
     found = dataset.read([tmp_path / "a.csv"])
     assert found.user_labels.tolist() == ["a"] and found.item_labels.tolist() == ["p", "q", "r"]
-    assert found.time.tolist() == [1, 2, 3]
+    assert found.time.tolist() == [1_000_000, 2_000_000, 3_000_000]

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import json
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,29 +15,33 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fedrec.data.columns import Known
 from fedrec.data.filters import IdLists, Passes
-from fedrec.data.guessing import Known, guess
+from fedrec.data.guessing import guess
 from fedrec.data.interactions import Counts, Interactions, from_columns
-from fedrec.data.readers.delimited import Delimited
 from fedrec.data.readers.item_lists import ItemLists
-from fedrec.data.readers.parquet import Parquet
+from fedrec.data.readers.table import Table
 from fedrec.data.sources import LocalFile
 from fedrec.data.split import Repeats, Split, leave_one_out
 from fedrec.data.statistics import load_statistics, save_statistics
 from fedrec.errors import DataError
 
-ROWS = [(f"user{i % 7}", f"item{i % 11}", 1_000_000 + i) for i in range(50)]
+ROWS = [(f"user{i % 7}", f"item{i % 11}", 1_000_000_000 + i) for i in range(50)]
 TEXT = "".join(f"{user},{item},{time}\n" for user, item, time in ROWS).encode()
+HEADED = b"user,item,time\n" + TEXT
+EVENTS = "".join(
+    json.dumps({"user": user, "item": item, "time": time}) + "\n" for user, item, time in ROWS
+).encode()
 LISTS = "".join(f"{i} {' '.join(map(str, range(1 + i % 5)))}\n" for i in range(20)).encode()
 IDS = b"org_id remap_id\n" + b"".join(b"user%d %d\n" % (i, i) for i in range(7))
 USER, ITEM, TIME = (np.array(column) for column in zip(*ROWS, strict=True))
 LOG = from_columns(USER, ITEM, TIME)
 
 
-def zipped() -> bytes:
+def zipped(text: bytes = TEXT) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("log.txt", TEXT)
+        archive.writestr("log.txt", text)
     return buffer.getvalue()
 
 
@@ -62,27 +67,29 @@ def listed(path: Path) -> Interactions:
 COLUMNS: dict[str, Any] = {"separator": ",", "user": 0, "item": 1, "time": 2}
 NAMES = {"user": "user", "item": "item", "time": "time"}
 FILES: dict[str, tuple[str, Callable[[Path], bytes], Callable[[Path], Any]]] = {
-    "text": ("log.txt", lambda _: TEXT, Delimited(**COLUMNS).read),
-    "gzip": ("log.gz", lambda _: gzip.compress(TEXT), Delimited(**COLUMNS).read),
-    "zip": ("log.zip", lambda _: zipped(), Delimited(**COLUMNS, member="log.txt").read),
+    "text": ("log.txt", lambda _: TEXT, Table(**COLUMNS).read),
+    "gzip": ("log.gz", lambda _: gzip.compress(TEXT), Table(**COLUMNS).read),
+    "zip": ("log.zip", lambda _: zipped(), Table(**COLUMNS, member="log.txt").read),
     "item lists": ("log.txt", lambda _: LISTS, lambda path: ItemLists().read([path])),
     "id list": ("users.txt", lambda _: IDS, listed),
-    "parquet": ("log.parquet", lambda _: parquet(), Parquet(**NAMES).read),
+    "parquet": ("log.parquet", lambda _: parquet(), Table(**NAMES, kind="parquet").read),
     "checked parquet": (
         *("log.parquet", lambda _: parquet(compression="none", write_page_checksum=True)),
-        Parquet(**NAMES).read,
+        Table(**NAMES, kind="parquet").read,
     ),
     "interactions": ("log.npz", lambda folder: saved(LOG, folder), Interactions.load),
     "split": ("split.npz", lambda folder: saved(leave_one_out(LOG), folder), Split.load),
-    "guessed text": ("log.txt", lambda _: TEXT, lambda path: guess(path, Known())),
-    "guessed zip": ("log.zip", lambda _: zipped(), lambda path: guess(path, Known())),
+    "guessed text": ("log.txt", lambda _: HEADED, lambda path: guess(path, Known())),
+    "guessed zip": ("log.zip", lambda _: zipped(HEADED), lambda path: guess(path, Known())),
+    "guessed json": ("log.jsonl", lambda _: EVENTS, lambda path: guess(path, Known())),
+    "json": ("log.jsonl", lambda _: EVENTS, Table(**NAMES, kind="json_lines").read),
     "guessed lists": ("log.txt", lambda _: LISTS, lambda path: guess(path, Known())),
     "guessed parquet": ("log.parquet", lambda _: parquet(), lambda path: guess(path, Known())),
 }
 
 
 SETTINGS = settings(
-    max_examples=60,
+    max_examples=30,
     deadline=10_000,  # ms: no file may keep a reader for ever
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

@@ -81,3 +81,13 @@ def test_saved_interactions_are_loaded_as_they_were(tmp_path):
 @pytest.mark.parametrize("changed", [("a", "p", 4), ("b", "p", 3), ("a", "q", 3)])
 def test_checksum_covers_users_items_and_times(changed):
     assert log(("a", "p", 3)).checksum != log(changed).checksum
+
+
+def test_a_file_of_another_version_is_to_be_made_again(tmp_path):
+    found = log(("a", "p", 3))
+    names = ("user", "item", "time", "user_labels", "item_labels")
+    np.savez(tmp_path / "old.npz", **{name: getattr(found, name) for name in names})
+    with pytest.raises(
+        DataError, match=r"old\.npz: was written by another version .*schema 1, not"
+    ):
+        Interactions.load(tmp_path / "old.npz")

@@ -28,7 +28,7 @@ def test_a_variants_name_is_read_and_written(name: str, base: str, changes: dict
     assert (variant.base, variant.changes, variant.name) == (base, changes, name)
 
 
-@pytest.mark.parametrize("name", ["paper", "demo"])
+@pytest.mark.parametrize("name", ["paper", "miniature"])
 def test_the_outline_of_a_study_has_its_cells(name: str) -> None:
     path = ROOT / "config" / f"{name}.yaml"
     study, outline = Study.load(path), Plan.read(read_yaml(path))

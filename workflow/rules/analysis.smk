@@ -67,7 +67,7 @@ rule summary:
 rule attack_table:
     input:
         summary="{home}/summary/{block}.csv",
-        paper="config/paper-values.csv",
+        paper=beside("config/paper-values.csv"),
     output:
         csv="{home}/tables/{block}.csv",
         shown=multiext("{home}/tables/{block}", ".md", ".tex"),
@@ -98,7 +98,7 @@ rule dataset_table:
     input:
         counts=statistics("counts"),
         repeats=statistics("repeats"),
-        paper="config/paper-values.csv",
+        paper=beside("config/paper-values.csv"),
     output:
         csv="{home}/tables/{block}.csv",
         shown=multiext("{home}/tables/{block}", ".md", ".tex"),
@@ -192,7 +192,7 @@ rule claims:
     input:
         records=all_records,
         counts=statistics("counts"),
-        claims=CARD.file,
+        claims=beside(CARD.file),
     output:
         csv="{home}/tables/claims.csv",
         shown=multiext("{home}/tables/claims", ".md", ".tex"),
@@ -238,7 +238,7 @@ rule claims:
 rule numbers:
     input:
         records=all_records,
-        paper="config/paper-values.csv",
+        paper=beside("config/paper-values.csv"),
     output:
         csv="{home}/tables/numbers.csv",
         shown=multiext("{home}/tables/numbers", ".md", ".tex"),

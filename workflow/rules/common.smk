@@ -5,15 +5,33 @@ import os
 import re
 import sys
 
+import yaml
+
 from fedrec import __version__
 from fedrec.errors import ConfigError
 from fedrec.extending import in_full
+from fedrec.data.interactions import SCHEMA
 from fedrec.data.sources import LocalFile
 from fedrec.files import NAME
 from fedrec.plan.plan import Plan
 from fedrec.plan.blocks import Scorecard
 from fedrec.plan.cells import cell_path
 from snakemake.exceptions import WorkflowError
+
+
+def retyped(value):
+    """What stands in a list or mapping of `--config`, which Snakemake leaves as texts."""
+    if isinstance(value, dict):
+        return {key: retyped(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [retyped(part) for part in value]
+    return yaml.safe_load(value) if isinstance(value, str) else value
+
+
+GIVEN = workflow.config_settings.config or {}
+for key, value in GIVEN.items():
+    if isinstance(value, list):
+        config[key] = retyped(value)
 
 try:
     from fedrec.config.study import Study
@@ -24,7 +42,16 @@ except ModuleNotFoundError as error:
         raise
     STUDY = Plan.read(config, workflow.configfiles)  # will do for `published-figures`
 except ConfigError as error:
-    raise WorkflowError(f"the configuration cannot be used:\n{error}")
+    told = (
+        f"\n(`--config` on the command line sets {', '.join(GIVEN)})" if GIVEN else ""
+    )
+    raise WorkflowError(f"the configuration cannot be used:\n{error}{told}")
+
+
+def beside(path):
+    """A file of the working directory, or else the project's own of that name."""
+    return path if os.path.exists(path) else f"{PROJECT}{path}"
+
 
 IN_FULL = in_full(config, workflow.configfiles).values  # with what the files extend
 RESULTS = STUDY.results

@@ -32,6 +32,7 @@ rule interactions:
         "../../envs/fedrec.yaml"
     params:
         dataset=dataset_json,
+        schema=SCHEMA,
         version=__version__,
     shell:
         "fedrec interactions {params.dataset:q} --raw {input:q} --output {output:q} 2> {log:q}"
@@ -53,6 +54,7 @@ rule filter:
         "../../envs/fedrec.yaml"
     params:
         dataset=dataset_json,
+        schema=SCHEMA,
         version=__version__,
     shell:
         "fedrec filter {params.dataset:q} --input {input.interactions:q} --lists {input.lists:q}"

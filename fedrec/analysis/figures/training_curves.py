@@ -50,7 +50,7 @@ def draw(
         axes[0, 0].set_ylabel(f"test {block.metric.upper()}")
         figure.legend(
             handles=[Line2D([], [], **style) for style in styles.values()],
-            loc="outside lower center", ncols=min(4, len(styles)), frameon=False,
+            loc="outside lower center", ncols=_columns(styles, size[0]), frameon=False,
         )  # fmt: skip
     return figure
 
@@ -77,6 +77,12 @@ def _styles(frame: pd.DataFrame) -> Styles:
         arm: {"color": colour, "linestyle": dash, "label": _name(*arm, with_defense=several)}
         for arm, colour, dash in zip(arms, cycle(COLOURS), cycle(DASHES), strict=False)
     }
+
+
+def _columns(styles: Styles, width: float) -> int:
+    """How many entries of a legend fit beside each other: a letter takes about 0.06 inches."""
+    longest = max(len(style["label"]) for style in styles.values())
+    return max(1, min(4, len(styles), int(width / (0.06 * longest + 0.5))))
 
 
 def _name(attack: str, defense: str, ratio: float, *, with_defense: bool) -> str:

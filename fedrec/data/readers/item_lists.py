@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from fedrec.data.interactions import Interactions, from_columns
-from fedrec.data.readers.opening import opened
+from fedrec.data.readers.streams import blocks
 from fedrec.errors import DataError
 
 REMEDY = "correct the line, or fetch the file again"
@@ -45,13 +45,16 @@ class ItemLists:
 
     def _lines(self, path: Path) -> Iterator[tuple[str, list[str]]]:
         """The user and the items of each line; a line may hold a user alone."""
-        with opened(path) as stream:
-            for number, line in enumerate(stream, start=1):
-                text = line.decode("utf-8", "backslashreplace").strip()
-                user, *items = text.split(self.separator)
-                if not user or "" in items:
-                    raise DataError(
-                        f"{path}: line {number}: expected a user and its items, separated by "
-                        f"{self.separator!r}, found {text[:60]!r}: {REMEDY}"
-                    )
-                yield user, items
+        for number, line in enumerate(_lines_of(path), start=1):
+            user, *items = line.strip().split(self.separator)
+            if not user or "" in items:
+                raise DataError(
+                    f"{path}: line {number}: expected a user and its items, separated by "
+                    f"{self.separator!r}, found {line.strip()[:60]!r}: {REMEDY}"
+                )
+            yield user, items
+
+
+def _lines_of(path: Path) -> Iterator[str]:
+    for block in blocks(path):
+        yield from block.decode().removesuffix("\n").split("\n")

@@ -1,150 +1,198 @@
-"""Rows of a table: which column means what, and which values are refused."""
+"""The rows that a reader found: which values are refused, and the interactions they are."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
-from pydantic import Field
 
-from fedrec.data.interactions import Interactions, from_columns
+from fedrec.data.interactions import Interactions, as_labels
+from fedrec.data.readers.duck import Database, text
+from fedrec.data.readers.fields import REMEDY
+from fedrec.data.readers.times import (
+    MICROSECONDS,
+    YEAR_10000,
+    finer,
+    microseconds,
+    zoned,
+)
 from fedrec.errors import DataError
 
-Column = Annotated[int, Field(ge=0)] | Annotated[str, Field(min_length=1)]
-TimeFormat = Literal["unix", "unix_ms", "iso8601"]
+# What databases and data frames write where there is nothing.
+MISSING = ("NULL", "null", "None", "\\N", "NA", "N/A", "<NA>", "nan", "NaN", "undefined")
+MissingIds = Literal["refuse", "drop", "keep"]
 
-REMEDY = "correct or delete it, or check the dataset's format in the config"
-_ZONE = r"(?:[Zz]|[+-]\d\d:?\d\d)$"
-_YEAR_10000 = 253_402_300_800  # seconds since 1970
+_WORDS = f"({', '.join(map(text, MISSING))})"
+_YEAR = 365 * 86_400 * 10**6  # microseconds
+_EARLY, _RECENT, _LATE = 1 * _YEAR, 10 * _YEAR, 130 * _YEAR  # since 1970
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What the values of rows mean, and which of them are left out."""
+
+    columns: Mapping[str, object]
+    """Where user, item, time and rating stand, those of them that are read."""
+    time_format: str
+    time_zone: str
+    min_rating: float | None
+    numeric_ids: bool
+    missing_ids: MissingIds
 
 
 @dataclass(frozen=True)
 class Rows:
-    """How the rows of a table are read, whatever file holds them."""
+    """A table `rows` in a database, in the order of the file: texts `u`, `i`, `t` and `r`.
 
-    columns: Mapping[str, int | str | None]
-    """Where user, item, time and rating stand; no rating is read where it is None."""
-    time_format: TimeFormat
-    """Of times that are no timestamps already."""
-    time_zone: str
-    """Of times that name none."""
-    min_rating: float | None
-    """The lowest rating that is kept."""
-    numeric_ids: bool
-    """Whether a user or item that is no whole number is refused."""
+    `fault` says what is wrong with a row as a whole, if anything is.
+    """
 
-    def __post_init__(self) -> None:
-        if ("rating" in self.wanted) != (self.min_rating is not None):
-            raise ValueError("`rating` and `min_rating` belong together")
-        try:
-            ZoneInfo(self.time_zone)
-        except (ZoneInfoNotFoundError, ValueError):
-            raise ValueError(f"there is no time zone {self.time_zone!r}") from None
+    db: Database
+    path: Path
+    rules: Rules
+    place: Callable[[int], str]
+    """What a row is called in an error, by its number from 0."""
+
+    def interactions(self) -> Interactions:
+        """The interactions that the rows are.
+
+        Raises:
+            DataError: a row is malformed, or there are none.
+        """
+        if self.rules.missing_ids == "drop":
+            self._leave_out(f"{_is_missing('u')} OR {_is_missing('i')}")
+        if self.rules.min_rating is not None:
+            self._leave_out(f"{_NUMBER} < {self.rules.min_rating}")
+        for column in "ui":
+            self.db.execute(
+                f"CREATE TABLE {column}_ids AS SELECT {column} AS label, min(rowid) AS first, "
+                f"row_number() OVER (ORDER BY min(rowid)) - 1 AS id FROM rows GROUP BY {column}"
+            )
+        self._refuse_values()
+        self._refuse_mixed_zones()
+        self._refuse_mixed_units()
+        if not self._one("SELECT count(*) FROM rows"):
+            raise DataError(f"{self.path}: {self._why_empty()}")
+        return self._numbered()
+
+    def _leave_out(self, condition: str) -> None:
+        self.db.execute(f"DELETE FROM rows WHERE fault IS NULL AND ({condition})")
+
+    def _why_empty(self) -> str:
+        if self.rules.min_rating is not None:
+            return f"no rating is {self.rules.min_rating:g} or more: lower `min_rating`"
+        return "holds no line of data: fetch the file again"
+
+    def _refuse_values(self) -> None:
+        problems = list(self._problems())
+        firsts = ", ".join(f"min(row) FILTER ({condition})" for condition, _, _ in problems)
+        found = list(self.db.execute(f"SELECT {firsts} FROM ({self._timed})").fetchone())
+        for condition, column, words in self._label_problems():
+            problems.append((condition, column, words))
+            found.append(self._one(f"SELECT min(first) FROM {column}_ids WHERE {condition}"))
+        bad = [(row, i) for i, row in enumerate(found) if row is not None]
+        if bad:
+            row, i = min(bad)
+            self._refuse(row, *problems[i][1:])
+
+    def _label_problems(self) -> Iterator[tuple[str, str, str]]:
+        """What may be wrong with a label, as `_problems` has it: there are fewer than rows."""
+        advice = "seems to be missing (say `missing_ids: drop`, or `keep`)"
+        for column, what in (("u", "user"), ("i", "item")):
+            if self.rules.missing_ids == "refuse":
+                yield f"label IN {_WORDS}", column, f"its {what} {{}} {advice}"
+            if self.rules.numeric_ids:
+                words = f"its {what} {{}} is no whole number, as `numeric_ids` demands"
+                yield "NOT regexp_full_match(label, '-?[0-9]+')", column, words
+
+    def _problems(self) -> Iterator[tuple[str, str | None, str]]:
+        """What may be wrong with a row: the condition, the value to show, and the words."""
+        rules = self.rules
+        columns, places = ", ".join(rules.columns), ", ".join(map(str, rules.columns.values()))
+        wanted = [{"user": "u", "item": "i", "time": "t", "rating": "r"}[c] for c in rules.columns]
+        lacking = " OR ".join(f"coalesce({column}, '') = ''" for column in wanted)
+        yield "fault IS NOT NULL", "fault", ""
+        yield lacking, None, f"needs {columns} in columns {places}"
+        yield finer(rules.time_format), "t", "its time {} is finer than a microsecond"
+        yield "us IS NULL", "t", f"its time {{}} is not {rules.time_format}"
+        yield "us < 0", "t", "its time {} is before 1970"
+        late = "its time {} is after 9999 (milliseconds are `unix_ms`)"
+        yield f"us >= {YEAR_10000}", "t", late
+        if rules.min_rating is not None:
+            yield f"NOT coalesce(isfinite({_NUMBER}), false)", "r", "its rating {} is not a number"
 
     @property
-    def wanted(self) -> dict[str, int | str]:
-        """The columns that are read, by what they hold."""
-        return {name: column for name, column in self.columns.items() if column is not None}
+    def _timed(self) -> str:
+        """The rows with their numbers and times."""
+        us = microseconds(self.rules.time_format, self.rules.time_zone)
+        return f"SELECT rowid AS row, *, {us} AS us FROM rows"
 
-    def read(self, table: pd.DataFrame, first_time: object, place: str, start: int) -> pd.DataFrame:
-        """The rows of `table` with times in seconds, but for those whose rating is too low.
+    def _refuse_mixed_zones(self) -> None:
+        named = zoned(self.rules.time_format)
+        firsts = "min(rowid) FILTER (z), min(rowid) FILTER (NOT z)"
+        first = self.db.execute(f"SELECT {firsts} FROM (SELECT rowid, {named} AS z FROM rows)")
+        with_zone, without = first.fetchone() or (None, None)
+        if with_zone is not None and without is not None:
+            row, other = max(with_zone, without), min(with_zone, without)
+            words = (
+                "its time {} names a zone, or none, unlike "
+                f"{self.place(other)}: with which zone are the times without one to be read? "
+                "Write it into the file"
+            )
+            self._refuse(row, "t", words, remedy=None)
 
-        Its columns are called as those of `wanted`. `first_time` is that of the file's first row.
-        In an error a row is named by `place` and its number, the first one's being `start`.
+    def _refuse_mixed_units(self) -> None:
+        """Seconds among milliseconds would be times in January 1970."""
+        if self.rules.time_format not in MICROSECONDS:
+            return
+        thousandfold = " OR ".join(
+            f"us BETWEEN {2 * _RECENT // factor} AND {_LATE // factor}"
+            for factor in (1_000, 1_000_000, 1_000_000_000)
+        )
+        early = f"us < {_EARLY} AND ({thousandfold})"
+        row = self._one(f"SELECT min(row) FROM ({self._timed}) WHERE {early}")
+        if row is not None and self._one(f"SELECT median(us) FROM ({self._timed})") > _RECENT:
+            words = (
+                f"its time {{}} is in another unit than most, which are {self.rules.time_format}"
+            )
+            self._refuse(row, "t", words)
 
-        Raises:
-            DataError: a row is malformed.
-        """
-        time = self._seconds(table["time"])
-        problems = self._problems(table, time, first_time)
-        malformed = np.logical_or.reduce([bad.to_numpy(dtype=bool) for bad in problems.values()])
-        if malformed.any():
-            row = int(malformed.argmax())
-            problem = next(text for text, bad in problems.items() if bad.iloc[row])
-            raise DataError(f"{place} {start + row}: {problem}: {REMEDY}")
-        found = table.assign(time=time.astype(np.int64))
-        return (
-            found if self.min_rating is None else found[_number(table["rating"]) >= self.min_rating]
+    def _refuse(
+        self, row: int, column: str | None, words: str, remedy: str | None = REMEDY
+    ) -> None:
+        value = self._one(f"SELECT {column} FROM rows WHERE rowid = {row}") if column else None
+        said = str(value) if column == "fault" else words.format(repr(_short(value)))
+        raise DataError(
+            f"{self.path}: {self.place(row)}: {said}" + (f": {remedy}" if remedy else "")
         )
 
-    def interactions(self, found: pd.DataFrame, path: object) -> Interactions:
-        """The interactions that `read` found in a file.
+    def _numbered(self) -> Interactions:
+        """Ids in the order in which labels first appear; rows by user, time and place."""
+        found = self.db.execute(
+            f"SELECT u_ids.id AS u, i_ids.id AS i, us FROM ({self._timed}) AS timed "
+            "JOIN u_ids ON timed.u = u_ids.label JOIN i_ids ON timed.i = i_ids.label "
+            "ORDER BY u, us, row"
+        ).fetchnumpy()
+        user, item, time = (np.asarray(found[key], dtype=np.int64) for key in ("u", "i", "us"))
+        return Interactions(user, item, time, self._labels("u"), self._labels("i"))
 
-        Raises:
-            DataError: there are none.
-        """
-        if found.empty and self.min_rating is not None:
-            raise DataError(f"{path}: no rating is {self.min_rating:g} or more: lower `min_rating`")
-        if found.empty:
-            raise DataError(f"{path}: holds no line of data: fetch the file again")
-        return from_columns(*(found[name].to_numpy() for name in ("user", "item", "time")))
+    def _labels(self, column: str) -> np.ndarray:
+        labels = self.db.execute(f"SELECT label FROM {column}_ids ORDER BY id").fetchnumpy()
+        return as_labels(labels["label"])
 
-    def _problems(
-        self, table: pd.DataFrame, time: "pd.Series[float]", first_time: object
-    ) -> dict[str, "pd.Series[bool]"]:
-        """What may be wrong with a row, and the rows where it is."""
-        places = ", ".join(map(str, self.wanted.values()))
-        problems = {
-            f"needs {', '.join(self.wanted)} in columns {places}": table.isna().any(axis=1),
-            f"its time is not {self.time_format}": time.isna(),
-            "its time is before 1970": time < 0,
-            "its time is after 9999 (milliseconds are `unix_ms`)": time >= _YEAR_10000,
-        }
-        if self.numeric_ids:
-            for name in ("user", "item"):
-                numeric = table[name].str.fullmatch(r"-?[0-9]+", na=False)
-                problems[f"its {name} is no whole number, as `numeric_ids` demands"] = ~numeric
-        if _is_text(table["time"]) and self.time_format == "iso8601":
-            mixed = _zoned(table["time"]) != _zoned(pd.Series([first_time])).iloc[0]
-            problems["its time names a zone, or none, unlike the first"] = mixed
-        if self.min_rating is not None:
-            problems["its rating is not a number"] = _number(table["rating"]).isna()
-        return problems
-
-    def _seconds(self, time: "pd.Series[Any]") -> "pd.Series[float]":
-        """Seconds since 1970-01-01 UTC; missing where it is no time."""
-        if pd.api.types.is_datetime64_any_dtype(time):
-            return _since_1970(self._in_utc(time))
-        if self.time_format == "iso8601":
-            return _since_1970(self._moments(time))
-        number = _number(time)
-        whole = number.where((number % 1 == 0) & np.isfinite(number))
-        return whole if self.time_format == "unix" else whole // 1000
-
-    def _moments(self, text: "pd.Series[str]") -> "pd.Series[pd.Timestamp]":
-        zoned = _zoned(text)
-        if self.time_zone == "UTC" or zoned.all():
-            return pd.to_datetime(text, errors="coerce", utc=True, format="ISO8601")
-        local = pd.to_datetime(text.where(~zoned), errors="coerce", format="ISO8601")
-        named = pd.to_datetime(text.where(zoned), errors="coerce", utc=True, format="ISO8601")
-        return named.fillna(self._in_utc(local))
-
-    def _in_utc(self, time: "pd.Series[pd.Timestamp]") -> "pd.Series[pd.Timestamp]":
-        if time.dt.tz is not None:
-            return time.dt.tz_convert("UTC")
-        # Of an hour that comes twice in autumn the first; of one that is left out in spring
-        # what the clock shows after it.
-        return time.dt.tz_localize(
-            self.time_zone, ambiguous=np.ones(len(time), bool), nonexistent="shift_forward"
-        )
+    def _one(self, query: str) -> Any:
+        (value,) = self.db.execute(query).fetchone() or (None,)
+        return value
 
 
-def _since_1970(moments: "pd.Series[pd.Timestamp]") -> "pd.Series[float]":
-    return (moments - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1) // 1
+_NUMBER = "TRY_CAST(r AS DOUBLE)"
 
 
-def _number(values: "pd.Series[Any]") -> "pd.Series[float]":
-    return pd.to_numeric(values, errors="coerce").astype(float)
+def _is_missing(column: str) -> str:
+    return f"coalesce({column}, '') = '' OR {column} IN {_WORDS}"
 
 
-def _is_text(values: "pd.Series[Any]") -> bool:
-    return bool(pd.api.types.is_string_dtype(values))
-
-
-def _zoned(text: "pd.Series[str]") -> "pd.Series[bool]":
-    """Whether each time names its zone."""
-    if text.str.endswith("Z", na=False).all():  # quickly, in most files
-        return pd.Series(True, index=text.index)
-    return text.str.contains(_ZONE, na=False)
+def _short(value: object) -> str:
+    shown = str(value)
+    return shown if len(shown) <= 60 else f"{shown[:59]}…"

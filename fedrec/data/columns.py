@@ -1,0 +1,348 @@
+"""Which column of a table is the user, the item and the time, by the field's conventions."""
+
+import math
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from fedrec.data.readers.duck import session
+from fedrec.data.readers.rows import MISSING, MissingIds
+from fedrec.data.readers.times import MICROSECONDS, microseconds
+from fedrec.errors import DataError
+
+Column = int | str
+
+# Names without case and punctuation, and without `id` or the like at their end. The second are
+# meant where no column has one of the first.
+USERS = (
+    {"user", "u", "visitor", "customer", "reviewer", "member", "listener", "client", "subscriber"},
+    {"session", "sess", "basket", "playlist", "author", "account", "profile", "viewer", "reader"},
+)
+ITEMS = (
+    {
+        *("item", "i", "movie", "film", "anime", "manga", "business", "asin", "parentasin", "isbn"),
+        *("track", "song", "artist", "venue", "poi", "book", "game", "app", "product", "prod"),
+        *("sku", "video", "clip", "news", "article", "recipe", "beer", "joke", "podcast"),
+    },
+    {"location", "loc", "place", "album", "show", "story", "course", "restaurant", "hotel"},
+)
+TIMES = {
+    *("time", "timestamp", "ts", "t", "datetime", "date", "when", "timems", "timestampms"),
+    *("unixreviewtime", "reviewtime", "utctime", "checkintime", "playedat", "createdat"),
+    *("eventtime", "unixtime"),
+}
+TYPED = re.compile(r"([^:]+):(token|float|token_seq|float_seq)$")  # RecBole's atomic files
+_SUFFIX = re.compile(r"(?<=.)(id|key|uuid|hash|code|(name))$")
+_TIMELY = re.compile(r"time|date|stamp")
+
+_DATES = ("%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%d.%m.%Y")
+CLOCKS = ("", " %H:%M:%S", " %H:%M", " %I:%M:%S %p", " %I:%M %p")
+PATTERNS = (
+    *("%Y%m%d%H%M%S", "%Y%m%d%H%M", "%Y%m%d%H", "%Y%m%d"),
+    *("%a %b %d %H:%M:%S %z %Y", "%a, %d %b %Y %H:%M:%S %z", "%d/%b/%Y:%H:%M:%S %z"),
+    *("%m %d, %Y", "%b %d, %Y", "%B %d, %Y", "%d %b %Y", "%d %b %Y, %H:%M"),
+    *(date + clock for date in _DATES for clock in CLOCKS),
+)
+FORMATS = (*MICROSECONDS, "iso8601", *PATTERNS)
+# When logs were written, in microseconds: no id of nine digits below 1990's seconds, and no date
+# of ten digits, is an epoch within these.
+EARLIEST, LATEST = 631_152_000 * 10**6, 1_988_150_400 * 10**6
+DAY = 86_400 * 10**6
+_CLOCK = re.compile(r"\d{1,2}:\d\d(:\d\d(\.\d+)?)?( ?[AaPp][Mm])?$")
+_FRACTION = re.compile(r"-?\d*\.\d+$")
+
+
+@dataclass(frozen=True)
+class Known:
+    """What need not be guessed."""
+
+    separator: str | None = None
+    quote: str = '"'
+    header: bool | None = None
+    user: Column | None = None
+    item: Column | None = None
+    time: Column | None = None
+    clock: Column | None = None
+    time_format: str | None = None
+    time_zone: str = "UTC"
+    rating: Column | None = None
+    min_rating: float | None = None
+    missing_ids: MissingIds | None = None
+    member: str | None = None
+    item_lists: bool = False
+
+
+class Unsure(DataError):
+    """A question that a file does not answer; `options` are to be told, with likely values."""
+
+    def __init__(self, message: str, options: Mapping[str, Column | None]) -> None:
+        super().__init__(message)
+        self.options = options
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The first rows of a table: its columns' names, where it has any, and their values."""
+
+    names: tuple[str, ...]
+    columns: tuple[tuple[str, ...], ...]
+
+    @property
+    def places(self) -> tuple[Column, ...]:
+        """What an entry calls each column: its name, or its number."""
+        return self.names or tuple(range(len(self.columns)))
+
+    def values(self, column: Column) -> tuple[str, ...]:
+        """The first values of a column; none where there is no such."""
+        place = self.names.index(str(column)) if column in self.names else column
+        return self.columns[place] if isinstance(place, int) and place < len(self.columns) else ()
+
+    @cached_property
+    def times(self) -> dict[Column, dict[str, list[int]]]:
+        """The columns that may be times: the formats that fit, and what each makes of them.
+
+        Where no column fits in every row, those that do in most: the reader names the others.
+        """
+        for share in (1.0, 0.6):
+            found = {c: fitting(self.values(c), FORMATS, share) for c in self.places}
+            if any(found.values()):
+                break
+        return {column: formats for column, formats in found.items() if formats}
+
+    @property
+    def clocks(self) -> list[Column]:
+        """The columns that hold a time of day and nothing else."""
+        return [c for c in self.places if self._all(c, _CLOCK)]
+
+    @property
+    def labels(self) -> list[Column]:
+        """The columns that may be ids: no times, no fractions, not the same in every row."""
+        return [
+            column
+            for column in self.places
+            if column not in self.times
+            and column not in self.clocks
+            and not any(map(_FRACTION.match, self.values(column)))
+            and len(set(self.values(column))) > 1
+        ]
+
+    def _all(self, column: Column, pattern: re.Pattern[str]) -> bool:
+        values = self.values(column)
+        return bool(values) and all(map(pattern.match, values))
+
+
+def fitting(
+    values: Iterable[str], formats: Sequence[str], share: float = 1.0
+) -> dict[str, list[int]]:
+    """The formats in which a share of the values are times of a log: these, in microseconds.
+
+    The reader's own rules decide, so that what is understood here is read there. Of formats that
+    give the same, the first.
+    """
+    texts = [value for value in values if value not in ("", *MISSING)]
+    if not texts or not all(re.search(r"\d", value) for value in texts[:3]):
+        return {}
+    with session() as db:
+        columns = ", ".join(f"list({microseconds(f, 'UTC')})" for f in formats)
+        rows = "SELECT unnest(?) AS t, NULL AS rowid"
+        lists = db.execute(f"SELECT {columns} FROM ({rows})", [texts]).fetchone()
+    found: dict[str, list[int]] = {}
+    for time_format, times in zip(formats, lists, strict=True):
+        moments = [t for t in times if t is not None and EARLIEST <= t < LATEST]
+        if len(moments) >= max(share * len(texts), 1) and moments not in found.values():
+            found[time_format] = moments
+    return found
+
+
+def meanings(sample: Sample, known: Known) -> dict[str, Column | None]:
+    """What the columns of a table mean, and how its times are written, as a reader takes it.
+
+    Raises:
+        Unsure: two readings fit, or none.
+    """
+    if not sample.names:
+        _ask_without_names(sample, known)
+    time = _time(sample, known)
+    clock, time_format = _clock_and_format(sample, known, time)
+    user = known.user if known.user is not None else _named(sample, "user", USERS, [time])
+    item = known.item if known.item is not None else _named(sample, "item", ITEMS, [time, user])
+    columns = {"user": user, "item": item, "time": time, "clock": clock}
+    return {**columns, "time_format": time_format}
+
+
+def roles(names: Iterable[str]) -> int:
+    """How many of user, item and time are among some names."""
+    plain = [_plain(name) for name in names]
+    stems = {_SUFFIX.sub("", name) for name in plain}
+    words = (*(first | second for first, second in (USERS, ITEMS)),)
+    return sum(bool(stems & set(known)) for known in words) + bool(TIMES & set(plain))
+
+
+def _ask_without_names(sample: Sample, known: Known) -> None:
+    """Nothing says what the columns of a file without a header are but its user."""
+    given = {"user": known.user, "item": known.item, "time": known.time}
+    if known.time_format == "order":
+        del given["time"]
+    lacking = [what for what, column in given.items() if column is None]
+    if not lacking:
+        return
+    if "time" in lacking and not sample.times and not known.time_format:
+        raise _timeless(sample)
+    found = _likely(sample, known)
+    likely = {what: found[what] for what in lacking}
+    told = " ".join(f"{_option(o)} {v}" for o, v in likely.items() if v is not None)
+    raise Unsure(
+        f"it has no header, so say which column is the {', '.join(lacking)}, from 0, by "
+        f"{', '.join(map(_option, lacking))}{f' (perhaps {told})' if told else ''}; "
+        f"{_shown(sample, sample.places)}",
+        likely,
+    )
+
+
+def _likely(sample: Sample, known: Known) -> dict[str, Column | None]:
+    """By content: a time of many values; of the others the first, and the one of most values."""
+    labels = [c for c in sample.labels if c not in (known.user, known.item, known.time)]
+    user = known.user if known.user is not None else next(iter(labels), None)
+    items = [column for column in labels if column != user]
+    item = max(items, key=lambda c: len(set(sample.values(c))), default=None)
+    time = max(sample.times, key=lambda c: len(set(sample.values(c))), default=None)
+    return {"user": user, "item": item, "time": time}
+
+
+def _time(sample: Sample, known: Known) -> Column | None:
+    """The column of the time: by its name if its values allow; the finest of several."""
+    if known.time is not None or known.time_format == "order":
+        return known.time
+    able = [c for c in sample.times if c not in (known.user, known.item) and _may_be_time(c)]
+    named = [c for c in able if _plain(str(c)) in TIMES] or [
+        c for c in able if _TIMELY.search(_plain(str(c)))
+    ]
+    if not able:
+        raise _timeless(sample)
+    if not named:
+        raise _several(sample, "time", able)
+    finest = min(named, key=lambda c: _resolution(sample, c))
+    if not all(_agree(sample, finest, other) for other in named):
+        raise _several(sample, "time", named)
+    return finest
+
+
+def _resolution(sample: Sample, column: Column) -> int:
+    return math.gcd(*next(iter(sample.times[column].values())))
+
+
+def _agree(sample: Sample, one: Column, other: Column) -> bool:
+    """Whether two columns tell the same moments, one perhaps by the day alone."""
+    pairs = zip(*(next(iter(sample.times[c].values())) for c in (one, other)), strict=False)
+    return all(abs(a - b) < 2 * DAY for a, b in pairs)
+
+
+def _clock_and_format(
+    sample: Sample, known: Known, time: Column | None
+) -> tuple[Column | None, str]:
+    if time is None:
+        return None, "order"
+    clock = known.clock
+    if clock is None and time in sample.times and not _resolution(sample, time) % DAY:
+        clocks = sample.clocks
+        if len(clocks) > 1:
+            raise _several(sample, "clock", clocks)
+        clock = next(iter(clocks), None)
+    return clock, known.time_format or _format(sample, time, clock)
+
+
+def _format(sample: Sample, time: Column, clock: Column | None) -> str:
+    """How times are written.
+
+    Raises:
+        Unsure: in a way that is not known here, or that may be read in two ways.
+    """
+    found = sample.times.get(time, {})
+    if clock is not None:
+        joined = map(" ".join, zip(sample.values(time), sample.values(clock), strict=True))
+        formats = [f if f == "iso8601" else f + c for f in found for c in CLOCKS[1:]]
+        found = fitting(joined, formats)
+    if len(found) == 1:
+        return next(iter(found))
+    what = "may be read in two ways" if found else "is in no format that is known"
+    raise Unsure(
+        f"the time {sample.values(time)[:1]} in column {time} {what}: say by --time-format which "
+        f"it is, such as {' or '.join(found) or '%d/%m/%Y %H:%M:%S'}",
+        {"time_format": None},
+    )
+
+
+def _named(
+    sample: Sample, what: str, words: Sequence[Collection[str]], taken: Sequence[Column | None]
+) -> Column:
+    """The column whose name says that it holds users, or items; ids rather than names."""
+    able = [str(c) for c in sample.places if c not in taken and _may_be_id(sample, c)]
+    for known in words:
+        stems: dict[str, list[str]] = {}
+        for name in able:
+            stem = _SUFFIX.sub("", _plain(name))
+            stems.setdefault(stem, []).append(name)
+        fitting_stems = [stem for stem in stems if stem in known]
+        if len(fitting_stems) > 1:
+            raise _several(sample, what, [name for s in fitting_stems for name in stems[s]])
+        if fitting_stems:
+            names = sorted(stems[fitting_stems[0]], key=_weakness)
+            if len(names) > 1 and _weakness(names[0]) == _weakness(names[1]):
+                raise _several(sample, what, names)
+            return names[0]
+    raise _several(sample, what, [c for c in sample.labels if c not in taken])
+
+
+def _weakness(name: str) -> int:
+    """Ids come before names without a suffix, and those before columns of names."""
+    found = _SUFFIX.search(_plain(name))
+    return 1 if found is None else 2 if found[2] else 0
+
+
+def _may_be_id(sample: Sample, column: Column) -> bool:
+    typed = TYPED.match(str(column))
+    values = sample.values(column)
+    return (not typed or typed[2] == "token") and not (values and all(map(_FRACTION.match, values)))
+
+
+def _may_be_time(column: Column) -> bool:
+    typed = TYPED.match(str(column))
+    return not typed or typed[2] == "float"
+
+
+def _several(sample: Sample, what: str, columns: Sequence[Column]) -> Unsure:
+    return Unsure(
+        f"which column is the {what} cannot be told: name it by {_option(what)}; "
+        f"{_shown(sample, columns or sample.places)}",
+        {what: None},
+    )
+
+
+def _timeless(sample: Sample) -> Unsure:
+    return Unsure(
+        "no column can be a time: name it by --time and --time-format if one is; say --time-format "
+        "order if the rows stand in the order of time, or --item-lists if each line is a user and "
+        f"its items; {_shown(sample, sample.places)}",
+        {"time": None},
+    )
+
+
+def _shown(sample: Sample, columns: Iterable[Column]) -> str:
+    """Candidates with their first values."""
+    texts = []
+    for column in columns:
+        values = ", ".join(value[:24] for value in dict.fromkeys(sample.values(column)[:3]))
+        time = f", a time ({' or '.join(sample.times[column])})" if column in sample.times else ""
+        texts.append(f"column {column} holds {values or 'nothing'}{time}")
+    return "; ".join(texts)
+
+
+def _plain(name: str) -> str:
+    """A column's name without case, punctuation and RecBole's type."""
+    typed = TYPED.match(name)
+    return re.sub(r"[^a-z]", "", (typed[1] if typed else name).lower())
+
+
+def _option(what: str) -> str:
+    return f"--{what.replace('_', '-')}"

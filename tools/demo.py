@@ -1,0 +1,64 @@
+"""Run a study and show what it does: a line a stage, one bar, and the paths at the end.
+
+`python tools/demo.py CONFIG [TARGET …]` makes the targets, or everything that the study asks for,
+and one page with all of it. What Snakemake has to say goes to `RESULTS/demo.log`.
+"""
+
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from fedrec.config.study import Study
+from fedrec.plan.cells import cell_path
+
+POLL = 0.2  # seconds between two looks at what has been made
+
+
+def main(config: str, targets: Sequence[str]) -> int:
+    """Data, runs, tables and figures, page; ends with Snakemake's exit code."""
+    study, start = Study.load(config), time.monotonic()
+    results = Path(study.results)
+    cells = dict.fromkeys(cell for block in study.blocks().values() for cell in study.cells(block))
+    splits = [results / "data" / name / "split.npz" for name in study.datasets]
+    records = [results / "runs" / cell_path(cell) for cell in cells]
+    shown = [Path(target) for target in targets] or [Path("reproduce-all")]
+    page = results / "report.html"
+    stages = [
+        ("making the data", splits, []),
+        (f"training {len(records)} runs", records, ["--set-resources", "train:together=1"]),
+        ("drawing tables and figures", shown, []),
+        ("putting all of it on one page", shown, ["--report", str(page)]),
+    ]
+    for i, (title, made, options) in enumerate(stages, start=1):
+        print(f"{i}/{len(stages)}  {title}", flush=True)
+        code = _make(config, made, options, results / "demo.log")
+        if code:
+            print(f"failed: {results / 'demo.log'} says why", file=sys.stderr)
+            return code
+    print(f"done in {time.monotonic() - start:.0f} s:")
+    made = shown if targets else [results / "figures", results / "tables"]
+    for path in (*made, page):
+        print(f"  {path}")
+    return 0
+
+
+def _make(config: str, files: Sequence[Path], options: Sequence[str], log: Path) -> int:
+    """Have Snakemake make some files, with a bar of those that are there."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    command = ["snakemake", *map(str, files), "--cores", "all", "--configfile", config, *options]
+    with log.open("a") as output, subprocess.Popen(command, stdout=output, stderr=output) as run:
+        shown = len(files) > 1 and sys.stderr.isatty()
+        bar = tqdm(total=len(files), unit="run", leave=False, disable=not shown)
+        while run.poll() is None:
+            time.sleep(POLL)
+            bar.update(sum(file.exists() for file in files) - bar.n)
+        bar.close()
+    return int(run.returncode)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], sys.argv[2:]))
