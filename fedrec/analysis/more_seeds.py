@@ -57,7 +57,8 @@ def step(
     there = {record.cell for record in records}
     wanted = [arm.model_copy(update={"seed": seed}) for arm in arms for seed in range(seeds)]
     cells = tuple(cell for cell in wanted if cell not in there)
-    return Step(claim, seeds, cells, sum(_seconds(cell, records) for cell in cells) / 3600)
+    hours = sum(seconds_of(cell, records) or 0.0 for cell in cells) / 3600
+    return Step(claim, seeds, cells, hours)
 
 
 def cheapest_first(steps: Iterable[Step]) -> list[Step]:
@@ -88,8 +89,11 @@ def _without(step: Step, done: set[Cell]) -> Step:
     return replace(step, cells=cells, hours=step.hours * share)
 
 
-def _seconds(cell: Cell, records: Sequence[Record]) -> float:
-    """What a run may take: as others of its arm did, or of its dataset, model and defence."""
+def seconds_of(cell: Cell, records: Sequence[Record]) -> float | None:
+    """What a run may take: as others of its arm did, or of its dataset, model and defence.
+
+    None where there is no record of its dataset and model.
+    """
     alike: Sequence[Mapping[str, object]] = (
         cell.model_dump(exclude={"seed"}),
         cell.model_dump(include={"dataset", "model", "defense"}),
@@ -99,4 +103,4 @@ def _seconds(cell: Cell, records: Sequence[Record]) -> float:
         found = [r.cost.seconds for r in records if names.items() <= r.cell.model_dump().items()]
         if found:
             return float(np.median(found))
-    return 0.0
+    return None

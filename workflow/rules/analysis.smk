@@ -317,7 +317,7 @@ rule configuration:
     conda:
         "../../envs/fedrec.yaml"
     params:
-        config=lambda w: json.dumps(config),
+        config=lambda w: json.dumps(IN_FULL),
         note=NOTE,
         version=__version__,
     shell:

@@ -10,6 +10,7 @@ import yaml
 
 from fedrec import __version__
 from fedrec.errors import ConfigError
+from fedrec.extending import in_full
 from fedrec.data.interactions import SCHEMA
 from fedrec.data.sources import LocalFile
 from fedrec.files import NAME
@@ -54,6 +55,7 @@ def beside(path):
     return path if os.path.exists(path) else f"{PROJECT}{path}"
 
 
+IN_FULL = in_full(config, workflow.configfiles).values  # with what the files extend
 RESULTS = STUDY.results
 PUBLISHED = f"{RESULTS}/published"
 SO_FAR = f"{RESULTS}/so-far"

@@ -1,0 +1,64 @@
+"""The workflow, called for what its rules make."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from fedrec.config.study import Study
+from fedrec.data.sources import LocalFile
+from fedrec.errors import CommandError, ConfigError
+
+
+class WorkflowFailed(CommandError):
+    """Snakemake ended with an error, which it has printed."""
+
+
+def made(
+    targets: Sequence[str], configs: Sequence[Path], cores: str = "1", quiet: str = "all"
+) -> None:
+    """Have Snakemake make some files, or find that they are up to date.
+
+    Raises:
+        ConfigError: this folder has no workflow.
+        WorkflowFailed: a file could not be made.
+    """
+    if not Path("Snakefile").is_file():
+        raise ConfigError(
+            f"there is no Snakefile in {Path.cwd()}: run this in the project's folder"
+        )
+    # Its rules call plain `fedrec`, which lies beside this Python.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    call = [sys.executable, "-m", "snakemake", *targets, "--cores", cores, "--quiet", quiet]
+    call += ["--configfile", *map(str, configs)]
+    done = subprocess.run(call, env={**os.environ, "PATH": path}, stdout=sys.stderr)
+    if done.returncode:
+        raise WorkflowFailed(f"Snakemake could not make {targets[0]}; its message is above")
+
+
+def command(targets: Sequence[str], configs: Sequence[Path], cores: str = "all") -> str:
+    """The same for a person to type."""
+    words = ["snakemake", "--cores", cores, *targets]
+    if [str(path) for path in configs] != ["config/paper.yaml"]:
+        words += ["--configfile", *map(str, configs)]
+    return " ".join(words)
+
+
+def split_of(study: Study, dataset: str, configs: Sequence[Path]) -> Path:
+    """The split of a dataset, made by the workflow's data rules if need be.
+
+    The rules, and not their functions called here: so downloads, checksums, logs and files are
+    those of the study, and the study later finds the data made.
+    """
+    path = Path(study.results) / "data" / dataset / "split.npz"
+    if not path.exists() or _is_older(path, study, dataset):
+        print(f"{path}: made by the workflow's data rules", file=sys.stderr, flush=True)
+        made([str(path)], configs)
+    return path
+
+
+def _is_older(path: Path, study: Study, dataset: str) -> bool:
+    """Whether a file of this machine that the split was made from has changed since."""
+    files = [Path(file.path) for file in study.datasets[dataset].raw if isinstance(file, LocalFile)]
+    return any(f.exists() and f.stat().st_mtime > path.stat().st_mtime for f in files)
