@@ -12,7 +12,7 @@ From Python:
     fedrec.trajectory(record)
     fedrec.plot(record).save("curve.png")
 
-Nothing of this is imported before it is used.
+Each name is imported when it is first used, so `import fedrec` takes no time.
 """
 
 from importlib import import_module

@@ -43,16 +43,20 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "examples" / "fedrec-example").mkdir(parents=True)
     text = (EXAMPLE / "study.yaml").read_text() + "seeds: [0]\n"
     protocol = "protocol: { rounds: 4, evaluate_every: 2, clients_per_round: 50 }\n"
-    data = "datasets: { synthetic: { communities: { users: 200, items: 100 } } }\n"
+    data = "datasets: { synthetic: { communities: { users: 200, mean_length: 10 } } }\n"
     (folder / "examples" / "fedrec-example" / "study.yaml").write_text(text + protocol + data)
     return folder
 
 
-def run(installed: Path, folder: Path, *command: str) -> str:
+def called(installed: Path, folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     where = os.pathsep.join([str(ROOT), str(installed)])
     environment = {**os.environ, "PYTHONPATH": where, "PATH": path}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+
+
+def run(installed: Path, folder: Path, *command: str) -> str:
+    done = called(installed, folder, *command)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -79,6 +83,17 @@ def test_an_installed_package_is_in_a_run_and_in_a_table(installed: Path, study:
     assert "| SignFlip |" in table and "Median" in table
     # What `fedrec run` made counts for the study.
     assert (study / "results" / "example" / "runs" / CELL).stat().st_mtime_ns == before
+
+
+def test_a_dataset_that_cannot_be_made_says_why(installed: Path, study: Path) -> None:
+    """In one line, whatever the workflow says of its jobs."""
+    (study / "bad.yaml").write_text(
+        "extends: examples/fedrec-example/study.yaml\n"
+        "datasets: { bad: { communities: { items: 20 } } }\n"
+    )
+    done = called(installed, study, "fedrec", "run", "bad/MF", "--config", "bad.yaml")
+    last = done.stderr.splitlines()[-1]
+    assert done.returncode == 1 and last.startswith("fedrec run: fedrec interactions: communities:")
 
 
 def test_cells_of_our_own_methods_do_not_name_packages() -> None:

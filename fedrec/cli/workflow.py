@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from fedrec.errors import CommandError, ConfigError
 
 
 class WorkflowFailed(CommandError):
-    """Snakemake ended with an error, which it has printed."""
+    """Snakemake could not make a file; the message says why, or how to see it."""
 
 
 def made(
@@ -34,7 +35,8 @@ def made(
     call += ["--configfile", *map(str, configs)]
     done = subprocess.run(call, env={**os.environ, "PATH": path}, stdout=sys.stderr)
     if done.returncode:
-        raise WorkflowFailed(f"Snakemake could not make {targets[0]}; its message is above")
+        again = command(targets, configs, cores)
+        raise WorkflowFailed(f"{targets[0]} could not be made; to see why: {again}")
 
 
 def command(targets: Sequence[str], configs: Sequence[Path], cores: str = "all") -> str:
@@ -54,8 +56,20 @@ def split_of(study: Study, dataset: str, configs: Sequence[Path]) -> Path:
     path = Path(study.results) / "data" / dataset / "split.npz"
     if not path.exists() or _is_older(path, study, dataset):
         print(f"{path}: made by the workflow's data rules", file=sys.stderr, flush=True)
-        made([str(path)], configs)
+        _make_split(path, study, dataset, configs)
     return path
+
+
+def _make_split(path: Path, study: Study, dataset: str, configs: Sequence[Path]) -> None:
+    """Have the rules make a split, and say what a stage that fails says."""
+    start = time.time()
+    try:
+        made([str(path)], configs)
+    except WorkflowFailed as error:
+        logs = (Path(study.results) / "logs" / "data" / dataset).glob("*.log")
+        told = [log.read_text(errors="replace") for log in logs if log.stat().st_mtime >= start - 1]
+        lines = [x for text in told for x in text.splitlines() if x.startswith("fedrec ")]
+        raise WorkflowFailed(lines[-1] if lines else str(error)) from None
 
 
 def _is_older(path: Path, study: Study, dataset: str) -> bool:
