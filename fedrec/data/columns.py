@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from fedrec.data.readers.duck import session
-from fedrec.data.readers.rows import MISSING, MissingIds
+from fedrec.data.readers.rows import MISSING
 from fedrec.data.readers.times import MICROSECONDS, microseconds
 from fedrec.errors import DataError
 
@@ -68,7 +68,7 @@ class Known:
     time_zone: str = "UTC"
     rating: Column | None = None
     min_rating: float | None = None
-    missing_ids: MissingIds | None = None
+    missing_ids: str | None = None
     member: str | None = None
     item_lists: bool = False
 

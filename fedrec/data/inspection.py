@@ -153,8 +153,8 @@ def _name(path: Path) -> str:
 
 
 def _core(log: Interactions, k: int) -> Counts:
-    *_, keep = KCore(k=k).passes(log)
-    return log.count(keep)
+    *_, rows = KCore(k=k).passes(log)
+    return log.count(rows)
 
 
 def _numeric(log: Interactions) -> bool:

@@ -33,7 +33,7 @@ def parquet_columns(db: Database, path: Path) -> list[ParquetColumn]:
     Raises:
         DataError: it claims more rows than a log could have.
     """
-    place = _place(path)
+    place = text(glob.escape(str(path)))
     (count,) = db.execute(f"SELECT sum(num_rows) FROM parquet_file_metadata({place})").fetchone()
     if count > _ROWS_PER_BYTE * path.stat().st_size:
         raise DataError(
@@ -42,7 +42,7 @@ def parquet_columns(db: Database, path: Path) -> list[ParquetColumn]:
         )
     query = f"SELECT name, coalesce(num_children, 0) FROM parquet_schema({place})"
     names = _outermost(db.execute(query).fetchall())
-    types = db.execute(f"DESCRIBE SELECT * FROM read_parquet({place})").fetchall()
+    types = db.execute(f"DESCRIBE SELECT * FROM {source(path)}").fetchall()
     return [
         ParquetColumn(name, alias, kind)
         for name, (alias, kind, *_) in zip(names, types, strict=True)
@@ -77,17 +77,13 @@ def first_rows(
 ) -> tuple[list[str], list[tuple[str | None, ...]]]:
     """The names of a Parquet file's columns, and its first rows, as texts."""
     names = [column.name for column in parquet_columns(db, path)]
-    query = f"SELECT CAST(COLUMNS(*) AS VARCHAR) FROM read_parquet({_place(path)}) LIMIT {count}"
+    query = f"SELECT CAST(COLUMNS(*) AS VARCHAR) FROM {source(path)} LIMIT {count}"
     return names, db.execute(query).fetchall()
 
 
-def load(db: Database, path: Path, rows: str) -> None:
-    """Have DuckDB make a table from a Parquet file's columns."""
-    db.execute(f"{rows} FROM read_parquet({_place(path)})")
-
-
-def _place(path: Path) -> str:
-    return text(glob.escape(str(path)))
+def source(path: Path) -> str:
+    """A Parquet file as SQL has it."""
+    return f"read_parquet({text(glob.escape(str(path)))})"
 
 
 def _outermost(schema: Sequence[tuple[str, int]]) -> list[str]:
