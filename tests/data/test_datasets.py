@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from fedrec.cli.main import main
-from fedrec.config import Study
+from fedrec.config.study import Study
 from fedrec.data.dataset import Dataset
 
 ROOT = Path(__file__).parents[2]

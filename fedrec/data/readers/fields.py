@@ -111,11 +111,12 @@ def _with_line(data: Iterable[bytes], line: bytes) -> Iterator[bytes]:
 def records(lines: Iterable[str], separator: str, quote: str) -> Any:
     """What yields the fields of each line, and counts lines as `line_num`."""
     csv.field_size_limit(2 * LONGEST_LINE)
-    quoting = csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE
     if len(separator) > 1:  # the module knows no longer ones
         lines = (line.replace(separator, _UNIT) for line in lines)
     delimiter = separator if len(separator) == 1 else _UNIT
-    return csv.reader(lines, delimiter=delimiter, quotechar=quote or None, quoting=quoting)
+    if not quote:
+        return csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE)
+    return csv.reader(lines, delimiter=delimiter, quotechar=quote)
 
 
 def text_lines(found: Iterable[bytes]) -> Iterator[str]:

@@ -134,11 +134,11 @@ class Rows:
         )
 
     def _refuse_bad_values(self) -> None:
-        bad = []
+        bad: list[tuple[int, int, Problem]] = []
         for problem in (*self._of_rows(), *self._of_times(), *self._of_labels()):
-            row = "rowid" if problem.table == "rows" else "row"
-            first = self._one(f"SELECT min({row}) FROM {problem.table} WHERE {problem.condition}")
-            if first is not None:
+            number = "rowid" if problem.table == "rows" else "row"
+            query = f"SELECT min({number}) FROM {problem.table} WHERE {problem.condition}"
+            if (first := self._one(query)) is not None:
                 bad.append((first, len(bad), problem))
         if bad:
             row, _, problem = min(bad)
@@ -152,7 +152,9 @@ class Rows:
         places = ", ".join(map(str, columns.values()))
         needs = f"needs {', '.join(columns)} in columns {places}, and holds"
         yield Problem("fault IS NOT NULL", "fault", "", self.fault)
-        yield Problem(f"'' IN ({', '.join(letters)})", f"concat_ws(', ', {', '.join(letters)})", needs)
+        yield Problem(
+            f"'' IN ({', '.join(letters)})", f"concat_ws(', ', {', '.join(letters)})", needs
+        )
         if self.meaning.min_rating is not None:
             infinite = f"NOT coalesce(isfinite({_NUMBER}), false)"
             yield Problem(infinite, "r", "its rating", "is not a number")
