@@ -5,6 +5,7 @@ import re
 import zipfile
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 from fedrec.data.columns import TYPED, Known, Sample, Unsure, meanings, roles
 from fedrec.data.readers.duck import session, told
-from fedrec.data.readers.fields import records, shortened, text_lines
+from fedrec.data.readers.fields import REMEDY, records, shortened, text_lines
 from fedrec.data.readers.item_lists import ItemLists
 from fedrec.data.readers.parquet import first_rows
 from fedrec.data.readers.streams import blocks, members
@@ -104,15 +105,19 @@ def _parquet(path: Path, known: Known) -> Guess:
 
 
 def _json(path: Path, known: Known, settings: dict[str, Any], lines: Sequence[str]) -> Guess:
-    try:
-        objects = [
-            json.loads(line, parse_int=str, parse_float=str) for line in lines if line.strip()
-        ]
-    except json.JSONDecodeError as error:
-        raise DataError(f"holds no JSON object on each line ({error}): correct it") from None
+    numbered = enumerate(lines, settings["skip"] + 1)
+    objects = [_object(number, line) for number, line in numbered if line.strip()]
     names = dict.fromkeys(name for found in objects for name in found)
     rows = [[_text_of(found.get(name)) for name in names] for found in objects]
     return _table(path, known, {"kind": "json_lines", **settings}, _sample(tuple(names), rows))
+
+
+def _object(number: int, line: str) -> dict[str, Any]:
+    with suppress(json.JSONDecodeError, RecursionError):
+        found = json.loads(line, parse_int=str, parse_float=str)
+        if isinstance(found, dict):
+            return found
+    raise DataError(f"line {number}: {shortened(line.strip())} is no JSON object: {REMEDY}")
 
 
 def _text_of(value: object) -> str:

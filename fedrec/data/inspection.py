@@ -39,10 +39,11 @@ def inspect(path: Path, known: Known) -> str:
     """
     found = guess(path, known)
     log, missing, reader = _read(found, known)
+    timed = isinstance(reader, Table) and reader.time is not None
     parts = [
         f"{found.path}: {_kind(reader)}\n",
         _table(_head(found)),
-        _table([*_facts(log, _timed(reader)), *_missing(missing), *_frequent(log)]),
+        _table([*_facts(log, timed), *_missing(missing), *_frequent(log)]),
         "An entry under `datasets:` in the config:\n",
         entry(found.path, reader, log),
     ]
@@ -72,14 +73,10 @@ def _read(found: Guess, known: Known) -> tuple[Interactions, Mapping[str, int], 
     return log.select(keep), missing, replace(found.reader, missing_ids="drop")
 
 
-def _timed(reader: Reader) -> bool:
-    return isinstance(reader, Table) and reader.time is not None
-
-
 def _facts(log: Interactions, timed: bool) -> Iterator[list[str]]:
     """What matters of a log before it is used, each fact with its value."""
     rows = pd.DataFrame({"user": log.user, "item": log.item, "time": log.time})
-    lengths = np.bincount(log.user)
+    again, lengths = rows.duplicated(["user", "item"]), np.bincount(log.user)
     yield ["users", f"{log.n_users:,}"]
     yield ["items", f"{log.n_items:,}"]
     yield ["interactions", f"{len(log.user):,}"]
@@ -87,8 +84,8 @@ def _facts(log: Interactions, timed: bool) -> Iterator[list[str]]:
         for what, time in (("first", log.time.min()), ("last", log.time.max())):
             yield [what, f"{pd.Timestamp(time, unit='us')} UTC"]
         yield from _ties(log, lengths)
-    yield ["of an item that its user had before", _some(rows.duplicated(["user", "item"]))]
-    yield ["of these at the same time too", _some(rows.duplicated())]
+    yield ["of an item that its user had before", f"{again.sum():,} interactions"]
+    yield ["of these at the same time too", f"{rows.duplicated().sum():,} interactions"]
     yield ["with fewer than 3 interactions", f"{(lengths < 3).sum():,} users, too short to split"]
     for k in CORES:
         *_, kept = KCore(k=k).passes(log)
@@ -98,10 +95,6 @@ def _facts(log: Interactions, timed: bool) -> Iterator[list[str]]:
         repeats = leave_one_out(log.select((lengths >= 3)[log.user])).repeats
         text = f"{repeats.test:,} of {repeats.users:,} users (protocol.repeat_targets)"
         yield ["whose test item they had before", text]
-
-
-def _some(rows: "pd.Series[bool]") -> str:
-    return f"{rows.sum():,} interactions"
 
 
 def _ties(log: Interactions, lengths: Int64[np.ndarray, "users"]) -> Iterator[list[str]]:

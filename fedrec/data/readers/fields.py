@@ -53,7 +53,7 @@ class Fields:
         Raises:
             DataError: a line cannot be read.
         """
-        _, data = after_lines(self.before, blocks(self.path, self.member))
+        data = after_lines(self.before, blocks(self.path, self.member))
         columns = ", ".join(f"'c{i}': 'VARCHAR'" for i in range(width))
         last = self.separator.join([_END] * max(width - 1, 1))
         with piped(_with_line(data, last.encode() + b"\n") if self.quote else data) as pipe:
@@ -92,7 +92,7 @@ class Fields:
 
     def _records(self, before: int) -> Iterator[tuple[int, list[str]]]:
         """The fields after so many lines, and the line on which they begin; of a blank one none."""
-        _, rest = after_lines(before, blocks(self.path, self.member))
+        rest = after_lines(before, blocks(self.path, self.member))
         reader = records(text_lines(rest), self.separator, self.quote)
         number = before + 1
         for fields in reader:

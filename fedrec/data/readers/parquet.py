@@ -2,8 +2,8 @@
 
 import glob
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from fedrec.data.readers.duck import Database, text
 from fedrec.errors import DataError
@@ -13,21 +13,15 @@ _ROWS_PER_BYTE = 1_000
 _NESTED = ("[", "STRUCT", "MAP", "UNION", "VARIANT", "BLOB")
 
 
-@dataclass(frozen=True)
-class ParquetColumn:
+class Column(NamedTuple):
     """A column of a Parquet file: its name there, and in DuckDB, where no two have the same."""
 
     name: str
     alias: str
     type: str
 
-    @property
-    def is_moment(self) -> bool:
-        """Whether it holds dates or timestamps."""
-        return self.type.startswith(("TIMESTAMP", "DATE"))
 
-
-def parquet_columns(db: Database, path: Path) -> list[ParquetColumn]:
+def parquet_columns(db: Database, path: Path) -> list[Column]:
     """The columns of a Parquet file, nested ones as one.
 
     Raises:
@@ -40,36 +34,31 @@ def parquet_columns(db: Database, path: Path) -> list[ParquetColumn]:
             f"{path}: claims {count:,} rows in {path.stat().st_size:,} bytes, as no log has: "
             "fetch the file again"
         )
-    query = f"SELECT name, coalesce(num_children, 0) FROM parquet_schema({place})"
-    names = _outermost(db.execute(query).fetchall())
+    schema = f"SELECT name, coalesce(num_children, 0) FROM parquet_schema({place})"
+    names = _outermost(db.execute(schema).fetchall())
     types = db.execute(f"DESCRIBE SELECT * FROM {source(path)}").fetchall()
-    return [
-        ParquetColumn(name, alias, kind)
-        for name, (alias, kind, *_) in zip(names, types, strict=True)
-    ]
+    return [Column(name, *found[:2]) for name, found in zip(names, types, strict=True)]
 
 
-def columns_named(db: Database, path: Path, names: Sequence[str]) -> list[ParquetColumn]:
-    """The columns of a Parquet file that have these names.
+def column_named(db: Database, path: Path, name: str) -> Column:
+    """The column of a Parquet file that has this name.
 
     Raises:
-        DataError: one is not there, there are two, or it holds more than one value a row.
+        DataError: it is not there, there are two, or it holds more than one value a row.
     """
     known = parquet_columns(db, path)
-    for name in names:
-        if (found := sum(column.name == name for column in known)) != 1:
-            raise DataError(
-                f"{path}: has {found or 'no'} columns {name!r}, only "
-                f"{', '.join(column.name for column in known)}: correct the config"
-            )
-    wanted = [next(column for column in known if column.name == name) for name in names]
-    for column in wanted:
-        if any(mark in column.type for mark in _NESTED):
-            raise DataError(
-                f"{path}: cannot be read (column {column.name!r} holds {column.type}): correct the "
-                "config, or fetch the file again"
-            )
-    return wanted
+    found = [column for column in known if column.name == name]
+    if len(found) != 1:
+        raise DataError(
+            f"{path}: has {len(found) or 'no'} columns {name!r}, only "
+            f"{', '.join(column.name for column in known)}: correct the config"
+        )
+    if any(mark in found[0].type for mark in _NESTED):
+        raise DataError(
+            f"{path}: cannot be read (column {name!r} holds {found[0].type}): correct the config, "
+            "or fetch the file again"
+        )
+    return found[0]
 
 
 def first_rows(

@@ -114,9 +114,9 @@ class Table(Meaning):
         return Rows(db, path, self, place, "is no JSON object")
 
     def _parquet(self, db: Database, path: Path) -> Rows:
-        names = list(map(str, self.columns.values()))
-        found = dict(zip(self.columns, parquet.columns_named(db, path, names), strict=True))
-        moments = "time" in found and found["time"].is_moment
+        columns = self.columns.items()
+        found = {what: parquet.column_named(db, path, str(name)) for what, name in columns}
+        moments = "time" in found and found["time"].type.startswith(("TIMESTAMP", "DATE"))
         meaning = replace(self, time_format="iso8601") if moments else self
         values = {what: duck.name(column.alias) for what, column in found.items()}
         db.execute(meaning.create(values, "NULL", parquet.source(path)))
