@@ -67,11 +67,12 @@ class KCore:
     def passes(self, interactions: Interactions) -> Iterator[Int64[np.ndarray, "left"]]:
         """The rows that are left after each pass over users and items; the last drops none."""
         rows, before = np.arange(len(interactions.user)), -1
+        user, item = interactions.user, interactions.item
         while len(rows) != before:
             before = len(rows)
             # Counts only fall, so a row that was dropped never comes back.
-            user, item = interactions.user[rows], interactions.item[rows]
-            rows = rows[self._enough(user) & self._enough(item)]
+            enough = self._enough(user) & self._enough(item)
+            rows, user, item = rows[enough], user[enough], item[enough]
             yield rows
 
     def _enough(self, ids: Int64[np.ndarray, "n"]) -> Bool[np.ndarray, "n"]:
