@@ -249,6 +249,7 @@ def test_a_seed_of_the_second_look_is_made_if_asked_for_and_shown_by_claims_alon
     project: Project,
 ) -> None:
     later = f"results/tiny/runs/{CELL.replace('seed0', 'seed7')}"
+    project.snakemake()
     project.snakemake("--cores", "1", later)
     text = project.snakemake("--dry-run", "--quiet", "rules", "--summary")
     again = {row.split("\t")[0] for row in text.splitlines() if "/tables/" in row}
