@@ -66,7 +66,11 @@ CELLS = {
     for cell in STUDY.cells(block)
 }
 # Seeds of later looks (docs/decisions/019): made if they are asked for, and shown by claims alone.
-LOOKS = read_yaml(Path(STUDY.claims.file))["looks"] if STUDY.claims else [0]
+LOOKS = (
+    read_yaml(Path(beside(STUDY.claims.file))).get("looks", [0])
+    if STUDY.claims
+    else [0]
+)
 LATER = {
     cell_path(later): later
     for cell in CELLS.values()
