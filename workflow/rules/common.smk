@@ -3,15 +3,16 @@
 import json
 import os
 import re
+import shlex
 import sys
 
 from fedrec import __version__
-from fedrec.errors import (ConfigError)
+from fedrec.errors import ConfigError
 from fedrec.data.sources import LocalFile
 from fedrec.files import NAME
-from fedrec.plan.plan import (Plan)
-from fedrec.plan.blocks import (Scorecard)
-from fedrec.plan.cells import (cell_path)
+from fedrec.plan.plan import Plan
+from fedrec.plan.blocks import Scorecard
+from fedrec.plan.cells import cell_path
 from snakemake.exceptions import WorkflowError
 
 try:
@@ -21,9 +22,7 @@ try:
 except ModuleNotFoundError as error:
     if error.name != "torch":
         raise
-    STUDY = Plan.read(
-        config, workflow.configfiles
-    )  # will do for `published-figures`
+    STUDY = Plan.read(config, workflow.configfiles)  # will do for `published-figures`
 except ConfigError as error:
     raise WorkflowError(f"the configuration cannot be used:\n{error}")
 
@@ -42,6 +41,12 @@ JUDGED_TABLES = ["claims", "secondary", "numbers"] if STUDY.claims else []
 JUDGED_FIGURES = ["claims", "numbers"] if STUDY.claims else []
 TABLES = [*STUDY.tables, "runs", *JUDGED_TABLES]
 FIGURES = [*STUDY.figures, *JUDGED_FIGURES]
+# What the explorer tells readers to type before the path of a record.
+COMMAND = "snakemake --cores 1" + "".join(
+    f" --configfile {shlex.quote(os.path.relpath(path))}"
+    for path in workflow.configfiles
+    if os.path.relpath(path) != "config/paper.yaml"
+)
 SHOWN = ["csv", "md", "tex", "html"]
 DRAWN = ["pdf", "svg", "png"]
 
@@ -116,11 +121,9 @@ def so_far():
     some = {name for name in STUDY.blocks() if there & set(cells(name))}
     if not there:
         return []
-    return products(
-        SO_FAR,
-        [name for name in TABLES if name in some or name not in STUDY.tables],
-        [name for name in FIGURES if name in some or name not in STUDY.figures],
-    )
+    tables = [name for name in TABLES if name in some or name not in STUDY.tables]
+    figures = [name for name in FIGURES if name in some or name not in STUDY.figures]
+    return [*products(SO_FAR, tables, figures), f"{SO_FAR}/explorer.html"]
 
 
 def switches(wildcards):
