@@ -28,7 +28,7 @@ from fedrec.files import read_with_sum, write_text, write_with_sum
 from fedrec.plan.blocks import AttackTable, DatasetTable, DeviationTable, Scorecard
 from fedrec.plan.cells import cell_path, parse_cell
 from fedrec.plan.variants import Switch
-from fedrec.records import Record, add_to_pack, read_records
+from fedrec.records import Record, add_to_pack, read_pictures, read_records
 
 
 def add_to(stages: Any) -> None:
@@ -122,6 +122,8 @@ def _add_explorer(sub: argparse.ArgumentParser) -> None:
     text = "claims and their tests (.yaml), if the page is to judge any"
     sub.add_argument("--claims", type=Path, nargs="*", default=[], help=text)
     _add_scorecard(sub)
+    text = "pictures of item embeddings, from `fedrec pictures`, if there are any"
+    sub.add_argument("--pictures", type=Path, nargs="*", default=[], help=text)
     sub.add_argument("--note", default="", help="stands at the top")
     text = "folder of the runs that commands make (default: %(default)s)"
     sub.add_argument("--runs", default="results/runs", help=text)
@@ -292,6 +294,7 @@ def explorer(args: argparse.Namespace) -> None:
         report=args.report,
         claims=next(map(Claims.load, args.claims), None),
         evidence=Evidence(records, counts, card, Measure(report=args.report)),
+        pictures=next(map(read_pictures, args.pictures), None),
         note=args.note,
     )
     places = Places(args.runs, args.command, record, args.logs)

@@ -9,7 +9,7 @@ import re
 import sys
 
 from fedrec import __version__
-from fedrec.cli import analysis, benchmark, data, training
+from fedrec.cli import analysis, benchmark, data, pictures, training
 from fedrec.cli.arguments import Help
 from fedrec.errors import CommandError
 
@@ -49,7 +49,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="fedrec", description=__doc__, formatter_class=Help)
     top.add_argument("--version", action="version", version=f"fedrec {__version__}")
     stages = top.add_subparsers(dest="command", required=True, metavar="STAGE")
-    for module in (data, training, analysis, benchmark):
+    for module in (data, training, pictures, analysis, benchmark):
         module.add_to(stages)
     return top
 

@@ -198,6 +198,24 @@ def filtering() -> alt.LayerChart:
     return (band + lines + dots).properties(height=200)
 
 
+def picture(panel: int) -> dict[str, Any]:
+    """Items of one picture, in the colour of their community; as large as its place."""
+    axis = alt.Scale(domain=[-1, 1])
+    colour = alt.Color("community:N", legend=None).scale(scheme="category20")
+    chart = (
+        alt.Chart(_data("items"))
+        .transform_filter(f"datum.panel == {panel}")
+        .mark_point(filled=True, size=9, opacity=0.85)
+        .encode(
+            x=alt.X("x:Q", axis=None, scale=axis),
+            y=alt.Y("y:Q", axis=None, scale=axis),
+            color=colour,
+        )
+        .properties(width="container", height="container")
+    )
+    return {**chart.to_dict(), "config": CONFIG}
+
+
 def _finished(chart: alt.LayerChart, chosen: Mapping[str, str]) -> dict[str, Any]:
     """A chart as wide as its place, in the page's ink, that follows the page's choices."""
     params = [
@@ -214,6 +232,7 @@ def _data(name: str) -> alt.NamedData:
     columns = {
         "numbers": (NUMBERS, (*NAMES, *TOLD)),
         "curves": (("row", "round", "mean", "low", "high", "points"), ()),
+        "items": (("x", "y", "panel"), ("community",)),
         "filtered": (("row", "round", "mean", "low", "high", "points"), ("share",)),
     }
     figures, texts = columns[name]

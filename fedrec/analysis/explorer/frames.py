@@ -12,7 +12,7 @@ from fedrec.analysis.summary import ARM, summarise
 from fedrec.analysis.tables.table import percent, rows_of, value
 from fedrec.plan.cells import BASELINE, PLAIN, Cell
 from fedrec.plan.metrics import Report
-from fedrec.records import Record
+from fedrec.records import Pictures, Record
 
 METRICS = ("hr@5", "ndcg@5")  # the paper's; one more adds a quarter of a page's data
 CHOICES = ("dataset", "model", "attack", "defense", "ratio", "metric")  # what a reader picks
@@ -87,6 +87,23 @@ def filtered(records: Sequence[Record], named: pd.DataFrame) -> pd.DataFrame:
     """The shares that a filter reports, by round, likewise; rounds without any are left out."""
     frame = pd.DataFrame(_shares(records), columns=["key", "share", "round", "value"])
     return _over_runs(frame.dropna(subset="value"), ["key", "share"], named)
+
+
+def items(pictures: Pictures) -> pd.DataFrame:
+    """Every item of every picture: `panel` counts these; `x` and `y` are between -1 and 1.
+
+    All pictures of a round are to one scale, on which the largest fits.
+    """
+    reach: dict[int, float] = {}
+    for p in pictures.pictures:
+        farthest = max(map(abs, [*p.component_1, *p.component_2]))
+        reach[p.round] = max(farthest, reach.get(p.round, 0.0))
+    parts = [
+        pd.DataFrame({"x": p.component_1, "y": p.component_2}) / (reach[p.round] or 1.0)
+        for p in pictures.pictures
+    ]
+    parts = [part.assign(panel=i, community=pictures.community) for i, part in enumerate(parts)]
+    return pd.concat(parts).round(3)
 
 
 def first_choice(numbers: pd.DataFrame, points: pd.DataFrame) -> dict[str, str]:

@@ -15,13 +15,14 @@ from markupsafe import Markup
 
 from fedrec.analysis.claims import Claims, criterion
 from fedrec.analysis.evidence import Evidence
-from fedrec.analysis.explorer.charts import charts
+from fedrec.analysis.explorer.charts import charts, picture
 from fedrec.analysis.explorer.frames import (
     METRICS,
     arm_id,
     curves,
     filtered,
     first_choice,
+    items,
     numbers,
     options,
 )
@@ -33,7 +34,7 @@ from fedrec.analysis.tables.table import rows_of
 from fedrec.errors import RecordError
 from fedrec.plan.cells import BASELINE, PLAIN, Cell
 from fedrec.plan.metrics import Report
-from fedrec.records import Record
+from fedrec.records import Pictures, Record
 
 VEGA_LITE = alt.SCHEMA_VERSION.removeprefix("v").rpartition(".")[0]  # that charts are written for
 FOLDER = Path(__file__).parent
@@ -52,6 +53,7 @@ class Study:
     report: Report = "best_val"
     claims: Claims | None = None
     evidence: Evidence | None = None  # that claims are judged by
+    pictures: Pictures | None = None  # of item embeddings
     note: str = ""
 
 
@@ -67,8 +69,11 @@ def page(study: Study, places: Places) -> str:
     named = numbers(study.records, study.wanted, study.report, runs)
     frames = {"numbers": named, "curves": curves(study.records, named),
               "filtered": filtered(study.records, named)}  # fmt: skip
+    specs, panels = charts(chosen := first_choice(named, frames["curves"])), _panels(study.pictures)
+    if study.pictures:
+        frames["items"] = items(study.pictures)
+        specs |= {f"picture-{i}": picture(i) for i in range(len(study.pictures.pictures))}
     claims = list(_claims(study, _places_of(runs)))
-    chosen = first_choice(named, frames["curves"])
     return _template().render(
         note=study.note,
         counts=tally(runs),
@@ -79,12 +84,15 @@ def page(study: Study, places: Places) -> str:
         hiding=Markup("\n".join(_hiding(options(named)))),
         claims=claims,
         verdicts=Counter(found["verdict"] for found in claims),
+        pictures=study.pictures,
+        panels=panels,
+        baseline=BASELINE,
         arms=list(_arms(runs, named)),
         notes=of_records(study.records, ""),
         metric=METRICS[0].upper(),
         style=Markup((FOLDER / "page.css").read_text()),
         library=Markup(_library()),
-        calls=Markup(_calls(charts(chosen), frames)),
+        calls=Markup(_calls(specs, frames)),
     )
 
 
@@ -172,6 +180,14 @@ def _claims(study: Study, places: Mapping[Cell, str]) -> Iterator[dict[str, Any]
             "test": criterion(study.claims, claim, len(findings)),
             "findings": [(str(found), _links(found.arms, places)) for found in findings],
         }
+
+
+def _panels(pictures: Pictures | None) -> dict[tuple[str, str], list[tuple[int, int]]]:
+    """The round and the place of each picture, by attack and defence."""
+    found: dict[tuple[str, str], list[tuple[int, int]]] = {}
+    for panel, shot in enumerate(pictures.pictures if pictures else ()):
+        found.setdefault((shot.attack, shot.defense), []).append((shot.round, panel))
+    return found
 
 
 def _links(arms: Sequence[Cell], places: Mapping[Cell, str]) -> list[tuple[str, str]]:

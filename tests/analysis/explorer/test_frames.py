@@ -6,6 +6,7 @@ from fedrec.analysis.explorer.frames import (
     curves,
     filtered,
     first_choice,
+    items,
     key,
     numbers,
     options,
@@ -13,7 +14,7 @@ from fedrec.analysis.explorer.frames import (
 from fedrec.analysis.explorer.runs import Places, runs_of
 from fedrec.analysis.measure import Measure
 from fedrec.analysis.summary import summarise
-from fedrec.records import Record
+from fedrec.records import Picture, Pictures, Record
 from tests.builders import make_record
 
 T3 = 3.182446  # of three degrees of freedom, 97.5 %
@@ -69,6 +70,19 @@ def test_a_filters_shares_leave_out_rounds_that_have_none() -> None:
     assert found["mean"]["recall", 200] == 0.8 and found.points["recall", 200] == 1
     assert found["mean"]["recall", 400] == 0.75
     assert set(found.row) == {named.set_index("key").row["ml-1m|MF|Fang|Krum|0.01|hr@5"]}
+
+
+def test_pictures_of_a_round_have_one_scale() -> None:
+    shots = [
+        Picture(attack="Fang", defense="FedAvg", round=number, component_1=xs, component_2=ys)
+        for number, xs, ys in ((1, [4.0, 0.0], [0.0, -2.0]), (1, [1.0, 1.0], [1.0, 0.0]),
+                               (2, [0.0, 0.0], [0.0, 0.5]))
+    ]  # fmt: skip
+    found = items(Pictures(dataset="d", ratio=0.1, community=[7, 8], pictures=shots))
+    assert found.x.tolist() == [1.0, 0.0, 0.25, 0.25, 0.0, 0.0]
+    assert found.y.tolist() == [0.0, -0.5, 0.25, 0.0, 0.0, 1.0]
+    assert found.panel.tolist() == [0, 0, 1, 1, 2, 2]
+    assert found.community.tolist() == [7, 8] * 3
 
 
 def test_choices_are_the_studys_and_no_attack_is_none_of_them() -> None:

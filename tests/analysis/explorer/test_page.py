@@ -20,7 +20,7 @@ from fedrec.analysis.explorer.runs import Places
 from fedrec.analysis.measure import Measure
 from fedrec.errors import RecordError
 from fedrec.plan.blocks import Scorecard
-from fedrec.records import Record
+from fedrec.records import Picture, Pictures, Record
 from tests.builders import make_record
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -39,6 +39,15 @@ claims:
       against: {}
       within: substantial
 """
+
+PICTURES = Pictures(
+    dataset="synthetic", ratio=0.05, community=[0, 1, 1],
+    pictures=[
+        Picture(attack=attack, defense="FedAvg", round=number, component_1=[-r, r, 0.0],
+                component_2=[0.0, r, r / 2])
+        for attack, r in (("NoAttack", 2.0), ("Fang", 0.5)) for number in (10, 20)
+    ],
+)  # fmt: skip
 
 
 def records() -> list[Record]:
@@ -68,6 +77,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
         wanted=[*(record.cell for record in made), *missing],
         claims=Claims.load(folder / "claims.yaml"),
         evidence=Evidence(made, {}, Scorecard(), Measure()),
+        pictures=PICTURES,
         note="A note & more.",
     )
     path = folder / "explorer.html"
@@ -193,6 +203,13 @@ def test_ink_and_paper_follow_the_readers_colours(browser: webdriver.Chrome, wri
         "light": ["rgb(255, 255, 255)", "rgb(29, 35, 41)"],
         "dark": ["rgb(20, 24, 28)", "rgb(228, 232, 236)"],
     }
+
+
+def test_each_picture_shows_every_item(browser: webdriver.Chrome, written: Path) -> None:
+    opened(browser, written, 390)
+    script = "return document.querySelectorAll(arguments[0] + ' .mark-symbol path').length"
+    for panel in range(4):
+        assert browser.execute_script(script, f"#chart-picture-{panel}") == 3
 
 
 def test_another_attack_changes_charts_and_runs(browser: webdriver.Chrome, written: Path) -> None:
