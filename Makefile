@@ -49,7 +49,10 @@ lint: $(INSTALLED) ## formatter, linter, types, import directions, snakefmt, sna
 	snakefmt --check Snakefile workflow
 	snakemake --lint
 
-check: lint test audit ## everything that must hold before a commit
+docs: $(INSTALLED) ## the documentation site: build/docs/index.html
+	sphinx-build --fail-on-warning --keep-going --quiet --jobs auto -b html docs build/docs
+
+check: lint docs test audit ## everything that must hold before a commit
 
 audit: $(INSTALLED) ## known vulnerabilities of the locked packages (needs pip-audit and the network)
 	@python tools/audit.py envs/requirements.lock envs/torch.txt envs/slurm.txt
@@ -95,4 +98,4 @@ $(INSTALLED): envs/torch.txt envs/requirements.lock envs/byzfl.txt envs/slurm.tx
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
-.PHONY: help demo demo-full reproduce report ablation published verify-published test lint check audit faults soak format bench schema lock clean
+.PHONY: help demo demo-full reproduce report ablation published verify-published test lint docs check audit faults soak format bench schema lock clean

@@ -11,6 +11,7 @@ import yaml
 
 from fedrec.errors import ConfigError
 
+FEW = 10  # names that a message may list
 Place = tuple[str | int, ...]  # keys and list positions, from the top of the file
 Problem = tuple[Place, str]
 
@@ -61,12 +62,16 @@ def _repeated_keys(node: yaml.Node | None) -> Iterator[tuple[int, str]]:
 
 
 def nearest_name(wrong: str, known: Iterable[str], cutoff: float = 0.5) -> str:
-    """A remedy to append: the most similar known name, or all of them."""
+    """A remedy to append: the most similar known name; without one all of a few, or the nearest."""
     names = sorted(known)
     close = difflib.get_close_matches(wrong, names, n=1, cutoff=cutoff)
     if close:
         return f"; did you mean `{close[0]}`?"
-    return f"; known: {', '.join(f'`{name}`' for name in names)}" if names else ""
+    if len(names) > FEW:
+        names, label = difflib.get_close_matches(wrong, names, n=3, cutoff=0.0), "nearest"
+    else:
+        label = "known"
+    return f"; {label}: {', '.join(f'`{name}`' for name in names)}" if names else ""
 
 
 def explain(
@@ -113,11 +118,25 @@ def _message(error: Any, known_keys: Callable[[Place], Iterable[str]]) -> str:
 
 def _located(place: Place, message: str, paths: Sequence[Path | str], tagged: bool = False) -> str:
     """Name the key, and its place in the last file that holds it."""
-    found = [(path, *_find(Path(path), place, tagged)) for path in paths]
+    found = located(place, paths, tagged)
     if not found:
         return f"{'.'.join(map(str, place))}: {message}"
+    where, keys = found
+    return f"{where}: {'.'.join(keys) or 'the file'}: {message}"
+
+
+def located(
+    place: Place, paths: Sequence[Path | str], tagged: bool = False
+) -> tuple[str, list[str]] | None:
+    """File and line of a key, or of the deepest key on the way to it, and the keys on that way.
+
+    Of several files that hold it, the last one counts. None without files.
+    """
+    found = [(path, *_find(Path(path), place, tagged)) for path in reversed(paths)]
+    if not found:
+        return None
     path, line, keys = max(found, key=lambda hit: len(hit[2]))
-    return f"{path}:{line}: {'.'.join(keys) or 'the file'}: {message}"
+    return f"{path}:{line}", keys
 
 
 def _find(path: Path, place: Place, tagged: bool) -> tuple[int, list[str]]:
@@ -132,7 +151,7 @@ def _find(path: Path, place: Place, tagged: bool) -> tuple[int, list[str]]:
         if tagged and part == kind:
             kind = None
             continue
-        for key, key_line, child in _children(node):
+        for key, key_line, child in _with_merged(node):
             if key == part:
                 line, node, kind = key_line, child, _kind(child)
                 keys.append(str(part))
@@ -143,6 +162,17 @@ def _find(path: Path, place: Place, tagged: bool) -> tuple[int, list[str]]:
 def _kind(node: yaml.Node) -> str | None:
     """What an entry says of its own kind."""
     return next((str(c.value) for key, _, c in _children(node) if key == "kind"), None)
+
+
+def _with_merged(node: yaml.Node | None) -> Iterator[tuple[str | int, int, yaml.Node]]:
+    """The children of a node, and then those of the mappings that `<<` merges into it."""
+    own = _children(node)
+    yield from own
+    for key, _, child in own:
+        if key == "<<":
+            merged = child.value if isinstance(child, yaml.SequenceNode) else [child]
+            for one in merged:
+                yield from _with_merged(one)
 
 
 def _children(node: yaml.Node | None) -> list[tuple[str | int, int, yaml.Node]]:

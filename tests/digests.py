@@ -14,7 +14,7 @@ from typing import Any
 
 from fedrec import attacks, defenses, models
 from fedrec.config.cell_config import CellConfig
-from fedrec.config.entries import find_methods
+from fedrec.config.methods import find_methods
 from fedrec.config.protocol import TrainingProtocol
 from fedrec.data.split import Split
 from fedrec.defenses.base import Defense, Reduce

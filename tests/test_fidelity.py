@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fedrec.config.entries import KINDS
+from fedrec.config.methods import KINDS
 from fedrec.config.protocol import TrainingProtocol
 from fedrec.settings import preset_values
 

@@ -174,8 +174,10 @@ class Claims(Section):
     shares: dict[str, float] = Field(
         description="What share of a claim's numbers must be exceeded; 1 for all of them."
     )
-    looks: int = Field(default=1, ge=1, description="How often records are judged, more being run.")
-    affordable: int = Field(default=20, description="Seeds that an arm may be given.")
+    looks: Annotated[tuple[int, ...], Field(min_length=1)] = Field(
+        default=(5, 10), description="Seeds of an arm at each look, the lowest first."
+    )
+    affordable: int = Field(default=20, description="Seeds up to which it is told how many decide.")
     claims: tuple[Claim, ...]
 
     @staticmethod
@@ -208,17 +210,12 @@ class Claims(Section):
     @property
     def level(self) -> float:
         """One-sided, of each look: Bonferroni's share of the whole."""
-        return LEVEL / self.looks
-
-    @property
-    def next_level(self) -> float:
-        """That of each look if there is one more."""
-        return LEVEL / (self.looks + 1)
+        return LEVEL / len(self.looks)
 
     def more_seeds(self, claim: Claim, findings: Sequence[Finding]) -> int | None:
-        """How many seeds would decide a claim at the next look; None if too many."""
+        """How many seeds would decide a claim at its level; None if too many."""
         needed = self.needed(claim, len(findings))
-        return seeds_to_decide(findings, needed, self.next_level, self.affordable)
+        return seeds_to_decide(findings, needed, self.level, self.affordable)
 
     def needed(self, claim: Claim, numbers: int) -> int:
         """How many of a claim's numbers have to lie in their regions."""

@@ -1,6 +1,6 @@
 """What records say of a number that a claim rests on, with its standard error."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,8 +28,18 @@ class Evidence:
         card: Scorecard,
         measure: Measure,
     ) -> None:
-        self._arms, self._counts, self._datasets = by_arm(records), counts, card.datasets
+        self._arms, self._counts, self._card = by_arm(records), counts, card
+        self._datasets = card.datasets
         self.noises = Noises(records, measure)
+
+    def at(self, looks: Sequence[int]) -> "Evidence":
+        """What is known at the last of some looks, as numbers of seeds.
+
+        An arm whose seeds of a look are not all there counts as at the look before, so that nobody
+        looks more often than he says. At the first, what there is counts.
+        """
+        shown = [run for runs in self._arms.values() for run in _at(runs, looks)]
+        return Evidence(shown, self._counts, self._card, self.noises.measure)
 
     def loss(self, arm: Cell, reference: Cell, region: Region) -> Finding:
         """The loss (%) of an arm against another one."""
@@ -47,7 +57,7 @@ class Evidence:
             estimate=found.percent,
             error=found.error,
             df=found.df,
-            runs=_moves(found, self.noises),
+            moves=_moves(found, self.noises),
             records=_names(used),
             arms=arms,
             seeds=len(found.pairs),
@@ -86,19 +96,33 @@ class Evidence:
         means = np.reshape([self.noises.measure(run) for run in used], (-1, len(seeds))).mean(1)
         near, far = means[: len(arms)], means[len(arms) :]
         slopes = np.concatenate([_slopes(near), -_slopes(far)])
-        moves = slopes * np.sqrt((noise.residual if noise else np.nan) / means) / len(seeds)
-        per_run = np.repeat(moves, len(seeds))
+        shown = [[runs[seed] for seed in seeds] for runs in found]
+        variance, df = self._of_sum(shown, slopes, means)
         return Finding(
             what,
             region,
             estimate=_spread(near) - _spread(far),
-            error=float(np.linalg.norm(per_run)),
-            df=noise.df if noise else np.inf,
+            error=float(np.sqrt(variance / len(seeds))),
+            df=df,
             records=_names(used),
             arms=tuple(named),
             seeds=len(seeds),
             note=_source(noise),
         )
+
+    def _of_sum(
+        self,
+        arms: Sequence[Sequence[Record]],
+        weights: Float[np.ndarray, " arms"],
+        means: Float[np.ndarray, " arms"],
+    ) -> tuple[float, float]:
+        """Variance, at one seed, of a sum of relative results; degrees of freedom."""
+        noise, users = self.noises.of(arms[0][0]), self.noises.sum(arms, weights.tolist())
+        if noise is None:
+            return np.nan, np.inf
+        if users is None:
+            return noise.residual * float((weights**2 / means).sum()), noise.df
+        return noise.of_users(users)
 
     def count(self, dataset: str, name: str, stated: int) -> Finding:
         """A dataset's count: exact or not."""
@@ -169,6 +193,15 @@ UPLOADS: Mapping[str, UploadMeasure] = {
 }
 
 
+def _at(runs: Sequence[Record], looks: Sequence[int]) -> list[Record]:
+    """An arm's runs at the last look of which all seeds are there; else those of the first."""
+    for seeds in reversed(looks):
+        found = [run for run in runs if run.cell.seed < seeds]
+        if len(found) == seeds or seeds == looks[0]:
+            return found
+    return []
+
+
 def _measured(run: Record, measure: str) -> dict[str, float]:
     """A measure of one run's uploads, by window."""
     assert run.uploads is not None
@@ -214,10 +247,16 @@ def _slopes(means: Float[np.ndarray, " arms"]) -> Float[np.ndarray, " arms"]:
     return found
 
 
-def _moves(found: Loss, noises: Noises) -> Mapping[Cell, float]:
-    """How far (%) the noise of each run moves a loss."""
+def _moves(found: Loss, noises: Noises) -> Mapping[Hashable, float]:
+    """How far (%) the noise of each run moves a loss, or of each user at each seed; to a scale."""
     if found.noise is None:
         return {}
+    if found.users is not None:
+        return {
+            (seed, int(user)): -float(by[user])
+            for seed, by in found.users.beyond.items()
+            for user in np.flatnonzero(by)
+        }
     sides = list(zip(*found.pairs, strict=True))
     means = [float(np.mean([noises.measure(run) for run in side])) for side in sides]
     ratio, n = means[0] / means[1], len(found.pairs)

@@ -1,4 +1,4 @@
-"""How many seeds would decide what is open, and which runs that takes."""
+"""How many seeds would decide what is open, and which runs the next look takes."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from fedrec.records import Record
 
 @dataclass(frozen=True)
 class Step:
-    """The runs that would decide a claim, if its estimates stayed."""
+    """The runs of a claim's next look."""
 
     claim: str
     seeds: int  # of each arm whose number is open
@@ -57,7 +57,8 @@ def step(
     there = {record.cell for record in records}
     wanted = [arm.model_copy(update={"seed": seed}) for arm in arms for seed in range(seeds)]
     cells = tuple(cell for cell in wanted if cell not in there)
-    return Step(claim, seeds, cells, sum(_seconds(cell, records) for cell in cells) / 3600)
+    hours = sum(seconds_of(cell, records) or 0.0 for cell in cells) / 3600
+    return Step(claim, seeds, cells, hours)
 
 
 def cheapest_first(steps: Iterable[Step]) -> list[Step]:
@@ -72,10 +73,10 @@ def cheapest_first(steps: Iterable[Step]) -> list[Step]:
     return ordered
 
 
-def lines(steps: Sequence[Step], looks: int) -> Iterable[str]:
+def lines(steps: Sequence[Step], looks: Sequence[int]) -> Iterable[str]:
     """A plan to be read."""
-    yield f"# For look {looks}, each of {looks} at 5 % / {looks} (Bonferroni). Before it, set"
-    yield f"# `looks: {looks}` in the claims file: what is decided now is judged at that level too."
+    seeds, each = ", then ".join(map(str, looks)), f"each at 5 % / {len(looks)} (Bonferroni)"
+    yield f"# Looks at {seeds} seeds, {each}; what one decides stays."
     for one in steps:
         yield f"# {one.claim}: {one.seeds} seeds, {len(one.cells)} runs, {one.hours:.1f} hours"
         yield from map(cell_path, one.cells)
@@ -88,8 +89,11 @@ def _without(step: Step, done: set[Cell]) -> Step:
     return replace(step, cells=cells, hours=step.hours * share)
 
 
-def _seconds(cell: Cell, records: Sequence[Record]) -> float:
-    """What a run may take: as others of its arm did, or of its dataset, model and defence."""
+def seconds_of(cell: Cell, records: Sequence[Record]) -> float | None:
+    """What a run may take: as others of its arm did, or of its dataset, model and defence.
+
+    None where there is no record of its dataset and model.
+    """
     alike: Sequence[Mapping[str, object]] = (
         cell.model_dump(exclude={"seed"}),
         cell.model_dump(include={"dataset", "model", "defense"}),
@@ -99,4 +103,4 @@ def _seconds(cell: Cell, records: Sequence[Record]) -> float:
         found = [r.cost.seconds for r in records if names.items() <= r.cell.model_dump().items()]
         if found:
             return float(np.median(found))
-    return 0.0
+    return None

@@ -5,12 +5,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from scipy.optimize import brentq
 from scipy.special import polygamma, psi, stdtrit
 from scipy.stats import levene
 
+from fedrec.analysis.crossed import Pairing, Values, lifts, pairing, pearson
 from fedrec.analysis.measure import Measure, by_arm
+from fedrec.analysis.users import Apart, Known, apart, of_pair, shares
 from fedrec.plan.variants import Variant
 from fedrec.records import Record
 
@@ -20,7 +22,6 @@ ANOTHER = 5  # seeds of another study, as the paper's
 FEWEST = 3  # runs of an arm in that test
 
 Family = tuple[str, str, Any]  # dataset, model, rounds: arms that share one variance
-Values = Mapping[int, float]  # of an arm, by seed
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,8 @@ class Noise:
 
     Dispersions are variances over the arm's mean, as for counts: hits that come and go by chance
     vary by the root of their number. `residual` is about the arm and the seed, which all arms have
-    in common; `run` about the arm alone. Both have their degrees of freedom.
+    in common; `run` about the arm alone. Where records say whom runs hit, `paired` is by how much
+    residuals vary more than if chance hit each user on its own. All have degrees of freedom.
     """
 
     residual: float
@@ -41,27 +43,36 @@ class Noise:
     prior: float = float("inf")  # degrees of freedom that `residual` has against an arm's own
     family: str = ""
     borrowed: bool = False  # from `family`, for want of seeds
+    paired: float = float("nan")
+    paired_df: float = 0.0
+    kept: float = float("nan")  # share of its hits that a run has in common with another of its arm
 
     def __str__(self) -> str:
         if self.borrowed:
             return f"noise borrowed from {self.family} for want of seeds"
-        pooled = f"noise of {self.family} from {self.arms} arms, {self.df:.0f} degrees of freedom"
+        by, df = ("", self.df) if np.isnan(self.paired) else ("users and seeds of ", self.paired_df)
+        pooled = f"noise of {self.family} from {by}{self.arms} arms, {df:.0f} degrees of freedom"
         if np.isnan(self.equal):
             return pooled
         equal = "variances are equal" if np.isinf(self.prior) else "each arm's own counts too"
         return f"{pooled} ({equal}: p = {self.equal:.2g})"
+
+    def of_users(self, apart: Apart) -> tuple[float, float]:
+        """Variance of what users set apart, and degrees of freedom: of a product of estimates."""
+        return self.paired * apart.variance, 1 / (1 / self.paired_df + 1 / apart.df)
 
 
 class Noises:
     """The noise of each family of arms among some records."""
 
     def __init__(self, records: Iterable[Record], measure: Measure) -> None:
-        self.measure = measure
-        families: dict[Family, list[Values]] = {}
+        records = list(records)
+        self.measure, self._users = measure, _users(records)
+        families: dict[Family, list[tuple[Values, Known | None]]] = {}
         for runs in by_arm(records).values():
             values = {run.cell.seed: measure(run) for run in runs}
-            families.setdefault(family(runs[0]), []).append(values)
-        fitted = {key: fit(arms) for key, arms in families.items()}
+            families.setdefault(family(runs[0]), []).append((values, self.users(runs)))
+        fitted = {key: fit(*zip(*arms, strict=True)) for key, arms in families.items()}
         self._own = {
             key: replace(noise, family=", ".join(key[:2])) for key, noise in fitted.items() if noise
         }
@@ -80,13 +91,55 @@ class Noises:
         largest = max(known, key=lambda noise: noise.residual)
         residual = max(largest.residual, own.residual if own else 0.0)
         run = max(largest.run, own.run if own else 0.0)
-        return replace(largest, residual=residual, run=run, borrowed=True)
+        paired = [n.paired for n in (*known, own) if n and not np.isnan(n.paired)]
+        return replace(
+            largest,
+            residual=residual,
+            run=run,
+            borrowed=True,
+            paired=max(*paired, 1.0) if paired else float("nan"),  # no less than users show
+            kept=own.kept if own else float("nan"),
+        )
+
+    def users(self, runs: Sequence[Record]) -> Known | None:
+        """What each user adds to some runs of an arm, by seed; None if it is not known of all."""
+        count = self._users[runs[0].cell.dataset]
+        found = {run.cell.seed: shares(run, self.measure, count) for run in runs}
+        known = {seed: share for seed, share in found.items() if share is not None}
+        return known if len(known) == len(found) else None
+
+    def pair(self, arm: Sequence[Record], reference: Sequence[Record]) -> Apart | None:
+        """How far users set two arms apart; None if it is not known."""
+        noise = self.of(reference[0])
+        if noise is None or np.isnan(noise.paired):
+            return None
+        ours, theirs = self.users(arm), self.users(reference)
+        return of_pair(ours, theirs, noise.kept) if ours and theirs else None
+
+    def sum(self, arms: Sequence[Sequence[Record]], weights: Sequence[float]) -> Apart | None:
+        """How far users set a weighted sum of arms apart; None if it is not known."""
+        noise, users = self.of(arms[0][0]), [self.users(runs) for runs in arms]
+        known = [arm for arm in users if arm]
+        if noise is None or np.isnan(noise.paired) or len(known) < len(users):
+            return None
+        return apart(known, weights)
 
     def mean(self, runs: Sequence[Record]) -> tuple[float, float]:
         """The mean of an arm's runs, and half of its 95 % interval, if it has one."""
         values, noise = np.array([self.measure(run) for run in runs]), self.of(runs[0])
         half = half_of(*mean_error(values, noise)) if noise else float("nan")
         return float(values.mean()), half
+
+
+def _users(records: Iterable[Record]) -> Mapping[str, int]:
+    """One more than the last user who is hit, by dataset."""
+    found: dict[str, int] = {}
+    for record in records:
+        hit = [user for hits in (record.hits or {}).values() for user in hits.user]
+        found[record.cell.dataset] = max(
+            found.get(record.cell.dataset, 0), max(hit, default=-1) + 1
+        )
+    return found
 
 
 def half_of(error: float, df: float) -> float:
@@ -100,24 +153,28 @@ def family(record: Record) -> Family:
     return record.cell.dataset, Variant.parse(record.cell.model).base, rounds
 
 
-def fit(arms: Sequence[Values]) -> Noise | None:
+def fit(arms: Sequence[Values], users: Sequence[Known | None] = ()) -> Noise | None:
     """The noise of arms from their results by seed; None where no arm has two.
 
     Pearson's residuals about arms and seeds, which are crossed: with every seed in every arm, of
     (arms - 1)(seeds - 1) degrees of freedom. Whatever baseline arms share drops out with them.
+    `users` are what each user adds to these results.
     """
-    several = [arm for arm in arms if len(arm) > 1 and sum(arm.values()) > 0]
+    several = [i for i, arm in enumerate(arms) if len(arm) > 1 and sum(arm.values()) > 0]
     if not several:
         return None
-    away, arm, seed, root = _pearson(several)
-    residuals, rank = _without_seeds(away, arm, seed, root)
-    runs_df, within = len(away) - len(several), float(away @ away)
+    runs = pearson([arms[i] for i in several])
+    basis, within = lifts(runs), float(runs.away @ runs.away)
+    runs_df, rank = len(runs.away) - len(several), basis.shape[1]
     df = runs_df - rank
     if df < 1:  # seeds cannot be told from runs
         run = within / runs_df
         return Noise(run, float(runs_df), run, float(runs_df), len(several))
+    residuals = runs.without(basis, runs.away)
     left = float(residuals @ residuals)
-    groups = [residuals[arm == i] for i in range(len(several))]
+    known = [users[i] for i in several] if users else [None]
+    pairs = pairing(runs, basis, [k for k in known if k], left) if all(known) else Pairing()
+    groups = runs.by_arm(residuals / pairs.scale)
     equal = _equal(groups)
     return Noise(
         residual=left / df,
@@ -127,38 +184,10 @@ def fit(arms: Sequence[Values]) -> Noise | None:
         arms=len(several),
         equal=equal,
         prior=prior(groups) if equal < REJECTED else float("inf"),
+        paired=pairs.dispersion,
+        paired_df=pairs.df,
+        kept=pairs.kept,
     )
-
-
-def _pearson(
-    arms: Sequence[Values],
-) -> tuple[
-    Float[np.ndarray, " runs"], Int[np.ndarray, " runs"], Int[np.ndarray, " runs"],
-    Float[np.ndarray, " runs"],
-]:  # fmt: skip
-    """Each run's distance from its arm's mean by the mean's root; arm, seed, and that root."""
-    arm = np.repeat(np.arange(len(arms)), [len(values) for values in arms])
-    seeds = np.array([seed for values in arms for seed in values])
-    results = np.array([result for values in arms for result in values.values()])
-    means = np.array([np.mean(list(values.values())) for values in arms])[arm]
-    seed = np.unique(seeds, return_inverse=True)[1]
-    return (results - means) / np.sqrt(means), arm, seed, np.sqrt(means)
-
-
-def _without_seeds(
-    away: Float[np.ndarray, " runs"],
-    arm: Int[np.ndarray, " runs"],
-    seed: Int[np.ndarray, " runs"],
-    root: Float[np.ndarray, " runs"],
-) -> tuple[Float[np.ndarray, " runs"], int]:
-    """What is left when each seed lifts all arms by its own share; parameters that it took."""
-    lifts = (seed[:, None] == np.unique(seed)) * root[:, None]
-    sizes = np.bincount(arm)[:, None]
-    sums = np.zeros((len(sizes), lifts.shape[1]))
-    np.add.at(sums, arm, lifts)
-    lifts -= (sums / sizes)[arm]  # beyond what the arms take up
-    found, _, rank, _ = np.linalg.lstsq(lifts, away, rcond=None)
-    return away - lifts @ found, int(rank)
 
 
 def _satterthwaite(seeds: float, seeds_df: int, left: float, df: int) -> float:
@@ -216,9 +245,21 @@ def ratio_error(
     n = len(values)
     mean, base = (max(side.mean(), noise.residual / n) for side in (values, reference))
     variance = noise.residual * (1 / mean + 1 / base)
-    apart = values / mean - reference / base
-    variance, df = _moderated(variance, noise.df, apart - apart.mean(), noise)
+    own = values / mean - reference / base
+    variance, df = _moderated(variance, noise.df, own - own.mean(), noise)
     return float(np.sqrt(variance / n)), df
+
+
+def paired_error(
+    values: Float[np.ndarray, " seeds"],
+    reference: Float[np.ndarray, " seeds"],
+    users: Apart,
+    noise: Noise,
+) -> tuple[float, float]:
+    """The same, from how far users set the two sides apart."""
+    own = values / values.mean() - reference / reference.mean()
+    variance, df = _moderated(*noise.of_users(users), own, noise)
+    return float(np.sqrt(variance / len(values))), df
 
 
 def _moderated(

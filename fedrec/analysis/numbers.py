@@ -9,23 +9,32 @@ from fedrec.plan.metrics import Report
 from fedrec.records import Record
 
 KEYS = [*ARM, "metric"]
+OURS = ["mean", "again", "seeds", "diverged", "stopped", "noise", "records"]
 
 
 def numbers(
-    records: Sequence[Record], paper: pd.DataFrame, datasets: Mapping[str, str], report: Report
+    records: Sequence[Record],
+    paper: pd.DataFrame,
+    datasets: Mapping[str, str],
+    report: Report,
+    seeds: Sequence[int] = (),
 ) -> pd.DataFrame:
     """One row for each number of the paper on performance, with ours where there are records.
 
     `agrees` where it lies in [`low`, `high`], the 95 % prediction interval for the mean of five
     other seeds (Patil, Peng and Leek 2016). A number that stands in several tables counts once.
-    `datasets` take the place of the paper's.
+    `datasets` take the place of the paper's. Of the study's `seeds`, if any are named, no others
+    count, and so many are `missing`.
     """
+    records = [record for record in records if not seeds or record.cell.seed in seeds]
     stated = paper.dropna(subset="attack").rename(columns={"value": "paper"})
     stated = stated.assign(dataset=stated.dataset.replace(dict(datasets)))
     tables = stated.groupby(KEYS, sort=False).table.agg(" ".join)
     stated = stated.drop_duplicates(KEYS).drop(columns="table").join(tables, on=KEYS)
-    ours = summarise(records, report)[[*KEYS, "mean", "again", "seeds", "noise", "records"]]
+    ours = summarise(records, report)[[*KEYS, *OURS]]
     found = stated.merge(ours, on=KEYS, how="left")
+    counts = found[["seeds", "diverged", "stopped"]].fillna(0).astype(int)
+    found = found.assign(**counts, missing=(len(seeds) - counts.seeds).clip(lower=0))
     low, high = found["mean"] - found.again, found["mean"] + found.again
     agrees = found.paper.between(low, high).where(found.again.notna())
     return found.assign(low=low, high=high, agrees=agrees)

@@ -1,12 +1,15 @@
 """What records say of each claim."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import pandas as pd
 
 from fedrec.analysis.claims import Claim, Claims, criterion
 from fedrec.analysis.evidence import Evidence
 from fedrec.analysis.more_seeds import Step, cheapest_first, open_ones, step
+from fedrec.analysis.summary import ended_early
 from fedrec.analysis.verdict import Finding, Verdict, decide
 from fedrec.records import Record
 
@@ -27,30 +30,91 @@ def judged(claims: Claims, claim: Claim, findings: Sequence[Finding]) -> tuple[V
         stray = any(finding.outside <= claims.level for finding in findings)
         one = f"one of {len(findings)} may stray by chance; " if stray else ""
         return verdict, f"{one}{enough} seeds would decide it, if estimates stayed"
-    near = min(open_ones(findings, claims.next_level), key=lambda finding: finding.distance)
+    near = min(open_ones(findings, claims.level), key=lambda finding: finding.distance)
     what = f"{near.estimate:.1f} ± {near.half:.1f}, border {near.border:g}"
     return "too close to call", f"{what}: {claims.affordable} seeds would not decide it"
 
 
+@dataclass(frozen=True)
+class Look:
+    """What a claim's records say at one look."""
+
+    claims: Claims
+    claim: Claim
+    evidence: Evidence
+    number: int  # from 1
+
+    @cached_property
+    def findings(self) -> list[Finding]:
+        """The numbers that judge."""
+        return list(self.claim.test.findings(self.evidence, self.claims.regions))
+
+    @cached_property
+    def beside(self) -> list[Finding]:
+        """Those that do not."""
+        test = self.claim.beside
+        return list(test.findings(self.evidence, self.claims.regions)) if test else []
+
+    @cached_property
+    def verdict(self) -> tuple[Verdict, str]:
+        """With what keeps it from being decided."""
+        return judged(self.claims, self.claim, self.findings)
+
+    @property
+    def undecided(self) -> bool:
+        """Whether intervals cross borders."""
+        known = all(finding.known for finding in self.findings)
+        return known and self.verdict[0] in ("inconclusive", "too close to call")
+
+    @property
+    def next_seeds(self) -> int | None:
+        """Of an arm, for the next look; this one is finished first, and the last has none."""
+        later = self.claims.looks[self.number - 1 :]
+        return next((seeds for seeds in later[:2] if seeds > min(self.seeds)), None)
+
+    @property
+    def seeds(self) -> list[int]:
+        """Of each number."""
+        return [finding.seeds for finding in self.findings]
+
+
+def looks(claims: Claims, evidence: Evidence) -> list[Look]:
+    """Each claim at the look that judges it: a later one for what those before left undecided."""
+    shown = [evidence.at(claims.looks[: i + 1]) for i in range(len(claims.looks))]
+    return [_last(claims, claim, shown) for claim in claims.claims]
+
+
+def _last(claims: Claims, claim: Claim, shown: Sequence[Evidence]) -> Look:
+    found = Look(claims, claim, shown[0], 1)
+    for number, evidence in enumerate(shown[1:], start=2):
+        later = Look(claims, claim, evidence, number)
+        if not found.undecided or later.seeds == found.seeds:
+            break
+        found = later
+    return found
+
+
 def plan(claims: Claims, evidence: Evidence, records: Sequence[Record]) -> list[Step]:
-    """For each claim that more seeds would decide, the runs that it takes; the cheapest first."""
+    """For each claim that a look left undecided, the runs of its next one; the cheapest first."""
     steps = []
-    for claim in claims.claims:
-        findings = list(claim.test.findings(evidence, claims.regions))
-        undecided = judged(claims, claim, findings)[0] == "inconclusive"
-        seeds = claims.more_seeds(claim, findings) if undecided else None
-        if seeds is not None and all(finding.known for finding in findings):
-            steps.append(step(claim.id, findings, seeds, claims.next_level, records))
+    for look in looks(claims, evidence):
+        seeds = look.next_seeds
+        if look.undecided and seeds:
+            found = step(look.claim.id, look.findings, seeds, claims.level, records)
+            steps += [found] if found.cells else []
     return cheapest_first(steps)
 
 
 def scorecard(claims: Claims, evidence: Evidence) -> pd.DataFrame:
-    """One row for each claim: its verdict and the numbers behind it."""
+    """One row for each claim: its verdict, the numbers behind it, and runs of its first look.
+
+    Of `runs` that it takes, `missing` have no record, for want of time or because they failed; some
+    of the others may have `diverged` or been `stopped` before their last round.
+    """
     rows = []
-    for claim in claims.claims:
-        findings = list(claim.test.findings(evidence, claims.regions))
-        beside = list(claim.beside.findings(evidence, claims.regions)) if claim.beside else []
-        verdict, why = judged(claims, claim, findings)
+    for look in looks(claims, evidence):
+        claim, findings, beside = look.claim, look.findings, look.beside
+        verdict, why = look.verdict
         rows.append(
             {
                 "id": claim.id,
@@ -61,10 +125,21 @@ def scorecard(claims: Claims, evidence: Evidence) -> pd.DataFrame:
                 "test": criterion(claims, claim, len(findings)),
                 "findings": "; ".join(map(str, findings)),
                 "beside": "; ".join(map(str, beside)),
+                "look": look.number,
+                **_runs(look),
                 "records": _records([*findings, *beside]),
             }
         )
     return pd.DataFrame(rows)
+
+
+def _runs(look: Look) -> dict[str, int]:
+    """How many runs a claim's first look takes, and what became of them."""
+    arms = dict.fromkeys(arm for finding in look.findings for arm in finding.arms)
+    first = look.claims.looks[0]
+    there = [run for arm in arms for run in look.evidence.runs(arm) if run.cell.seed < first]
+    wanted = first * len(arms)
+    return {"runs": wanted, "missing": wanted - len(there), **ended_early(there)}
 
 
 def _records(findings: Sequence[Finding]) -> str:

@@ -8,8 +8,9 @@ from jaxtyping import Float
 from scipy.special import stdtr
 
 from fedrec.analysis.measure import Measure
-from fedrec.analysis.noise import Noise, Noises, half_of, ratio_error
-from fedrec.records import Hits, Record
+from fedrec.analysis.noise import Noise, Noises, half_of, paired_error, ratio_error
+from fedrec.analysis.users import Apart, gains
+from fedrec.records import Record
 
 NORMAL = 1.959964  # 97.5 % of a normal distribution lie below
 ALONE = float("nan")  # half of the interval of what has none
@@ -24,6 +25,7 @@ class Loss:
     df: float
     noise: Noise | None  # that the error comes from
     pairs: tuple[tuple[Record, Record], ...]
+    users: Apart | None = None  # how they set both sides apart, where the error is paired by them
 
     @property
     def half(self) -> float:
@@ -49,8 +51,8 @@ def half_width(values: Float[np.ndarray, " n"]) -> float:
 def loss(arm: Sequence[Record], reference: Sequence[Record], noises: Noises) -> Loss:
     """The loss of an arm against another one, over the seeds that both have.
 
-    Where noise is borrowed from another family, and records name the users hit, the larger of the
-    two standard errors holds.
+    Paired by user and seed where records name the users hit. Where noise is borrowed from another
+    family, the error is no smaller than what users alone show.
 
     Raises:
         ValueError: no seed is in both, or the reference has nothing to lose.
@@ -67,6 +69,10 @@ def loss(arm: Sequence[Record], reference: Sequence[Record], noises: Noises) -> 
     percent = float(100 * (1 - ratio))
     if noise is None:
         return Loss(percent, ALONE, 0.0, None, tuple(pairs))
+    users = noises.pair(arm, reference)
+    if users is not None:
+        relative, df = paired_error(ours, theirs, users, noise)
+        return Loss(percent, 100 * relative * ratio, df, noise, tuple(pairs), users)
     relative, df = ratio_error(ours, theirs, noise)
     error = 100 * relative * max(ratio, noise.residual / len(pairs) / theirs.mean())
     if noise.borrowed:
@@ -109,17 +115,6 @@ def _rates(records: Sequence[Record], measure: Measure) -> Mapping[int, float] |
         for user, gain in gains(hits, measure.metric).items():
             found[user] = found.get(user, 0.0) + gain / hits.users / len(records)
     return found
-
-
-def gains(hits: Hits, metric: str) -> Mapping[int, float]:
-    """What each user adds to the sum of HR@k or NDCG@k; others add nothing."""
-    name, _, k = metric.partition("@")
-    found = zip(hits.user, hits.position, strict=True)
-    return {
-        user: 1.0 if name == "hr" else float(1 / np.log2(position + 1))
-        for user, position in found
-        if position <= int(k)
-    }
 
 
 def holm(p_values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:

@@ -32,7 +32,7 @@ def summarise(
     which `p_holm` corrects for all rows of its metric. `users_low` and `users_high` bound the same
     loss for other users, with these runs. Losses are missing for the arm that they are against.
     `missing` counts seeds wanted in vain; `records` names the others, of which some may have
-    `diverged`.
+    `diverged` or been `stopped`.
     """
     arms: dict[Cell, list[Record]] = {seedless(cell): [] for cell in wanted}
     arms |= by_arm(records)
@@ -87,9 +87,20 @@ def _against(ours: Sequence[Record], plain: Sequence[Record], noises: Noises) ->
 def _traces(records: Sequence[Record]) -> dict[str, str | int]:
     """Where the numbers of a row come from."""
     return {
-        "diverged": sum(record.diverged_at is not None for record in records),
+        **ended_early(records),
         "records": " ".join(cell_path(record.cell) for record in records),
         "versions": " ".join(sorted({version(record) for record in records})),
+    }
+
+
+def ended_early(records: Sequence[Record]) -> dict[str, int]:
+    """How many runs diverged, and how many were stopped before their last round."""
+    diverged = [record.diverged_at is not None for record in records]
+    rounds = [record.config.get("protocol", {}).get("rounds", 0) for record in records]
+    short = [r.trajectory.round[-1] < n for r, n in zip(records, rounds, strict=True)]
+    return {
+        "diverged": sum(diverged),
+        "stopped": sum(s and not d for s, d in zip(short, diverged, strict=True)),
     }
 
 

@@ -1,7 +1,7 @@
 """From numbers with their errors to a verdict (docs/statistics.md)."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
@@ -28,7 +28,7 @@ class Finding:
     estimate: float | None = None  # None where records are missing
     error: float = math.nan  # standard error; not a number where there is none
     df: float = math.inf
-    runs: Mapping[Cell, float] = field(default_factory=dict)  # how far each run's noise moves it
+    moves: Mapping[Hashable, float] = field(default_factory=dict)  # by each source of noise
     records: tuple[str, ...] = ()  # what the estimate is of
     arms: tuple[Cell, ...] = ()  # whose seeds it is over
     seeds: int = 0
@@ -176,16 +176,28 @@ def conjunction(findings: Sequence[Finding], p_values: Sequence[float], needed: 
 def joint(findings: Sequence[Finding], df: float) -> Float[np.ndarray, "findings draws"]:
     """Draws of these numbers' t statistics where nothing but noise moves them.
 
-    Numbers that have runs in common move together. Those that name no run move on their own.
+    Numbers that have sources of noise in common (runs, or users at a seed) move together. Those
+    that name none move on their own.
     """
-    runs = list(dict.fromkeys(run for finding in findings for run in finding.runs))
-    moved = np.array([[finding.runs.get(run, 0.0) for run in runs] for finding in findings])
-    alone = np.diag([0.0 if finding.runs else 1.0 for finding in findings])
-    weights = np.hstack([moved.reshape(len(findings), len(runs)), alone])
-    weights /= np.maximum(np.linalg.norm(weights, axis=1, keepdims=True), np.finfo(float).tiny)
     rng = np.random.default_rng(0)
-    noise = weights @ rng.standard_normal((weights.shape[1], DRAWS))
+    values, vectors = np.linalg.eigh(_correlations(findings))
+    root = vectors * np.sqrt(np.maximum(values, 0.0))
+    noise = root @ rng.standard_normal((len(findings), DRAWS))
     if np.isinf(df):
         return noise
     scaled: np.ndarray = noise / np.sqrt(rng.chisquare(df, DRAWS) / df)
     return scaled
+
+
+def _correlations(findings: Sequence[Finding]) -> Float[np.ndarray, "findings findings"]:
+    """Of numbers that the same sources move, by how far."""
+    sources = {
+        source: i for i, source in enumerate(dict.fromkeys(s for f in findings for s in f.moves))
+    }
+    moved = np.zeros((len(findings), len(sources)))
+    for row, finding in zip(moved, findings, strict=True):
+        row[[sources[source] for source in finding.moves]] = list(finding.moves.values())
+    moved /= np.maximum(np.linalg.norm(moved, axis=1, keepdims=True), np.finfo(float).tiny)
+    found = moved @ moved.T
+    np.fill_diagonal(found, 1.0)
+    return found

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fedrec.cli.arguments import add_stage, stage_of, valid
 from fedrec.data.dataset import Dataset, known_keys
@@ -16,6 +16,9 @@ from fedrec.data.sources import RawFile, Source, check_sum, fetch
 from fedrec.data.split import leave_one_out
 from fedrec.data.statistics import save_statistics
 from fedrec.errors import ConfigError
+
+if TYPE_CHECKING:  # importing it takes a while
+    from fedrec.data.columns import Known
 
 
 def add_to(stages: Any) -> None:
@@ -45,7 +48,8 @@ def add_to(stages: Any) -> None:
     looks = data.add_subparsers(required=True, metavar="COMMAND")
     sub = add_stage(looks, "inspect", inspect)
     sub.set_defaults(command="data inspect")
-    _add_known(sub)
+    sub.add_argument("file", type=Path, metavar="FILE", help="text, JSON lines or Parquet")
+    add_known(sub)
 
 
 def _add_output(sub: argparse.ArgumentParser) -> None:
@@ -78,10 +82,10 @@ def inspect(args: argparse.Namespace) -> None:
       fedrec data inspect ml-1m.zip --member ml-1m/ratings.dat --user 0 --item 1 --time 3
       fedrec data inspect visits.tsv --user 0 --item 4 --time 1 --time-zone Europe/Berlin
     """
-    from fedrec.data.columns import Known, Unsure
+    from fedrec.data.columns import Unsure
     from fedrec.data.inspection import inspect
 
-    known = Known(**{field.name: getattr(args, field.name) for field in dataclasses.fields(Known)})
+    known = known_of(args)
     while True:
         try:
             print(inspect(args.file, known), end="")
@@ -91,6 +95,13 @@ def inspect(args: argparse.Namespace) -> None:
                 raise
             print(question, file=sys.stderr)
             known = dataclasses.replace(known, **_answers(question.options))
+
+
+def known_of(args: argparse.Namespace) -> "Known":
+    """What the options of `add_known` say."""
+    from fedrec.data.columns import Known
+
+    return Known(**{field.name: getattr(args, field.name) for field in dataclasses.fields(Known)})
 
 
 def _answers(options: Mapping[str, int | str | None]) -> dict[str, Any]:
@@ -154,9 +165,8 @@ def split(args: argparse.Namespace) -> None:
         save_statistics(args.repeats, found.repeats)
 
 
-def _add_known(sub: argparse.ArgumentParser) -> None:
+def add_known(sub: argparse._ActionsContainer) -> None:
     """What a file's user knows about it."""
-    sub.add_argument("file", type=Path, metavar="FILE", help="text, JSON lines or Parquet")
     sub.add_argument("--separator", type=_unescaped, help=r"between fields, such as , or \t or ::")
     text = "what fields may stand in (default: \"); '' where quotes are letters"
     sub.add_argument("--quote", default='"', help=text)

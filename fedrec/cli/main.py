@@ -5,26 +5,69 @@ imported there, because every job pays for what is imported before.
 """
 
 import argparse
+import os
 import re
 import sys
+from typing import NoReturn
 
 from fedrec import __version__
-from fedrec.cli import analysis, benchmark, data, training
-from fedrec.cli.arguments import Help
+from fedrec.cli import (
+    analysis,
+    benchmark,
+    data,
+    judging,
+    listing,
+    pictures,
+    running,
+    studies,
+    training,
+)
+from fedrec.cli.arguments import Help, add_stage
 from fedrec.errors import CommandError
+from fedrec.yaml_files import nearest_name
+
+
+class Parser(argparse.ArgumentParser):
+    """Answers a word that is no choice with the nearest choice, not with all of them."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with the message, in one line, and with code 2."""
+        wrong = re.match(r"(.*invalid choice: '([^']*)') \(choose from (.*)\)$", message)
+        if wrong:
+            known = re.findall(r"[\w@.+-]+", wrong[3])
+            message = f"{wrong[1]}{nearest_name(wrong[2], known)}"
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+SHELLS = ("bash", "zsh", "tcsh")
+ABOUT = "Poisoning of federated recommenders, and defences: run, look up, compare, reproduce."
+EPILOG = """\
+The first commands answer a question. Those from `download` on are stages that the workflow calls,
+and can be run by hand too. `fedrec COMMAND --help` has examples of each. To begin with:
+
+  fedrec list attacks                                 what there is
+  fedrec run ml-1m/MF/ClusterAttack                   one cell, from nothing to its metrics
+  fedrec claim attack-mf                              one of the paper's claims
+  fedrec new plays --data plays.csv                   a study of your own data
+
+exit codes:
+  0   done
+  1   something is wrong with what was given, or missing; the message says what to do
+  2   the command line cannot be understood
+  3   training diverged; the record says so
+  75  interrupted; the same command goes on where this one ended
+"""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one subcommand; whatever stops it gives one message and an exit code.
-
-    1: a mistake of the user's, or something that the machine lacks; 3: training diverged, and is
-    recorded so; 75: interrupted, and the same command goes on where this one ended.
-    """
+    """Run one subcommand; whatever stops it gives one message and an exit code (see `EPILOG`)."""
     args = parser().parse_args(arguments)
     try:
         args.run(args)
     except CommandError as error:
         return _stopped(args.command, str(error), error.exit_code)
+    except BrokenPipeError:  # whoever read the output, such as `head`, has enough of it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (RuntimeError, OSError, MemoryError) as error:
         return _stopped(args.command, _explained(error), 1)
     return 0
@@ -46,12 +89,37 @@ def _explained(error: Exception) -> str:
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    top = argparse.ArgumentParser(prog="fedrec", description=__doc__, formatter_class=Help)
+    top = Parser(prog="fedrec", description=ABOUT, epilog=EPILOG, formatter_class=Help)
     top.add_argument("--version", action="version", version=f"fedrec {__version__}")
-    stages = top.add_subparsers(dest="command", required=True, metavar="STAGE")
-    for module in (data, training, analysis, benchmark):
+    stages = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for module in (
+        running,
+        studies,
+        listing,
+        judging,
+        data,
+        training,
+        pictures,
+        analysis,
+        benchmark,
+    ):
         module.add_to(stages)
+    sub = add_stage(stages, "completion", completion)
+    sub.add_argument("shell", choices=SHELLS)
     return top
+
+
+def completion(args: argparse.Namespace) -> None:
+    """Print a script that completes commands and options in a shell.
+
+    For example
+
+      eval "$(fedrec completion bash)"                    # in ~/.bashrc
+      fedrec completion zsh > ~/.zfunc/_fedrec            # a folder in $fpath
+    """
+    import shtab
+
+    print(shtab.complete(parser(), shell=args.shell))
 
 
 if __name__ == "__main__":

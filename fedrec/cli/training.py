@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fedrec.cli.arguments import add_config, add_machine, json_of, stage_of
+from fedrec.cli.running import add_cell, cell_of
 from fedrec.data.sources import LocalFile
 from fedrec.data.split import Split
 from fedrec.errors import ConfigError, Diverged, RecordError
@@ -25,7 +26,7 @@ def add_to(stages: Any) -> None:
     _add_training(stage("train", train))
 
     sub = stage("cell", cell)
-    sub.add_argument("name", help="such as ml-1m/MF/ClusterAttack/FedAvg/m0.01/seed0.json")
+    add_cell(sub)
     add_config(sub)
 
     sub = stage("missing", missing)
@@ -70,14 +71,17 @@ def _add_training(sub: argparse.ArgumentParser) -> None:
 
 
 def cell(args: argparse.Namespace) -> None:
-    """Print the settings of one cell, every field written out: what `train` takes."""
+    """Print the settings of one cell, every field written out: what `train` takes.
+
+    For example
+
+      fedrec cell ml-1m/MF/ClusterAttack/FedAvg/m0.01/seed0.json
+      fedrec cell ml-1m/MF/ClusterAttack --set clusters=4
+    """
     from fedrec.config.study import Study
 
     study = Study.load(*args.config)
-    cells = {cell_path(c): c for block in study.blocks().values() for c in study.cells(block)}
-    if args.name not in cells:
-        raise ConfigError(f"no cell {args.name!r}; the study has\n  " + "\n  ".join(cells))
-    print(study.cell_config(cells[args.name]).to_json())
+    print(study.cell_config(cell_of(study, args)).to_json())
 
 
 def train(args: argparse.Namespace) -> None:
@@ -93,15 +97,15 @@ def train(args: argparse.Namespace) -> None:
         def stop() -> bool:
             return interruption.requested
 
-        def simulate(job: Job, path: Path) -> None:
-            _simulate(job, path, split, args, stop)
+        def make(job: Job, path: Path) -> None:
+            simulate(job, path, split, args, stop)
 
         for cell, output in zip(cells, args.output, strict=True):
             job = Job(cell, split.checksum, output)
             if args.together:
-                make_with(job, [job.with_seed(seed) for seed in args.siblings], simulate, stop)
+                make_with(job, [job.with_seed(seed) for seed in args.siblings], make, stop)
             else:
-                simulate(job, output)
+                make(job, output)
     _tell_of_divergence(args.output, args.accept_divergence)
 
 
@@ -119,7 +123,7 @@ def _tell_of_divergence(outputs: Iterable[Path], accept: bool) -> None:
         print(line, file=sys.stderr)
 
 
-def _simulate(
+def simulate(
     job: Job, path: Path, split: Split, args: argparse.Namespace, stop: Callable[[], bool]
 ) -> None:
     """Run one cell, from its checkpoint if there is one, and write its record to a path."""

@@ -2,15 +2,13 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fedrec.attacks.base import Attack
-from fedrec.config.entries import (
-    KINDS,
-)
+from fedrec.config.methods import KINDS, build, plug_ins
 from fedrec.config.protocol import TrainingProtocol
-from fedrec.defenses.base import Defense
+from fedrec.defenses.base import Defense, DefensePart
 from fedrec.errors import ConfigError
 from fedrec.models.base import Model
 from fedrec.plan.cells import Cell
@@ -33,23 +31,58 @@ class CellConfig:
         """Build the methods that written-out values describe.
 
         Raises:
-            ConfigError: they were written out for other random draws.
+            ConfigError: they were written out for other random draws, or for a method that no
+                package here offers.
         """
         if values.get("draws") != DRAWS:
             raise ConfigError(
                 f"settings for other draws ({values.get('draws', 'unnamed')}) than this version's "
                 f"({DRAWS}); write them out anew with `fedrec cell`"
             )
-        parts = [build("defenses", part) for part in values["defense"]]
+        packages = values.get("plug-ins", {})
+        parts = [build("defenses", part, packages) for part in values["defense"]]
         protocol = TrainingProtocol(**values["protocol"])
         return CellConfig(
             cell=Cell.model_validate(values["cell"]),
             protocol=protocol,
-            model=build("models", values["model"]),
-            attack=build("attacks", values["attack"]),
+            model=build("models", values["model"], packages),
+            attack=build("attacks", values["attack"], packages),
             defense=Defense.compose(parts, in_turn=protocol.filters == "in_turn"),
             values=values,
         )
+
+    @staticmethod
+    def of(
+        cell: Cell,
+        protocol: TrainingProtocol,
+        model: Model,
+        attack: Attack[Any],
+        defense: Sequence[DefensePart],
+    ) -> "CellConfig":
+        """The same from methods as they are, which may be of classes that no package offers.
+
+        Raises:
+            ValueError: the parts of the defence do not go together.
+        """
+        groups: dict[str, list[Any]] = {
+            "models": [model], "attacks": [attack], "defenses": [*defense],
+        }  # fmt: skip
+        written = {g: [_written(g, method) for method in found] for g, found in groups.items()}
+        kinds = {
+            g: [v["kind"] for v in found if v["kind"] in KINDS[g]] for g, found in written.items()
+        }
+        packages = plug_ins(kinds)
+        values = {
+            "cell": cell.model_dump(),
+            "draws": DRAWS,
+            "protocol": dataclasses.asdict(protocol),
+            "model": written["models"][0],
+            "attack": written["attacks"][0],
+            "defense": written["defenses"],
+            **({"plug-ins": packages} if packages else {}),
+        }
+        composed = Defense.compose(defense, in_turn=protocol.filters == "in_turn")
+        return CellConfig(cell, protocol, model, attack, composed, values)
 
     def to_json(self) -> str:
         """The values on one line, keys sorted."""
@@ -61,7 +94,8 @@ class CellConfig:
         return config_hash(self.values)
 
 
-def build(group: str, values: Mapping[str, Any]) -> Any:
-    """The method that written-out values describe."""
-    kind = values["kind"]
-    return KINDS[group][kind](**{k: v for k, v in values.items() if k != "kind"})
+def _written(group: str, method: Any) -> dict[str, Any]:
+    """A method's kind, or the place of its class, and every field."""
+    own = f"{type(method).__module__}:{type(method).__qualname__}"
+    kind = next((kind for kind, known in KINDS[group].items() if known is type(method)), own)
+    return {"kind": kind, **dataclasses.asdict(method)}

@@ -1,6 +1,5 @@
 """The study's configuration: typed, frozen, strict, and checked before any job starts."""
 
-import dataclasses
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -9,9 +8,8 @@ from typing import Any
 import pydantic
 from pydantic import Field
 
-from fedrec.config.cell_config import CellConfig, build
+from fedrec.config.cell_config import CellConfig
 from fedrec.config.entries import (
-    KINDS,
     AttackEntry,
     DefenseEntry,
     ModelEntry,
@@ -19,25 +17,39 @@ from fedrec.config.entries import (
     fields_of,
     given_by,
 )
+from fedrec.config.methods import KINDS, METHODS, plug_ins
 from fedrec.config.protocol import TrainingProtocol
+from fedrec.config.resolution import Layer, Part, entry_layers, name_layer, preset_layer
 from fedrec.data import dataset
 from fedrec.data.dataset import Dataset
 from fedrec.defenses.base import Defense
 from fedrec.errors import ConfigError
+from fedrec.extending import EXTENDS, in_full, read
 from fedrec.plan.blocks import FIGURES, TABLES, Figure, Table, UploadFigure, kind_of
 from fedrec.plan.cells import Cell
 from fedrec.plan.plan import Name, Plan
 from fedrec.plan.variants import Switch, Variant
 from fedrec.records import DRAWS
 from fedrec.settings import STRICT, Preset, preset_values
-from fedrec.yaml_files import Place, Problem, check_keys, explain, nearest_name, read_yaml, report
+from fedrec.yaml_files import Place, Problem, explain, nearest_name, report
+
+# What a cell calls its methods of each group.
+ATTRIBUTES = {"models": "model", "attacks": "attack", "defenses": "defense"}
 
 
 class Study(Plan):
     """A whole study: its methods by name, and the tables and figures that decide its cells."""
 
-    model_config = STRICT
+    model_config = STRICT | {"json_schema_extra": lambda schema: _loosen(schema)}
 
+    extends: str | None = Field(
+        default=None, description="Another config file, seen from this one's folder, to start from."
+    )
+    replace: tuple[str, ...] = Field(
+        default=(),
+        description="Keys, such as `tables` or `models.MF`, that are this file's alone and not "
+        "merged into those of the file that it extends.",
+    )
     preset: Preset = Field(default="reproduction", description="Values of the fidelity switches.")
     protocol: ProtocolEntry = Field(default_factory=ProtocolEntry)
     datasets: dict[Name, Dataset]
@@ -52,16 +64,23 @@ class Study(Plan):
         Raises:
             ConfigError: a file cannot be read, or says something impossible.
         """
-        merged: dict[str, Any] = {}
-        for path in paths:
-            merged = _merge(merged, read_yaml(Path(path)))
-        return Study.parse(merged, paths)
+        full = read(*paths)
+        return Study._checked(full.values, full.paths)
 
     @staticmethod
     def parse(values: Mapping[str, Any], paths: Sequence[Path | str] = ()) -> "Study":
-        """Check values that were read from `paths`: by another reader perhaps, so keys again."""
-        for path in paths:
-            check_keys(Path(path))
+        """Check values that another reader, such as Snakemake, read from `paths`.
+
+        Keys are looked at again, and what the files extend is added.
+
+        Raises:
+            ConfigError: as `load` does.
+        """
+        full = in_full(values, paths)
+        return Study._checked(full.values, full.paths)
+
+    @staticmethod
+    def _checked(values: Mapping[str, Any], paths: Sequence[Path]) -> "Study":
         try:
             # As JSON, because strictness about Python types would refuse lists for tuples.
             study = Study.model_validate_json(json.dumps(values, default=str))
@@ -100,37 +119,82 @@ class Study(Plan):
 
     def cell_config(self, cell: Cell) -> CellConfig:
         """The settings of one job: presets, the entry, its fitting `where` cases, the variant."""
+        parts = {group: self.parts(group, cell) for group in METHODS}
+        packages = plug_ins({group: [p.kind for p in found] for group, found in parts.items()})
+        model, attack, defense = (
+            [{"kind": part.kind, **part.settings()} for part in parts[group]] for group in METHODS
+        )
         return CellConfig.parse(
             {
                 "cell": cell.model_dump(),
                 "draws": DRAWS,
-                "protocol": dataclasses.asdict(self._protocol(cell)),
-                "model": self._parts("models", cell.model, cell)[0],
-                "attack": self._parts("attacks", cell.attack, cell)[0],
-                "defense": self._parts("defenses", cell.defense, cell),
+                "protocol": self.protocol_part(cell).settings(),
+                "model": model[0],
+                "attack": attack[0],
+                "defense": defense,
+                **({"plug-ins": packages} if packages else {}),
             }
         )
+
+    def parts(self, group: str, cell: Cell) -> list[Part]:
+        """A cell's methods of a group: one, but for defences."""
+        name = getattr(cell, ATTRIBUTES[group])
+        variant, found = Variant.parse(name), []
+        for i, entry in enumerate(self._entry(group, name)):
+            place = (group, variant.base, i) if group == "defenses" else (group, variant.base)
+            method = KINDS[group][entry.kind]
+            layers = entry_layers(entry, method, place, self.preset, cell)
+            named = name_layer(name, variant.changes, method)
+            found.append(Part(entry.kind, method, [*layers, named]))
+        return found
+
+    def protocol_part(self, cell: Cell | None = None) -> Part:
+        """The study's protocol, or a cell's where a name of it is a variant in this respect."""
+        layers = [
+            preset_layer(TrainingProtocol, self.preset, ("preset",)),
+            Layer("config", given_by(self.protocol), ("protocol",)),
+        ]
+        for group, attribute in ATTRIBUTES.items() if cell else ():
+            name = getattr(cell, attribute)
+            changes, own = Variant.parse(name).changes, self.fields(group, name)
+            others = {k: v for k, v in changes.items() if k not in own}
+            layers.append(Layer(f"name {name}", others))
+        return Part("protocol", TrainingProtocol, layers)
+
+    def fields(self, group: str, name: str) -> list[str]:
+        """The fields of an entry's methods."""
+        methods = (KINDS[group][part.kind] for part in self._entry(group, name))
+        return [field for method in methods for field in fields_of(method)]
+
+    def check_names(self, cell: Cell) -> None:
+        """Refuse a cell of names or fields that the study does not have.
+
+        Raises:
+            ConfigError: one line for each, with the nearest name.
+        """
+        names = {"datasets": cell.dataset} | {g: getattr(cell, a) for g, a in ATTRIBUTES.items()}
+        self._refuse(self._dangling((), group, name) for group, name in names.items())
+
+    def check_cell(self, cell: Cell) -> None:
+        """Refuse a cell that no table or figure could have.
+
+        Raises:
+            ConfigError: one line for each mistake.
+        """
+        self.check_names(cell)
+        self._refuse([self._unusable(cell)])
+        self._refuse([self._beyond_pool(cell, ())])
+
+    @staticmethod
+    def _refuse(problems: Iterable[Iterable[Problem]]) -> None:
+        texts = [text for found in problems for _, text in found]
+        if texts:
+            raise ConfigError("\n".join(texts))
 
     def _entry(self, group: str, name: str) -> tuple[Any, ...]:
         """The parts of the entry that a name, with or without a variant, stands for."""
         entry = getattr(self, group)[Variant.parse(name).base]
         return entry if isinstance(entry, tuple) else (entry,)
-
-    def _parts(self, group: str, name: str, cell: Cell) -> list[dict[str, Any]]:
-        """The settings of each part of an entry: one, but for defences."""
-        changes = Variant.parse(name).changes
-        return [self._resolve(group, part, cell, changes) for part in self._entry(group, name)]
-
-    def _resolve(
-        self, group: str, entry: Any, cell: Cell, changes: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        method = KINDS[group][entry.kind]
-        values = {**preset_values(method, entry.preset or self.preset), **given_by(entry)}
-        for case in entry.where:
-            if case.dataset in (None, cell.dataset) and case.model in (None, cell.model):
-                values.update(given_by(case))
-        values.update({k: v for k, v in changes.items() if k in fields_of(method)})
-        return {"kind": entry.kind, **dataclasses.asdict(method(**values))}
 
     def _dangling_names(self) -> Iterator[Problem]:
         """Names in tables, figures and `where` cases that the study does not define."""
@@ -169,8 +233,7 @@ class Study(Plan):
         """The fields that a variant of an entry may change: its own, and the protocol's."""
         if group == "datasets":
             return []
-        methods = [KINDS[group][part.kind] for part in self._entry(group, name)]
-        return [field for method in (*methods, TrainingProtocol) for field in fields_of(method)]
+        return [*self.fields(group, name), *fields_of(TrainingProtocol)]
 
     def _unusable_cells(self) -> Iterator[Problem]:
         """Settings that are each well-formed but impossible together."""
@@ -188,44 +251,37 @@ class Study(Plan):
     ) -> Iterator[Problem]:
         """What is impossible of a table or figure whose cells are possible one by one."""
         for cell in cells:
-            protocol, arm = self._protocol(cell), f"{cell.model}/{cell.attack}/{cell.defense}"
-            if not self._harmless(cell) and not 0 < cell.ratio <= protocol.pool:
-                where = (*place, "ratios", [*getattr(block, "ratios", ())].index(cell.ratio))
-                pool = "the pool of possibly malicious users, protocol.pool"
-                yield where, f"{cell.ratio} must be above 0 and within {pool} = {protocol.pool}"
-            if isinstance(block, UploadFigure) and not protocol.observe:
+            yield from self._beyond_pool(cell, (*place, "ratios"), getattr(block, "ratios", ()))
+            observe = self.protocol_part(cell).settings()["observe"]
+            arm = f"{cell.model}/{cell.attack}/{cell.defense}"
+            if isinstance(block, UploadFigure) and not observe:
                 remedy = f"name a variant that does, such as {cell.defense}@observe=50"
                 yield (*place, "defenses"), f"{arm} records no uploads; {remedy}"
 
+    def _beyond_pool(
+        self, cell: Cell, place: Place, ratios: Sequence[float] = ()
+    ) -> Iterator[Problem]:
+        pool = self.protocol_part(cell).settings()["pool"]
+        if not self._harmless(cell) and not 0 < cell.ratio <= pool:
+            where = (*place, ratios.index(cell.ratio)) if cell.ratio in ratios else place
+            users = "the pool of possibly malicious users, protocol.pool"
+            yield where, f"{cell.ratio} must be above 0 and within {users} = {pool}"
+
     def _unusable(self, cell: Cell) -> Iterator[Problem]:
-        names = {"models": cell.model, "attacks": cell.attack, "defenses": cell.defense}
-        for group, name in names.items():
+        for group, attribute in ATTRIBUTES.items():
+            place = (group, Variant.parse(getattr(cell, attribute)).base)
             try:
-                parts = [build(group, part) for part in self._parts(group, name, cell)]
+                parts = [part.type(**part.settings()) for part in self.parts(group, cell)]
                 if group == "defenses":
                     Defense.compose(parts)
-                self._protocol(cell)
+                self.protocol_part(cell).settings()
             except pydantic.ValidationError as error:
                 problem = error.errors()[0]
                 field = ".".join(map(str, problem["loc"]))
                 text = str(problem["msg"]).removeprefix("Value error, ")
-                yield (group, Variant.parse(name).base), f"{field}: {text}" if field else text
+                yield place, f"{field}: {text}" if field else text
             except ValueError as error:
-                yield (group, Variant.parse(name).base), str(error)
-
-    def _protocol(self, cell: Cell | None = None) -> TrainingProtocol:
-        """The study's protocol, or a cell's where a name of it is a variant in this respect."""
-        values = {**preset_values(TrainingProtocol, self.preset), **given_by(self.protocol)}
-        names = (
-            {"models": cell.model, "attacks": cell.attack, "defenses": cell.defense} if cell else {}
-        )
-        for group, name in names.items():
-            own = {
-                f for part in self._entry(group, name) for f in fields_of(KINDS[group][part.kind])
-            }
-            changes = Variant.parse(name).changes
-            values.update({k: v for k, v in changes.items() if k not in own})
-        return TrainingProtocol(**values)
+                yield place, str(error)
 
 
 def _switches(group: str, kind: str, method: type, preset: Preset) -> Iterator[Switch]:
@@ -241,13 +297,9 @@ def _switches(group: str, kind: str, method: type, preset: Preset) -> Iterator[S
         )  # fmt: skip
 
 
-def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`over` on top of `base`, mapping by mapping."""
-    merged = dict(base)
-    for key, value in over.items():
-        deeper = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-        merged[key] = _merge(merged[key], value) if deeper else value
-    return merged
+def _loosen(schema: dict[str, Any]) -> None:
+    """In the schema: a file that extends another one may leave out what the other holds."""
+    schema["anyOf"] = [{"required": [EXTENDS]}, {"required": schema.pop("required")}]
 
 
 KEYS_OF_BLOCKS = {kind_of(block): block.model_fields for block in (*TABLES, *FIGURES)}

@@ -23,6 +23,26 @@ def cell_path(cell: Cell) -> str:
     return f"{c.dataset}/{c.model}/{c.attack}/{c.defense}/m{c.ratio:g}/seed{c.seed}.json"
 
 
+EXAMPLE = "ml-1m/MF/Fang/Krum/m0.01/seed0.json"
+
+
+def cell_named(name: str) -> Cell:
+    """The cell of a name as people write it: what `cell_path` gives, or the beginning of it.
+
+    What is left out is no attack, no defence, 1 % of malicious users, and seed 0. The folder of
+    runs may stand before it.
+
+    Raises:
+        RecordError: it is no such name.
+    """
+    names = name.rpartition("/runs/")[2].removesuffix(".json").split("/")
+    if not 2 <= len(names) <= 6 or not all(names):
+        raise _no_cell(name)
+    return parse_cell(
+        "/".join([*names, *("", "", BASELINE, PLAIN, "m0.01", "seed0")[len(names) :]])
+    )
+
+
 def parse_cell(path: str) -> Cell:
     """The cell of a path that `cell_path` gives.
 
@@ -40,6 +60,9 @@ def parse_cell(path: str) -> Cell:
             seed=int(seed.removeprefix("seed").removesuffix(".json")),
         )
     except ValueError:
-        raise RecordError(
-            f"{path!r} is no cell, such as ml-1m/MF/Fang/Krum/m0.01/seed0.json"
-        ) from None
+        raise _no_cell(path) from None
+
+
+def _no_cell(name: str) -> RecordError:
+    expected = "dataset/model/attack/defence/ratio/seed"
+    return RecordError(f"{name!r} is not a cell; expected {expected}, for example {EXAMPLE}")

@@ -12,6 +12,7 @@ import pydantic
 from pydantic import BaseModel, ConfigDict, Field
 
 from fedrec.errors import ConfigError
+from fedrec.extending import in_full
 from fedrec.files import NAME
 from fedrec.plan.blocks import Figure, Scorecard, Table
 from fedrec.plan.cells import BASELINE, PLAIN, Cell
@@ -48,10 +49,11 @@ class Plan(BaseModel):
         Raises:
             ConfigError: it says something impossible.
         """
+        full = in_full(values, paths)
         try:
-            return Plan.model_validate_json(json.dumps(values, default=str))
+            return Plan.model_validate_json(json.dumps(full.values, default=str))
         except pydantic.ValidationError as error:
-            raise ConfigError(explain(error, paths, lambda place: ())) from None
+            raise ConfigError(explain(error, full.paths, lambda place: ())) from None
 
     def blocks(self) -> Mapping[str, Table | Figure]:
         """Every table and figure by name."""

@@ -31,9 +31,18 @@ class Variant:
     @property
     def name(self) -> str:
         """What `parse` reads."""
-        texts = {field: json.dumps(value).strip('"') for field, value in self.changes.items()}
+        texts = {field: _text(value) for field, value in self.changes.items()}
         changes = ",".join(f"{field}={text}" for field, text in texts.items())
         return f"{self.base}@{changes}" if changes else self.base
+
+
+def _text(value: Any) -> str:
+    """A value as YAML reads it back: a small number with the point without which it is a text."""
+    text = json.dumps(value).strip('"')
+    mantissa, e, exponent = text.partition("e")
+    return (
+        f"{mantissa}.0e{exponent}" if isinstance(value, float) and e and "." not in text else text
+    )
 
 
 class Switch(Section):

@@ -24,13 +24,21 @@ def first_difference(kept: Record, again: Record) -> str | None:
     mine, other = (_readable(record) for record in (kept, again))
     if mine == other:
         return None
-    here, there = (_measures(values.pop("trajectory")) for values in (mine, other))
-    parted = [key for key in sorted({**here, **there}) if here.get(key) != there.get(key)]
+    parted = first_parting(kept, again)
     if parted:
-        number, name = parted[0]
-        values = f"{here.get(parted[0], 'nothing')} kept, {there.get(parted[0], 'nothing')} now"
-        return f"in round {number}, {name}: {values}"
+        number, name, here, there = parted
+        return f"in round {number}, {name}: {here} kept, {there} now"
     return f"in {', '.join(name for name in mine if mine[name] != other[name])}"
+
+
+def first_parting(one: Record, other: Record) -> tuple[int, str, Any, Any] | None:
+    """The first round and measure in which two trajectories differ, and both values."""
+    here, there = (_measures(_readable(record)["trajectory"]) for record in (one, other))
+    parted = [key for key in sorted({**here, **there}) if here.get(key) != there.get(key)]
+    if not parted:
+        return None
+    values = (found.get(parted[0], "nothing") for found in (here, there))
+    return (*parted[0], *values)
 
 
 def _readable(record: Record) -> dict[str, Any]:

@@ -113,7 +113,7 @@ def test_runs_that_nothing_set_apart_are_told() -> None:
 def test_a_number_knows_how_each_run_moves_it() -> None:
     records = arms(NoAttack=[0.2, 0.21, 0.2], Fang=[0.1, 0.1, 0.11])
     found = evidence(records).loss(cell("Fang"), cell("NoAttack", ratio=0.0), WORSE)
-    moves = np.array([found.runs[record.cell] for record in records])
+    moves = np.array([found.moves[record.cell] for record in records])
     assert (moves[:3] > 0).all() and (moves[3:] < 0).all()  # better baselines lose more
     base, attacked = 0.61 / 3, 0.31 / 3
     assert moves[0] / -moves[3] == pytest.approx((attacked / base) ** 0.5)

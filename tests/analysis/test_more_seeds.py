@@ -59,6 +59,6 @@ def test_the_cheapest_decision_comes_first_given_those_before_it() -> None:
 
 
 def test_a_plan_is_read_line_by_line() -> None:
-    text = list(lines([Step("c", 5, (make_record("Fang", 4).cell,), 0.5)], looks=2))
-    assert "looks: 2" in text[1]
-    assert text[2:] == ["# c: 5 seeds, 1 runs, 0.5 hours", "ml-1m/MF/Fang/FedAvg/m0.01/seed4.json"]
+    text = list(lines([Step("c", 5, (make_record("Fang", 4).cell,), 0.5)], looks=(5, 10)))
+    assert text[0].startswith("# Looks at 5, then 10 seeds, each at 5 % / 2 (Bonferroni)")
+    assert text[1:] == ["# c: 5 seeds, 1 runs, 0.5 hours", "ml-1m/MF/Fang/FedAvg/m0.01/seed4.json"]

@@ -49,6 +49,18 @@ def test_a_number_of_several_tables_counts_once() -> None:
     )
 
 
+def test_seeds_of_a_second_look_do_not_count() -> None:
+    records = [make_record("Fang", seed, [0.1 + (seed > 2)]) for seed in range(10) if seed != 1]
+    records[0] = records[0].model_copy(update={"diverged_at": 7})
+    table = numbers_table(numbers(records, PAPER, {}, "best_val", seeds=[0, 1, 2]))
+    row = table.values.set_index("attack").loc["Fang"]
+    assert row["mean"] == pytest.approx(0.1) and (row.seeds, row.missing) == (2, 1)
+    assert table.shown.Seeds.tolist() == ["2 of 3 (1 diverged)"]
+    assert table.notes[1] == (
+        "Runs: 2 of 9, 7 missing; 1 diverged, 0 stopped before the last round."
+    )
+
+
 def test_those_with_records_are_shown() -> None:
     table = numbers_table(found(), ["A note."])
     assert table.shown.Attack.tolist() == ["NoAttack", "Fang"]

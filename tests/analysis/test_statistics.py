@@ -6,7 +6,7 @@ from scipy import stats
 
 from fedrec.analysis.measure import Measure
 from fedrec.analysis.noise import Noises
-from fedrec.analysis.statistics import gains, half_width, holm, loss, paired, users_error
+from fedrec.analysis.statistics import half_width, holm, loss, paired, users_error
 from fedrec.records import Hits, Record
 from tests.builders import make_record
 
@@ -77,12 +77,6 @@ def test_the_mean_of_the_last_evaluations_is_another_measure() -> None:
     settled = Measure(settled=True)
     assert settled(record) == pytest.approx(0.3)
     assert str(settled) == "HR@5, mean of the last 5 evaluations"
-
-
-def test_what_a_user_adds() -> None:
-    hits = Hits(users=9, user=[3, 4, 5], position=[1.0, 3.0, 8.0])
-    assert gains(hits, "hr@5") == {3: 1.0, 4: 1.0}
-    assert gains(hits, "ndcg@10") == pytest.approx({3: 1.0, 4: 0.5, 5: 1 / np.log2(9)})
 
 
 def test_users_are_the_sample_of_a_ratio() -> None:

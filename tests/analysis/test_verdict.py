@@ -1,12 +1,13 @@
 """From numbers with errors to verdicts."""
 
+from collections.abc import Hashable
+
 import numpy as np
 import pytest
 from scipy import stats
 
 from fedrec.analysis import verdict
 from fedrec.analysis.verdict import Finding, Verdict, conjunction, decide, joint
-from fedrec.plan.cells import Cell
 from tests.builders import make_record
 
 INF = float("inf")
@@ -101,8 +102,8 @@ def test_all_need_no_correction() -> None:
 
 def sharing(*names: str, estimate: float = 2.1) -> Finding:
     """A number that the noise of some runs moves."""
-    cells: dict[Cell, float] = {make_record(name).cell: 1.0 for name in names}
-    return Finding("x", WORSE, estimate, 1.0, runs=cells)
+    cells: dict[Hashable, float] = {make_record(name).cell: 1.0 for name in names}
+    return Finding("x", WORSE, estimate, 1.0, moves=cells)
 
 
 def test_numbers_that_move_together_count_less_often() -> None:

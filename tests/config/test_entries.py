@@ -7,7 +7,7 @@ import pytest
 
 from fedrec import attacks
 from fedrec.attacks.cluster_attack import ClusterAttack
-from fedrec.config.entries import find_methods
+from fedrec.config.methods import find_methods
 
 
 def test_a_file_is_a_method() -> None:

@@ -367,3 +367,35 @@ def test_keys_are_looked_for_at_any_depth(tmp_path: Path, text: str) -> None:
     (tmp_path / "study.yaml").write_text(text)
     with pytest.raises(ConfigError, match=r"study\.yaml:1: the key `a`"):
         read_yaml(tmp_path / "study.yaml")
+
+
+SMALL = "extends: {}\nreplace: [tables, figures]\nclaims: null\nfigures: {{}}\n"
+TABLE = (
+    "tables: { t: { title: T, kind: attacks, datasets: [ml-1m], models: [MF], attacks: [LIE] } }"
+)
+
+
+def test_a_study_extends_the_papers(tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text(SMALL.format(PAPER) + TABLE)
+    study = Study.load(path)
+    assert list(study.blocks()) == ["t"] and study.claims is None
+    assert study.models == Study.load(PAPER).models
+    assert Study.parse(yaml.safe_load(path.read_text()), [path]) == study
+
+
+def test_a_mistake_is_looked_for_in_every_file_and_the_last_one_counts(tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text(SMALL.format(PAPER) + TABLE + "\nprotocol: { rounds: 0 }\n")
+    with pytest.raises(ConfigError, match=r"own\.yaml:6: protocol\.rounds"):
+        Study.load(path)
+
+
+def test_the_schema_lets_a_file_that_extends_leave_things_out(tmp_path: Path) -> None:
+    import jsonschema
+
+    schema = json.loads((ROOT / "config" / "schema.json").read_text())
+    own = yaml.safe_load(SMALL.format("paper.yaml") + TABLE)
+    jsonschema.validate(own, schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({key: own[key] for key in own if key != "extends"}, schema)

@@ -1,47 +1,26 @@
-"""What every defence must keep to, with every model: run over all that the folders hold."""
+"""What every defence must keep to, with every model: all that the folders and plug-ins offer."""
 
 import copy
 import dataclasses
-from dataclasses import replace
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from fedrec import defenses, models
-from fedrec.config.entries import find_methods
-from fedrec.defenses.base import (
-    ClientTask,
-    ClientView,
-    Defense,
-    Filter,
-    Judgement,
-    Reduce,
-    ServerView,
-    Transform,
-)
+from fedrec.config.methods import KINDS
+from fedrec.defenses.base import ClientView, Defense, Judgement, Reduce, ServerView
 from fedrec.defenses.mean import Mean
 from fedrec.models.base import LocalGradients
-from fedrec.rng import Streams
+from fedrec.settings import settings
+from fedrec.testing import check_defense
+from fedrec.testing.defenses import ROLES, model_rules_of, rules_of
 from fedrec.updates import Updates
 from tests.defenses.views import client_view, marked, server_view
-from tests.oracles.defenses import one_vector
 from tests.oracles.dense import dense_items, random_updates
 
-DEFENSES, MODELS = find_methods(defenses), find_methods(models)
-ROLES = (ClientTask, Filter, Transform, Reduce)
-
-
-def of_role(role: type) -> pytest.MarkDecorator:
-    """Run a test over the methods that play a role."""
-    return pytest.mark.parametrize(
-        "kind", [kind for kind in DEFENSES if isinstance(DEFENSES[kind](), role)]
-    )
-
-
-every_defense = pytest.mark.parametrize("kind", DEFENSES)
-every_model = pytest.mark.parametrize("model", MODELS)
+DEFENSES, MODELS = KINDS["defenses"], KINDS["models"]
 
 
 def composed(kind: str) -> Defense:
@@ -49,12 +28,23 @@ def composed(kind: str) -> Defense:
     return Defense.compose([method] if isinstance(method, Reduce) else [method, Mean()])
 
 
-# All methods
+def named(rules: list[tuple]) -> list:
+    return [pytest.param(*one, id="-".join([*one[:-1], one[-1].__name__])) for one in rules]
 
 
-@every_defense
-def test_a_method_plays_at_least_one_role(kind: str) -> None:
-    assert any(isinstance(DEFENSES[kind](), role) for role in ROLES)
+@pytest.mark.parametrize(
+    ("kind", "rule"), named([(k, rule) for k in DEFENSES for rule in rules_of(DEFENSES[k])])
+)
+def test_contract(kind: str, rule: Callable[[type], None]) -> None:
+    rule(DEFENSES[kind])
+
+
+@pytest.mark.parametrize(
+    ("kind", "model", "rule"),
+    named([(k, m, r) for k in DEFENSES for m in MODELS for r in model_rules_of(DEFENSES[k])]),
+)
+def test_contract_with_a_model(kind: str, model: str, rule: Callable[..., None]) -> None:
+    rule(DEFENSES[kind], MODELS[model])
 
 
 def test_every_role_is_played_by_some_method() -> None:
@@ -62,179 +52,14 @@ def test_every_role_is_played_by_some_method() -> None:
     assert all(any(isinstance(method, role) for method in methods) for role in ROLES)
 
 
-@every_defense
-def test_hyper_parameters_are_frozen_strict_and_described(kind: str) -> None:
-    defense = DEFENSES[kind]
-    with pytest.raises(ValueError):
-        defense(no_such_field=1)
-    for field in dataclasses.fields(defense):
-        with pytest.raises(dataclasses.FrozenInstanceError):
-            setattr(defense(), field.name, None)
-        assert defense.__pydantic_fields__[field.name].description
+def test_a_broken_defence_is_told_which_rule_it_breaks() -> None:
+    @settings
+    class Hasty(Mean):
+        def reduce(self, received, kept, view):  # type: ignore[no-untyped-def]
+            return super().reduce(received, torch.ones_like(kept), view)
 
-
-@every_defense
-def test_the_gradient_is_finite_and_has_the_parameters_shape(kind: str) -> None:
-    received = random_updates(n=10, items=20)
-    gradient = composed(kind)(received, server_view(received)).gradient
-    assert gradient.items.shape == received.table.shape
-    assert gradient.dense.shape == received.dense.shape[1:]
-    assert torch.isfinite(one_vector(gradient)).all()
-
-
-@every_defense
-def test_equal_uploads_give_equal_verdicts(kind: str) -> None:
-    received = random_updates(n=10, items=20)
-    first, second = (composed(kind)(received, server_view(received)) for _ in range(2))
-    assert torch.equal(first.kept, second.kept)
-    assert torch.equal(one_vector(first.gradient), one_vector(second.gradient))
-
-
-@every_defense
-def test_the_uploads_and_the_parameters_are_left_as_they_were(kind: str) -> None:
-    received, before = random_updates(n=10, items=20), random_updates(n=10, items=20)
-    view = server_view(received)
-    composed(kind)(received, view)
-    assert torch.equal(dense_items(received), dense_items(before))
-    assert torch.equal(received.dense, before.dense)
-    assert torch.equal(view.shared.items, before.table)
-
-
-@every_defense
-def test_a_single_upload_is_an_average_of_itself(kind: str) -> None:
-    received = random_updates(n=1)
-    received = received.scaled(1e-3 / received.norms())  # within any bound
-    decision = composed(kind)(received, server_view(received))
-    assert decision.kept.tolist() == [True]
-    assert_close(decision.gradient.items, dense_items(received)[0])
-
-
-@every_defense
-def test_the_order_of_uploads_gives_nothing_away(kind: str) -> None:
-    received, order = random_updates(n=10, items=20), torch.randperm(10)
-    shuffled = received.replaced(order, received)
-    defense = composed(kind)
-    plain = defense(received, server_view(received))
-    moved = defense(shuffled, server_view(received))
-    assert torch.equal(moved.kept[order], plain.kept)
-    assert_close(one_vector(moved.gradient), one_vector(plain.gradient), rtol=1e-4, atol=1e-6)
-
-
-# Each role
-
-
-@of_role(Filter)
-@pytest.mark.parametrize("among", [range(10), [3], [0, 9], [1, 2, 5, 7, 8]])
-def test_a_filter_keeps_at_least_one_of_those_it_judges_and_no_other(
-    kind: str, among: list[int]
-) -> None:
-    received, candidates = random_updates(n=10, items=20), marked(10, *among)
-    keep = DEFENSES[kind]().judge(received, candidates, server_view(received)).keep
-    assert keep.any()
-    assert not (keep & ~candidates).any()
-    assert candidates.tolist() == marked(10, *among).tolist()
-
-
-@of_role(Filter)
-def test_a_filter_compares_only_those_it_judges(kind: str) -> None:
-    received, among = random_updates(n=10, items=20), marked(10, 1, 2, 5, 7, 8)
-    wild = received.scaled(torch.where(among, 1.0, 50.0))
-    method, view = DEFENSES[kind](), server_view(received)
-    keep = method.judge(received, among, view).keep
-    assert method.judge(wild, among, view).keep.tolist() == keep.tolist()
-
-
-@of_role(Filter)
-def test_scores_are_one_number_an_upload(kind: str) -> None:
-    received = random_updates(n=10, items=20)
-    scores = DEFENSES[kind]().judge(received, marked(10, 1, 3), server_view(received)).scores
-    assert all(score.shape == (10,) and score.isfinite().all() for score in scores.values())
-
-
-@of_role(Transform)
-def test_a_transform_keeps_the_count_and_the_sample_counts(kind: str) -> None:
-    received = random_updates(n=10, items=20)
-    changed = DEFENSES[kind]().transform(received, server_view(received))
-    assert len(changed) == 10
-    assert torch.equal(changed.weight, received.weight)
-
-
-@of_role(Reduce)
-def test_a_reduction_uses_the_uploads_kept_alone(kind: str) -> None:
-    received, kept = random_updates(n=10, items=20), marked(10, 0, 2, 3, 6, 9)
-    wild = received.scaled(torch.where(kept, 1.0, 1e4))
-    method, view = DEFENSES[kind](), server_view(received)
-    expected = method.reduce(received, kept, view)
-    assert_close(one_vector(method.reduce(wild, kept, view)), one_vector(expected))
-
-
-@of_role(Reduce)
-def test_equal_uploads_aggregate_to_themselves(kind: str) -> None:
-    received = random_updates(n=10)
-    one = received.select(marked(10, 3))
-    for position in range(10):
-        received = received.replaced(torch.tensor([position]), one)
-    gradient = DEFENSES[kind]().reduce(received, marked(10, *range(10)), server_view(received))
-    assert_close(gradient.items, dense_items(one)[0])
-    assert_close(gradient.dense, one.dense[0])
-
-
-def written(honest: LocalGradients) -> tuple[Tensor, Tensor]:
-    out = honest.updates.written_out()
-    return dense_items(out), out.dense
-
-
-@every_model
-@every_defense
-def test_a_models_uploads_count_as_if_written_out(kind: str, model: str) -> None:
-    """Rows, ridge and dense part of an upload are one long vector to every defence."""
-    view, defense = client_view(MODELS[model](), cohort=(4, 0, 3, 5)), composed(kind)
-    received = defense.on_clients(view.plain, view).updates
-    items, dense = written(replace(view.plain, updates=received))
-    decision = defense(received, server_view(received))
-    plain = defense(Updates.over_all_items(received, items, dense), server_view(received))
-    assert torch.equal(decision.kept, plain.kept)
-    assert_close(one_vector(decision.gradient), one_vector(plain.gradient), rtol=1e-4, atol=1e-6)
-    assert one_vector(decision.gradient).any()
-
-
-@every_model
-@of_role(ClientTask)
-def test_a_client_task_leaves_what_stays_at_home_alone(kind: str, model: str) -> None:
-    view = client_view(MODELS[model]())
-    honest = DEFENSES[kind]().on_clients(view.plain, view)
-    assert torch.equal(honest.local, view.plain.local)
-    assert torch.equal(honest.loss, view.plain.loss)
-    assert torch.equal(honest.updates.weight, view.plain.updates.weight)
-    assert len(honest.updates) == len(view.positions)
-    assert honest.updates.owner.tolist() == sorted(honest.updates.owner.tolist())
-
-
-@every_model
-@of_role(ClientTask)
-def test_a_client_task_changes_nothing_in_place(kind: str, model: str) -> None:
-    view, before = client_view(MODELS[model]()), client_view(MODELS[model]())
-    DEFENSES[kind]().on_clients(view.plain, view)
-    assert torch.equal(view.shared.items, before.shared.items)
-    assert torch.equal(view.devices.local, before.devices.local)
-    assert torch.equal(view.plain.updates.value, before.plain.updates.value)
-    assert torch.equal(view.plain.local, before.plain.local)
-
-
-@every_model
-@of_role(ClientTask)
-def test_what_a_client_does_depends_on_seed_round_and_itself_alone(kind: str, model: str) -> None:
-    def by_client(cohort: tuple[int, ...], streams: Streams) -> dict[int, Tensor]:
-        view = client_view(MODELS[model](), cohort=cohort, streams=streams)
-        items, _ = written(DEFENSES[kind]().on_clients(view.plain, view))
-        return dict(zip(cohort, items, strict=True))
-
-    many, few = by_client((4, 0, 3), Streams(0, 1)), by_client((3, 4), Streams(0, 1))
-    later, other = by_client((4,), Streams(0, 2)), by_client((4,), Streams(1, 1))
-    assert_close(few[3], many[3])
-    assert_close(few[4], many[4])
-    assert not torch.equal(later[4], many[4])
-    assert not torch.equal(other[4], many[4])
+    with pytest.raises(AssertionError, match="Hasty: a reduction uses the uploads kept alone"):
+        check_defense(Hasty)
 
 
 # The threat model

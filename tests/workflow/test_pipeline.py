@@ -204,7 +204,10 @@ def test_everything_is_made(project: Project) -> None:
     }
     summaries = {"summary/table-1.csv", "summary/table-1.csv.sha256"}
     assert made == summaries | {"tables/configuration.html"} | tables | figures
-    assert all("Tiny." in page.read_text() for page in (results / "tables").glob("*.html"))
+    pages = [*(results / "tables").glob("*.html"), results / "explorer.html"]
+    assert all("Tiny." in page.read_text() for page in pages)
+    target = f"--configfile config/tiny.yaml results/tiny/runs/{COMPOSED}"
+    assert f"<code>snakemake --cores 1 {target}</code>" in pages[-1].read_text()
     assert len(list((results / "runs").rglob("*.json"))) == 6
     assert (results / "runs" / COMPOSED).exists()
     for log in (results / "logs").rglob("*.log"):
@@ -243,6 +246,24 @@ def test_seeds_trained_together_give_the_same_records(project: Project) -> None:
     logs = [project.folder / "results" / "tiny" / "logs" / "runs" / cell for cell in SEEDS]
     lengths = sorted(len(log.with_name(f"{log.name}.log").read_text()) for log in logs)
     assert lengths[0] == 0 < lengths[1]
+
+
+def test_a_seed_of_the_second_look_is_made_if_asked_for_and_shown_by_claims_alone(
+    project: Project,
+) -> None:
+    later = f"results/tiny/runs/{CELL.replace('seed0', 'seed7')}"
+    project.snakemake()
+    project.snakemake("--cores", "1", later)
+    text = project.snakemake("--dry-run", "--quiet", "rules", "--summary")
+    again = {row.split("\t")[0] for row in text.splitlines() if "/tables/" in row}
+    stale = {row.split("\t")[0] for row in text.splitlines() if "no update" not in row}
+    assert "results/tiny/tables/claims.csv" in again & stale
+    assert "results/tiny/tables/table-1.csv" in again - stale
+    project.snakemake()
+    numbers = (project.folder / "results" / "tiny" / "tables" / "numbers.csv").read_text()
+    assert "seed7" in (project.folder / "results/tiny/tables/runs.csv").read_text()
+    assert "seed7" not in numbers
+    (project.folder / later).unlink()
 
 
 def test_a_diverged_run_is_a_result(project: Project) -> None:
@@ -384,7 +405,7 @@ def test_an_attack_is_one_file_one_config_line_one_test(project: Project) -> Non
     table = (project.folder / "results" / "tiny" / "tables" / "table-1.md").read_text()
     assert "| Silence | 2 |" in table
     contract = project.run(sys.executable, "-m", "pytest", "tests/attacks/test_contract.py", "-vv")
-    assert "[silence-mf] PASSED" in contract and "failed" not in contract
+    assert "[silence-mf-the_view_is_left_as_it_was] PASSED" in contract and "failed" not in contract
     cell = read_record(
         next((project.folder / "results" / "tiny" / "runs").rglob("Silence/**/*.json"))
     )

@@ -5,7 +5,7 @@
 # Has no output, because a kept file must never be made again from runs that are long gone.
 rule publish:
     input:
-        records=expand("{results}/runs/{cell}", results=RESULTS, cell=CELLS),
+        records=all_records,
         counts=expand(
             "{results}/data/{dataset}/{statistics}.json",
             results=RESULTS,
@@ -264,11 +264,12 @@ rule numbers:
         "../../envs/fedrec.yaml"
     params:
         card=CARD.model_dump_json(),
+        seeds=list(STUDY.seeds),
         note=NOTE,
         report=STUDY.report,
         version=__version__,
     shell:
-        "fedrec numbers --scorecard {params.card:q} --records {input.records:q}"
+        "fedrec numbers --scorecard {params.card:q} --seeds {params.seeds} --records {input.records:q}"
         " --paper {input.paper:q} --report {params.report} {params.note:q}"
         " --output {output.csv:q} --picture {output.pdf:q} 2> {log:q}"
 
@@ -300,6 +301,57 @@ rule runs:
         " --output {output.csv:q} 2> {log:q}"
 
 
+# Asked for by name, and kept: the embeddings are in no record. It has no input, so that what is kept
+# is not made again because a checkout has newer files.
+rule pictures:
+    output:
+        f"{PUBLISHED}/pictures.json",
+    log:
+        f"{RESULTS}/logs/pictures.log",
+    benchmark:
+        f"{RESULTS}/logs/pictures.tsv"
+    conda:
+        "../../envs/fedrec.yaml"
+    shell:
+        "fedrec pictures headline --config config/demo.yaml --rounds 100 200 400"
+        " --output {output:q} 2> {log:q}"
+
+
+rule explorer:
+    input:
+        records=all_records,
+        counts=statistics("counts"),
+        claims=[CARD.file] if STUDY.claims else [],
+        pictures=present([f"{PUBLISHED}/pictures.json"]),
+    output:
+        report(
+            "{home}/explorer.html",
+            caption="../report/explorer.rst",
+            category="Runs",
+            labels={"name": "Results to explore"},
+        ),
+    log:
+        "{home}/logs/explorer.log",
+    benchmark:
+        "{home}/logs/explorer.tsv"
+    conda:
+        "../../envs/fedrec.yaml"
+    params:
+        card=CARD.model_dump_json(),
+        cells=list(CELLS),
+        command=COMMAND,
+        logs=lambda w: [] if w.home == PUBLISHED else ["--logs", f"{RESULTS}/logs/runs"],
+        note=NOTE,
+        report=STUDY.report,
+        runs=f"{RESULTS}/runs",
+        version=__version__,
+    shell:
+        "fedrec explorer --records {input.records:q} --cells {params.cells:q}"
+        " --counts {input.counts:q} --claims {input.claims:q} --scorecard {params.card:q}"
+        " --pictures {input.pictures:q} --report {params.report} {params.note:q} --runs {params.runs:q}"
+        " --command {params.command:q} {params.logs:q} --output {output:q} 2> {log:q}"
+
+
 rule configuration:
     output:
         report(
@@ -316,7 +368,7 @@ rule configuration:
     conda:
         "../../envs/fedrec.yaml"
     params:
-        config=lambda w: json.dumps(config),
+        config=lambda w: json.dumps(IN_FULL),
         note=NOTE,
         version=__version__,
     shell:

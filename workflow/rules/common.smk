@@ -3,18 +3,22 @@
 import json
 import os
 import re
+import shlex
 import sys
+from pathlib import Path
 
 import yaml
 
 from fedrec import __version__
 from fedrec.errors import ConfigError
+from fedrec.extending import in_full
 from fedrec.data.interactions import SCHEMA
 from fedrec.data.sources import LocalFile
 from fedrec.files import NAME
-from fedrec.plan.plan import (Plan)
-from fedrec.plan.blocks import (Scorecard)
-from fedrec.plan.cells import (cell_path)
+from fedrec.yaml_files import read_yaml
+from fedrec.plan.plan import Plan
+from fedrec.plan.blocks import Scorecard
+from fedrec.plan.cells import cell_path
 from snakemake.exceptions import WorkflowError
 
 
@@ -39,9 +43,7 @@ try:
 except ModuleNotFoundError as error:
     if error.name != "torch":
         raise
-    STUDY = Plan.read(
-        config, workflow.configfiles
-    )  # will do for `published-figures`
+    STUDY = Plan.read(config, workflow.configfiles)  # will do for `published-figures`
 except ConfigError as error:
     told = (
         f"\n(`--config` on the command line sets {', '.join(GIVEN)})" if GIVEN else ""
@@ -54,6 +56,7 @@ def beside(path):
     return path if os.path.exists(path) else f"{PROJECT}{path}"
 
 
+IN_FULL = in_full(config, workflow.configfiles).values  # with what the files extend
 RESULTS = STUDY.results
 PUBLISHED = f"{RESULTS}/published"
 SO_FAR = f"{RESULTS}/so-far"
@@ -63,12 +66,31 @@ CELLS = {
     for block in STUDY.blocks().values()
     for cell in STUDY.cells(block)
 }
+# Seeds of later looks (docs/decisions/019): made if they are asked for, and shown by claims alone.
+LOOKS = (
+    read_yaml(Path(beside(STUDY.claims.file))).get("looks", [0])
+    if STUDY.claims
+    else [0]
+)
+LATER = {
+    cell_path(later): later
+    for cell in CELLS.values()
+    for seed in range(LOOKS[0], LOOKS[-1])
+    for later in [cell.model_copy(update={"seed": seed})]
+    if cell_path(later) not in CELLS
+}
 NOTE = ["--note", STUDY.note] if STUDY.note else []
 CARD = STUDY.claims or Scorecard()
 JUDGED_TABLES = ["claims", "secondary", "numbers"] if STUDY.claims else []
 JUDGED_FIGURES = ["claims", "numbers"] if STUDY.claims else []
 TABLES = [*STUDY.tables, "runs", *JUDGED_TABLES]
 FIGURES = [*STUDY.figures, *JUDGED_FIGURES]
+# What the explorer tells readers to type before the path of a record.
+COMMAND = "snakemake --cores 1" + "".join(
+    f" --configfile {shlex.quote(os.path.relpath(path))}"
+    for path in workflow.configfiles
+    if os.path.relpath(path) != "config/paper.yaml"
+)
 SHOWN = ["csv", "md", "tex", "html"]
 DRAWN = ["pdf", "svg", "png"]
 
@@ -78,7 +100,7 @@ wildcard_constraints:
     dataset="|".join(map(re.escape, STUDY.datasets)) or "none",
     file=NAME,
     block="|".join(map(re.escape, STUDY.blocks())) or "none",
-    cell="|".join(map(re.escape, CELLS)) or "none",
+    cell="|".join(map(re.escape, [*CELLS, *LATER])) or "none",
 
 
 def products(home, tables=TABLES, figures=FIGURES):
@@ -99,12 +121,17 @@ def cells(block):
     return [cell_path(cell) for cell in STUDY.cells(STUDY.blocks()[block])]
 
 
+def cell_of(wildcards):
+    """The cell of a record."""
+    return CELLS.get(wildcards.cell) or LATER[wildcards.cell]
+
+
 def siblings(cell):
-    """The other seeds of a cell that the study asks for."""
-    arm = os.path.dirname(cell)
+    """The other seeds of a cell that the study asks for, or those of its later looks."""
+    arm, together = os.path.dirname(cell), CELLS if cell in CELLS else LATER
     return [
         str(other.seed)
-        for path, other in CELLS.items()
+        for path, other in together.items()
         if os.path.dirname(path) == arm and path != cell
     ]
 
@@ -123,8 +150,10 @@ def records(wildcards):
 
 
 def all_records(wildcards):
-    """The records of the whole study."""
-    return records_at(wildcards.home, CELLS)
+    """The records of the whole study, and those of later looks that there are."""
+    home = wildcards.get("home", RESULTS)
+    later = [] if home == PUBLISHED else records_at(SO_FAR, LATER)
+    return records_at(home, CELLS) + later
 
 
 def used_datasets():
@@ -143,11 +172,9 @@ def so_far():
     some = {name for name in STUDY.blocks() if there & set(cells(name))}
     if not there:
         return []
-    return products(
-        SO_FAR,
-        [name for name in TABLES if name in some or name not in STUDY.tables],
-        [name for name in FIGURES if name in some or name not in STUDY.figures],
-    )
+    tables = [name for name in TABLES if name in some or name not in STUDY.tables]
+    figures = [name for name in FIGURES if name in some or name not in STUDY.figures]
+    return [*products(SO_FAR, tables, figures), f"{SO_FAR}/explorer.html"]
 
 
 def switches(wildcards):
@@ -172,8 +199,11 @@ def statistics(name):
 
 
 def block_json(wildcards):
-    """What a table or figure shows, for the command that makes it."""
-    return STUDY.blocks()[wildcards.block].model_dump_json()
+    """What a table or figure shows, for the command that makes it: of the study's seeds."""
+    block = STUDY.blocks()[wildcards.block]
+    if block.kind == "deviations" and block.seeds is None:
+        block = block.model_copy(update={"seeds": STUDY.seeds})
+    return block.model_dump_json()
 
 
 def dataset_json(wildcards):

@@ -6,7 +6,7 @@
 
 rule train:
     input:
-        lambda w: f"{RESULTS}/data/{CELLS[w.cell].dataset}/split.npz",
+        lambda w: f"{RESULTS}/data/{cell_of(w).dataset}/split.npz",
     output:
         f"{RESULTS}/runs/{{cell}}",
     log:
@@ -25,7 +25,7 @@ rule train:
         together=0,
     params:
         # The cell's own settings and no others, so that a changed constant re-runs its cells alone.
-        cell=lambda w: STUDY.cell_config(CELLS[w.cell]).to_json(),
+        cell=lambda w: STUDY.cell_config(cell_of(w)).to_json(),
         version=__version__,
     shell:
         "fedrec train {params.cell:q} --split {input:q} --output {output:q}"

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from fedrec.analysis.summary import ARM
-from fedrec.analysis.tables.table import MISSING, percent, rows_of, share, value
+from fedrec.analysis.tables.table import MISSING, percent, rows_of, seeds_of, share, value
 from fedrec.plan.cells import BASELINE, PLAIN
 
 ARM_TITLES = {
@@ -67,15 +67,8 @@ def _arms(table: pd.DataFrame) -> pd.DataFrame:
             if len(set(table[name]) - {0}) > 1 or name == "attack"
         }
     )
-    shown["Seeds"] = [_seeds(row) for row in rows_of(table)]
+    shown["Seeds"] = [seeds_of(row) for row in rows_of(table)]
     return shown
-
-
-def _seeds(row: Mapping[str, Any]) -> str:
-    """How many records a row is made from, and of how many that are wanted."""
-    wanted = f" of {row['seeds'] + row['missing']}" if row["missing"] else ""
-    diverged = f" ({row['diverged']} diverged)" if row["diverged"] else ""
-    return f"{row['seeds']}{wanted}{diverged}"
 
 
 def _metric_columns(rows: pd.DataFrame) -> pd.DataFrame:

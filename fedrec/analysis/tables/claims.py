@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from fedrec.analysis.tables.table import Table
+from fedrec.analysis.tables.table import Table, rows_of
 from fedrec.analysis.verdict import NO_RECORD
 
 LISTED = 10  # findings of a claim
@@ -20,6 +20,7 @@ def scorecard_table(card: pd.DataFrame, notes: Sequence[str] = ()) -> Table:
             "Verdict": [
                 f"{v} ({w})" if w else v for v, w in zip(card.verdict, card.why, strict=True)
             ],
+            "Runs": [_runs(row) for row in rows_of(card)],
             "Holds if": card.test,
             "Found [95 % interval]": [
                 _shortened(f) + (f". Beside it: {_shortened(b)}" if b else "")
@@ -29,7 +30,21 @@ def scorecard_table(card: pd.DataFrame, notes: Sequence[str] = ()) -> Table:
     )
     title = "The paper's claims"
     traced = "The CSV names the records behind each claim (column records)."
-    return Table(title, card, shown, (tally(card.verdict), traced, *notes))
+    return Table(title, card, shown, (tally(card.verdict), LOOKS, traced, *notes))
+
+
+LOOKS = (
+    "Runs of a claim's first look, and how many of them are missing, diverged or were stopped; one "
+    "that failed is missing. A second look, with five seeds more, judges what the first left "
+    "undecided, each at 5 % / 2; intervals shown are of 95 %."
+)
+
+
+def _runs(row: Mapping[str, Any]) -> str:
+    """How many runs a claim takes, and what became of them."""
+    found = [f"{row[how]} {how}" for how in ("missing", "diverged", "stopped") if row[how]]
+    second = ", second look" if row["look"] > 1 else ""
+    return f"{row['runs']}" + (f" ({', '.join(found)})" if found else "") + second
 
 
 def tally(verdicts: "pd.Series[str]") -> str:

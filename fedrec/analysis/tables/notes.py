@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
-from fedrec.analysis.summary import mixtures, version
+from fedrec.analysis.summary import ended_early, mixtures, version
 from fedrec.records import Record
 
 NAMED = 3  # versions that are named one by one
@@ -15,7 +15,7 @@ def of_summary(table: pd.DataFrame, note: str) -> list[str]:
     first = table[table.metric == table.metric.iloc[0]]
     missing = int(first.missing.sum())
     return _noted(
-        "± is half of a 95 % interval, from the noise that all seeds of all arms show together "
+        "± is half of a 95 % interval, from what users and seeds of all arms show together "
         "(docs/statistics.md). Losses are against the run without attack and defence, paired by "
         "seed. The CSV has Holm-corrected p-values and intervals for other users, and names the "
         "records behind each row (column records).",
@@ -23,16 +23,31 @@ def of_summary(table: pd.DataFrame, note: str) -> list[str]:
         ""
         if table.paper.isna().all()
         else "Agrees: the paper's value lies where the mean of five other seeds would (95 %).",
-        f"Missing: {missing} of {missing + int(first.seeds.sum())} records." if missing else "",
+        counted(
+            missing + int(first.seeds.sum()),
+            missing,
+            *map(int, (first.diverged.sum(), first.stopped.sum())),
+        ),
         _versions({v for text in table.versions.dropna() for v in str(text).split()}),
         _mixed(table.mixed.dropna().iloc[:1].tolist()),
         note,
     )
 
 
-def of_records(records: Sequence[Record], note: str) -> list[str]:
-    """For a table made from records."""
-    return _noted(_versions({version(r) for r in records}), _mixed(mixtures(records)), note)
+def of_records(records: Sequence[Record], note: str, *, count: bool = True) -> list[str]:
+    """For a table made from records, which are counted if it does not do that itself."""
+    return _noted(
+        counted(len(records), 0, **ended_early(records)) if count else "",
+        _versions({version(r) for r in records}),
+        _mixed(mixtures(records)),
+        note,
+    )
+
+
+def counted(runs: int, missing: int, diverged: int, stopped: int) -> str:
+    """What became of runs. One that failed has no record: it is missing."""
+    there = f"Runs: {runs - missing} of {runs}, {missing} missing" if missing else f"Runs: {runs}"
+    return f"{there}; {diverged} diverged, {stopped} stopped before the last round."
 
 
 def _capital(text: str) -> str:

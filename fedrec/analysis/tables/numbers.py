@@ -5,7 +5,9 @@ from collections.abc import Sequence
 import pandas as pd
 
 from fedrec.analysis.noise import ANOTHER
-from fedrec.analysis.tables.table import Table, percent, share, value
+from fedrec.analysis.summary import ARM
+from fedrec.analysis.tables.notes import counted
+from fedrec.analysis.tables.table import Table, percent, rows_of, seeds_of, share, value
 
 
 def numbers_table(found: pd.DataFrame, notes: Sequence[str] = ()) -> Table:
@@ -20,7 +22,7 @@ def numbers_table(found: pd.DataFrame, notes: Sequence[str] = ()) -> Table:
             "Attack": known.attack,
             "Malicious": [share(ratio) for ratio in known.ratio],
             "Metric": known.metric.str.upper(),
-            "Seeds": [f"{seeds:.0f}" for seeds in known.seeds],
+            "Seeds": [seeds_of(row) for row in rows_of(known)],
             "Paper": [value(number) for number in known.paper],
             "Ours": [value(number) for number in known["mean"]],
             "Five other seeds (95 %)": [
@@ -31,7 +33,16 @@ def numbers_table(found: pd.DataFrame, notes: Sequence[str] = ()) -> Table:
             "Agrees": known.agrees.map({True: "yes", False: "no"}).fillna("–"),
         }
     )
-    return Table("The paper's numbers and ours", found, shown, (summary_of(found), METHOD, *notes))
+    said = (summary_of(found), _runs(found), METHOD, *notes)
+    return Table("The paper's numbers and ours", found, shown, said)
+
+
+def _runs(found: pd.DataFrame) -> str:
+    """What became of the runs behind the numbers; an arm's count once."""
+    arms = found.drop_duplicates(ARM)
+    names = ("seeds", "missing", "diverged", "stopped")
+    seeds, missing, diverged, stopped = (int(arms[name].sum()) for name in names)
+    return counted(seeds + missing, missing, diverged, stopped)
 
 
 METHOD = (

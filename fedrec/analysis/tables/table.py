@@ -1,6 +1,6 @@
 """The type of all tables, and how it is written: CSV, Markdown, LaTeX and HTML."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
@@ -64,6 +64,13 @@ def percent(number: float, half_width: float = float("nan")) -> str:
 def share(ratio: float) -> str:
     """A share of malicious clients in per cent."""
     return f"{100 * ratio:g} %" if ratio else MISSING
+
+
+def seeds_of(row: Mapping[str, Any]) -> str:
+    """How many records a row is made from, and of how many that are wanted."""
+    wanted = f" of {row['seeds'] + row['missing']}" if row["missing"] else ""
+    early = [f"{row[how]} {how}" for how in ("diverged", "stopped") if row[how]]
+    return f"{row['seeds']}{wanted}" + (f" ({', '.join(early)})" if early else "")
 
 
 def page(title: str, text: str, note: str = "") -> str:

@@ -10,6 +10,7 @@ import pytest
 from fedrec.analysis.summary import summarise
 from fedrec.analysis.tables.attacks import attack_table, constants, formatted
 from fedrec.analysis.tables.datasets import dataset_table, formatted_datasets
+from fedrec.analysis.tables.notes import of_records, of_summary
 from fedrec.analysis.tables.table import Table, page
 from tests.builders import make_record
 
@@ -111,6 +112,18 @@ def test_diverged_runs_are_shown() -> None:
     summary = summarise([lost, make_record("Fang", 1)], "best_val")
     (row,) = formatted(attack_table(summary, PAPER, METRICS)).to_dict("records")
     assert row["Seeds"] == "2 (1 diverged)"
+
+
+def test_stopped_runs_and_sums_are_shown() -> None:
+    short = make_record("Fang", 0).model_copy(update={"config": {"protocol": {"rounds": 6000}}})
+    wanted = [make_record("Fang", seed).cell for seed in range(5)]
+    table = attack_table(
+        summarise([short, make_record("Fang", 1)], "best_val", wanted), PAPER, METRICS
+    )
+    assert formatted(table).Seeds.tolist() == ["2 of 5 (1 stopped)"]
+    counts = "Runs: 2 of 5, 3 missing; 0 diverged, 1 stopped before the last round."
+    assert counts in of_summary(table, "")
+    assert "Runs: 1; 0 diverged, 1 stopped before the last round." in of_records([short], "")
 
 
 def test_a_page_shows_markup_as_text() -> None:

@@ -1,0 +1,41 @@
+"""How Sphinx builds the site: `make docs`. Pages about the code are generated from it first."""
+
+import sys
+from pathlib import Path
+
+DOCS = Path(__file__).parent
+sys.path[:0] = [str(DOCS), str(DOCS.parent)]
+
+import _generate  # noqa: E402
+import _links  # noqa: E402
+
+from fedrec import __version__  # noqa: E402
+
+project = "fedrec"
+author = copyright = "The fedrec developers"
+version = release = __version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+exclude_patterns = ["_*"]
+
+myst_heading_anchors = 3
+myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist"]
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented"
+autodoc_class_signature = "separated"
+python_use_unqualified_type_names = True
+
+html_theme = "furo"
+html_title = f"fedrec {release}"
+html_copy_source = False
+html_show_sphinx = False
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+
+
+def setup(app):  # type: ignore[no-untyped-def]
+    """Generate pages before Sphinx looks for them, and turn links that leave the site."""
+    _generate.write(DOCS / "generated")
+    app.connect("source-read", _links.turn)

@@ -1,0 +1,18 @@
+"""Median: the coordinate-wise median of all uploads (Yin et al. 2018)."""
+
+from jaxtyping import Bool
+from torch import Tensor
+
+from fedrec.defenses.base import ServerView
+from fedrec.settings import settings
+from fedrec.updates import Gradient, Updates
+
+
+@settings
+class Median:
+    """The median of every coordinate, over the uploads kept; sample counts do not matter."""
+
+    def reduce(self, received: Updates, kept: Bool[Tensor, " n"], view: ServerView) -> Gradient:
+        """A trimmed mean that leaves one upload, or the two in the middle."""
+        some = received.select(kept)
+        return some.trimmed_mean((len(some) - 1) // 2)

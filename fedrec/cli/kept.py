@@ -1,0 +1,61 @@
+"""The records that there are: those of a study's own runs, and those that were published."""
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedrec.errors import RecordError
+from fedrec.plan.cells import Cell, cell_path
+from fedrec.plan.plan import Plan
+from fedrec.records import Record, read_record, read_records
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Where a study's records lie."""
+
+    results: Path
+
+    @staticmethod
+    def of(study: Plan) -> "Kept":
+        """Those of a study."""
+        return Kept(Path(study.results))
+
+    def path(self, cell: Cell) -> Path:
+        """Where the workflow and `fedrec run` put the record of a cell."""
+        return self.results / "runs" / cell_path(cell)
+
+    def published(self) -> dict[Cell, Record]:
+        """The published records."""
+        pack = self.results / "published" / "records.jsonl.gz"
+        return {record.cell: record for record in (read_records([pack]) if pack.exists() else ())}
+
+    def some(self, cells: Iterable[Cell]) -> dict[Cell, Record]:
+        """The records of some cells: of the study's own runs, else published ones."""
+        wanted = list(cells)
+        own = {cell: read_record(p) for cell in wanted if (p := self.path(cell)).exists()}
+        published = self.published() if len(own) < len(wanted) else {}
+        return {cell: published[cell] for cell in wanted if cell in published} | own
+
+    def one(self, cell: Cell) -> Record:
+        """The record of a cell.
+
+        Raises:
+            RecordError: there is none; the message has the nearest cells of which there is one.
+        """
+        found = self.some([cell])
+        if cell not in found:
+            raise RecordError(f"no record of {cell_path(cell)}{self._nearest(cell)}")
+        return found[cell]
+
+    def _nearest(self, cell: Cell) -> str:
+        runs = self.results / "runs"
+        there = {str(path.relative_to(runs)) for path in runs.glob("*/*/*/*/*/seed*.json")}
+        there |= {cell_path(other) for other in self.published()}
+        close = difflib.get_close_matches(cell_path(cell), sorted(there), n=3, cutoff=0.0)
+        return (
+            f"; nearest: {', '.join(close)}"
+            if close
+            else f"; make it with `fedrec run {cell_path(cell)}`"
+        )

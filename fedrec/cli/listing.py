@@ -1,0 +1,131 @@
+"""What there is: methods, datasets and claims by name, with their settings on demand."""
+
+import argparse
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fedrec.cli.arguments import add_config, print_lines, stage_of
+from fedrec.cli.text import columns, short
+from fedrec.errors import ConfigError
+from fedrec.yaml_files import nearest_name
+
+if TYPE_CHECKING:  # importing it takes PyTorch
+    from fedrec.config.methods import Method
+    from fedrec.config.study import Study
+    from fedrec.data.dataset import Dataset
+
+METHOD_GROUPS = ("attacks", "defenses", "models")
+GROUPS = (*METHOD_GROUPS, "datasets", "claims")
+
+
+def add_to(stages: Any) -> None:
+    """Add the subcommand to a parser's."""
+    sub = stage_of(stages)("list", list_)
+    sub.add_argument("group", choices=GROUPS, help="what to list")
+    sub.add_argument("names", nargs="*", metavar="NAME", help="these alone, with all their fields")
+    sub.add_argument("--fields", action="store_true", help="show the fields of all of them")
+    add_config(sub)
+
+
+def list_(args: argparse.Namespace) -> None:
+    """List attacks, defences, models, datasets or claims, one a line.
+
+    Methods that no entry of the config uses yet come last, under their kinds; those of other
+    packages are named with the package. With a name, or with --fields, each hyper-parameter is
+    shown: what the config sets, or else its default, and what it means with its source. For example
+
+      fedrec list attacks
+      fedrec list defenses NormBound+UNION
+      fedrec list models --fields --config config/demo.yaml
+    """
+    from fedrec.config.study import Study
+
+    study = Study.load(*args.config)
+    known = _entries(study, args.group)
+    for name in args.names:
+        if name not in known:
+            close = nearest_name(name, known)
+            raise ConfigError(f"{name!r} is not among `{args.group}`{close}")
+    if args.names or args.fields:
+        print_lines(line for name in args.names or known for line in _detailed(name, known[name]))
+    else:
+        print_lines(columns([[name, *_summary(entry)] for name, entry in known.items()]))
+
+
+def _entries(study: "Study", group: str) -> Mapping[str, Any]:
+    """What is to be listed, by name: entries of the config, then kinds without one."""
+    if group == "claims":
+        from fedrec.analysis.claims import Claims
+        from fedrec.plan.blocks import Scorecard
+
+        file = Path((study.claims or Scorecard()).file)
+        return {claim.id: claim for claim in Claims.load(file).claims}
+    entries = getattr(study, group)
+    if group == "datasets":
+        return entries
+    from fedrec.config.methods import METHODS
+
+    listed = {name: e if isinstance(e, tuple) else (e,) for name, e in entries.items()}
+    used = {part.kind for parts in listed.values() for part in parts}
+    methods = {name: [(METHODS[group][p.kind], p) for p in parts] for name, parts in listed.items()}
+    rest = {k: [(method, None)] for k, method in METHODS[group].items() if k not in used}
+    return methods | rest
+
+
+def _summary(entry: Any) -> list[str]:
+    """The columns after the name."""
+    if isinstance(entry, list):
+        kinds = " + ".join(method.kind for method, _ in entry)
+        origin = _origin(method for method, _ in entry)
+        unused = "; no entry in the config" if entry[0][1] is None else ""
+        first = entry[0][0].type.__doc__ or ""
+        return [kinds, short(first, 88) + origin + unused]
+    if hasattr(entry, "says"):
+        return [entry.place, short(entry.says, 100)]
+    return [_source(entry), str(entry.expect or "")]
+
+
+def _origin(methods: Iterable["Method"]) -> str:
+    packages = {f"{m.package} {m.version}" for m in methods if m.is_plug_in}
+    return f" [{', '.join(sorted(packages))}]" if packages else ""
+
+
+def _source(dataset: "Dataset") -> str:
+    if dataset.made_up:
+        return "made up"
+    return ", ".join(file.name for file in dataset.raw)
+
+
+def _detailed(name: str, entry: Any) -> Iterator[str]:
+    """An entry with all that can be said of it."""
+    if isinstance(entry, list):
+        for method, part in entry:
+            yield from _method_lines(name, method, part)
+        return
+    import yaml
+
+    text = yaml.safe_dump(
+        entry.model_dump(mode="json", exclude_none=True), sort_keys=False, allow_unicode=True
+    )
+    yield name
+    yield from (f"  {line}" for line in text.splitlines())
+
+
+def _method_lines(name: str, method: "Method", entry: Any) -> Iterator[str]:
+    """A method's description, and its fields."""
+    from textwrap import wrap
+
+    from fedrec.config.entries import fields_of, given_by
+
+    yield f"{name} ({method.kind}){_origin([method])}"
+    yield from (
+        f"  {line}".rstrip() for line in (method.type.__doc__ or "").strip().splitlines()[:1]
+    )
+    given = given_by(entry) if entry is not None else {}
+    for field, (_, info) in fields_of(method.type).items():
+        value = f"{given[field]} (default {info.default})" if field in given else str(info.default)
+        yield f"    {field} = {value}"
+        yield from wrap(
+            info.description or "", 92, initial_indent=" " * 8, subsequent_indent=" " * 8
+        )

@@ -1,0 +1,173 @@
+"""One cell, from nothing to its record, and what its settings are."""
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fedrec.cli.arguments import add_config, add_machine, print_lines, stage_of
+from fedrec.cli.kept import Kept
+from fedrec.cli.text import columns
+from fedrec.errors import Diverged, RecordError
+from fedrec.plan.blocks import unattacked
+from fedrec.plan.cells import Cell, cell_path
+from fedrec.plan.metrics import METRICS, Report
+from fedrec.records import Record, read_record
+
+if TYPE_CHECKING:  # importing it takes PyTorch
+    from fedrec.config.resolution import Part
+    from fedrec.config.study import Study
+
+CELL = "dataset/model/attack/defence/ratio/seed; the end may be left out: ml-1m/MF/ClusterAttack"
+
+
+def add_to(stages: Any) -> None:
+    """Add the subcommands to a parser's."""
+    stage = stage_of(stages)
+    sub = stage("run", run)
+    add_cell(sub)
+    text = "train again even if there is a record of this cell, these settings and this version"
+    sub.add_argument("--again", action="store_true", help=text)
+    add_config(sub)
+    sub.add_argument(
+        "--save-every",
+        type=float,
+        default=120.0,
+        metavar="S",
+        help="seconds between checkpoints (default: %(default)g); changes no result",
+    )
+    add_machine(sub)
+
+    sub = stage("explain", explain)
+    add_cell(sub)
+    add_config(sub)
+
+
+def add_cell(sub: argparse.ArgumentParser) -> None:
+    """A cell by its name, and other values of its fields."""
+    sub.add_argument("cell", metavar="CELL", help=CELL)
+    text = "another value of a field, such as clusters=4 or attack.negatives=5; may be repeated"
+    sub.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help=text)
+
+
+def cell_of(study: "Study", args: argparse.Namespace) -> Cell:
+    """The cell that the command line asks for."""
+    from fedrec.config.asking import Change, asked
+
+    return asked(study, args.cell, map(Change.parse, args.set))
+
+
+def run(args: argparse.Namespace) -> None:
+    """Train one cell, listed in a table or not, and print what it measured.
+
+    The data are made first if need be. The record goes where the workflow would put it: it counts
+    for the study if a table lists the cell. A value given with --set becomes part of the cell's
+    name (ClusterAttack@clusters=4), so it never takes another record's place. A finished cell is
+    not trained again; an interrupted one goes on where it was. For example
+
+      fedrec run ml-1m/MF/ClusterAttack
+      fedrec run ml-1m/MF/ClusterAttack/MultiKrum+UNION/m0.05/seed1 --device cuda
+      fedrec run synthetic/MF/Fang/UNION/m0.05 --set rounds=60 --config config/demo.yaml
+    """
+    from fedrec.config.study import Study
+
+    study = Study.load(*args.config)
+    cell = cell_of(study, args)
+    record = simulated(study, cell, args)
+    print_lines(result_lines(record, study.report, Kept.of(study)))
+    if record.diverged_at is not None:
+        raise Diverged(f"{cell_path(cell)}: diverged in round {record.diverged_at}")
+
+
+def simulated(study: "Study", cell: Cell, args: argparse.Namespace) -> Record:
+    """The record of a cell: the one that is there if it fits, else a new one."""
+    from fedrec.cli.training import simulate
+    from fedrec.cli.workflow import split_of
+    from fedrec.data.split import Split
+    from fedrec.training.interruption import Interruption
+    from fedrec.training.several_seeds import Job
+
+    config, path = study.cell_config(cell), Kept.of(study).path(cell)
+    split = Split.load(split_of(study, cell.dataset, args.config))
+    job = Job(config.values, split.checksum, path)
+    if not args.again and (job.take() or job.is_done):
+        print(f"{path}: is there already", file=sys.stderr)
+        return read_record(path)
+    with job.claimed() as mine, Interruption() as interruption:
+        if not mine:
+            raise RecordError(f"{path}: another process is making it; wait for its end")
+        simulate(job, path, split, args, lambda: interruption.requested)
+    return read_record(path)
+
+
+def result_lines(record: Record, report: Report, kept: Kept) -> Iterator[str]:
+    """Each metric of a record, beside that of the run without attack and defence."""
+    plain = unattacked(record.cell)
+    found = {} if plain == record.cell else kept.some([plain])
+    other = found.get(plain)
+    if other and other.dataset_checksum == record.dataset_checksum and other.draws == record.draws:
+        yield from columns(
+            [["", "this run", "no attack", "change"], *_beside(record, other, report)],
+            right=(1, 2, 3),
+        )
+    else:
+        alone = [[name.upper(), f"{record.reported(name, report):.4f}"] for name in METRICS]
+        yield from columns([["", "this run"], *alone], right=(1,))
+        if plain != record.cell:
+            yield f"no run without attack to compare with: fedrec run {cell_path(plain)}"
+    yield f"record: {kept.path(record.cell)}"
+
+
+def _beside(record: Record, other: Record, report: Report) -> Iterator[list[str]]:
+    for name in METRICS:
+        ours, theirs = record.reported(name, report), other.reported(name, report)
+        change = f"{100 * (ours / theirs - 1):+.1f} %" if theirs else "–"
+        yield [name.upper(), f"{ours:.4f}", f"{theirs:.4f}", change]
+
+
+def explain(args: argparse.Namespace) -> None:
+    """Show the settings of a cell, and where each one comes from.
+
+    That is a default, a preset, a line of a config file, the cell's name, or --set. For example
+
+      fedrec explain ml-1m/SASRec/ClusterAttack@clusters=8/NormBound+UNION
+      fedrec explain synthetic/MF/Fang/UNION --set near=3.0 --config config/demo.yaml
+    """
+    from fedrec.config.study import ATTRIBUTES, Study
+    from fedrec.extending import read
+
+    study, paths = Study.load(*args.config), read(*args.config).paths
+    cell = cell_of(study, args)
+    flagged = {text.partition("=")[0].rpartition(".")[2] for text in args.set}
+    print(cell_path(cell))
+    print_lines(_part_lines("protocol", study.protocol_part(cell), paths, flagged))
+    for group, attribute in ATTRIBUTES.items():
+        for part in study.parts(group, cell):
+            title = f"{attribute} {getattr(cell, attribute)} ({part.kind})"
+            print_lines(_part_lines(title, part, paths, flagged))
+
+
+def _part_lines(
+    title: str, part: "Part", paths: Sequence[Path], flagged: set[str]
+) -> Iterator[str]:
+    rows = [
+        [name, str(value), _origin(part, name, paths, flagged)]
+        for name, value in part.settings().items()
+    ]
+    yield title
+    yield from columns(rows, right=(1,), indent="  ") if rows else ["  no settings"]
+
+
+def _origin(part: "Part", field: str, paths: Sequence[Path], flagged: set[str]) -> str:
+    """What sets a field, in words."""
+    from fedrec.yaml_files import located
+
+    layer = part.origin(field)
+    if layer is None:
+        return "default"
+    if layer.origin.startswith("name "):
+        return "--set" if field in flagged else "the cell's name"
+    found = located((*layer.place, field) if layer.origin == "config" else layer.place, paths)
+    where = found[0] if found else ""
+    return where if layer.origin == "config" else f"{layer.origin}, {where}"

@@ -1,0 +1,133 @@
+"""A study of one's own, in a dozen lines that extend another one."""
+
+import argparse
+import os
+import re
+from collections.abc import Iterator
+from math import ceil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fedrec.cli.arguments import stage_of
+from fedrec.cli.data import add_known, known_of
+from fedrec.errors import ConfigError
+from fedrec.files import NAME, write_text
+from fedrec.plan.cells import BASELINE, PLAIN
+
+if TYPE_CHECKING:  # importing it takes PyTorch
+    from fedrec.config.study import Study
+
+CONFIG = Path("config")
+
+
+def add_to(stages: Any) -> None:
+    """Add the subcommand to a parser's."""
+    sub = stage_of(stages)("new", new)
+    sub.add_argument("study", metavar="STUDY", help="its name: config/STUDY.yaml, results/STUDY")
+    data = sub.add_mutually_exclusive_group(required=True)
+    text = "a file of interactions, which `fedrec data inspect` understands"
+    data.add_argument("--data", type=Path, metavar="FILE", help=text)
+    data.add_argument("--dataset", metavar="NAME", help="a dataset of the study that it extends")
+    for name, default in (
+        ("attacks", [BASELINE, "ClusterAttack"]),
+        ("defenses", [PLAIN, "MultiKrum+UNION"]),
+        ("models", ["MF"]),
+    ):
+        text = f"names in that study, variants included (default: {' '.join(default)})"
+        sub.add_argument(f"--{name}", nargs="+", default=default, metavar="NAME", help=text)
+    text = "shares of malicious users (default: 0.01)"
+    sub.add_argument("--ratios", nargs="+", type=float, default=[0.01], metavar="SHARE", help=text)
+    sub.add_argument("--seeds", type=int, default=3, metavar="N", help="how many (default: 3)")
+    sub.add_argument("--rounds", type=int, help="training rounds (default: that study's)")
+    text = "the config to start from (default: config/paper.yaml)"
+    sub.add_argument(
+        "--extends", type=Path, default=CONFIG / "paper.yaml", metavar="FILE", help=text
+    )
+    add_known(sub.add_argument_group("how the file is read, where its first lines do not tell"))
+
+
+def new(args: argparse.Namespace) -> None:
+    """Write the config of a new study, and print the command that runs it.
+
+    It extends another config, by about ten lines: the dataset, one table, one figure. The attacks,
+    defences and models are those of the other config. For example
+
+      fedrec new plays --data plays.csv --ratios 0.01 0.05
+      fedrec new mild --dataset ml-1m --attacks NoAttack LIE@z=1.5 --defenses FedAvg Krum --seeds 5
+    """
+    from fedrec.cli.workflow import command
+    from fedrec.config.study import Study
+
+    if not re.fullmatch(NAME, args.study) or args.seeds < 1:
+        raise ConfigError(f"{args.study!r} with {args.seeds} seeds: give a plain name, and a seed")
+    path = CONFIG / f"{args.study}.yaml"
+    if path.exists():
+        raise ConfigError(f"{path}: is there already: choose another name, or delete it")
+    write_text(path, "\n".join(_lines(args, path)) + "\n")
+    try:
+        jobs = _jobs(Study.load(path))
+    except ConfigError:
+        path.unlink()
+        raise
+    print(f"{path}: {jobs} training jobs. Run them, and make the table and the figure:")
+    print(f"  {command([], [path])}")
+
+
+def _jobs(study: "Study") -> int:
+    return len({cell for block in study.blocks().values() for cell in study.cells(block)})
+
+
+def _lines(args: argparse.Namespace, path: Path) -> Iterator[str]:
+    """The config, a line for each key."""
+    name, entry = _dataset(args)
+    yield "# Made by `fedrec new`; config/README.md says what each key means."
+    yield f"extends: {Path(os.path.relpath(args.extends, path.parent)).as_posix()}"
+    yield "replace: [tables, figures]"
+    yield f"results: results/{args.study}"
+    yield "claims: null"
+    yield f"seeds: {list(range(args.seeds))}"
+    if args.rounds:
+        rounds = {"rounds": args.rounds, "evaluate_every": max(1, args.rounds // 20)}
+        yield f"protocol: {_flow(rounds)}"
+    if entry:
+        yield from ("datasets:", f"  {name}: {_flow(entry)}")
+    shown = {"datasets": [name], "models": args.models, "attacks": args.attacks}
+    shown |= {"defenses": args.defenses, "ratios": args.ratios}
+    table = {"title": f"Attacks and defences on {name}.", "kind": "attacks"}
+    yield from ("tables:", f"  attacks: {_flow(table | shown)}")
+    figure = {"title": f"Training on {name}.", "kind": "training_curves"}
+    yield from ("figures:", f"  training-curves: {_flow(figure | shown)}")
+
+
+def _flow(values: Any) -> str:
+    """A value on one line."""
+    import yaml
+
+    text = yaml.safe_dump(
+        values, default_flow_style=True, sort_keys=False, width=10**6, allow_unicode=True
+    )
+    return text.removesuffix("\n...\n").strip()
+
+
+def _dataset(args: argparse.Namespace) -> tuple[str, Any]:
+    """The name of the dataset, and its entry if it is a new one."""
+    if args.dataset:
+        return args.dataset, None
+    from fedrec.data.own_file import entry_of
+
+    name, entry = entry_of(args.data, known_of(args))
+    _check_ratios(args, entry)
+    return name, entry
+
+
+def _check_ratios(args: argparse.Namespace, entry: Any) -> None:
+    """Refuse shares of so few users that none of them would be malicious."""
+    from fedrec.data.own_file import parsed_entry, split_of
+
+    users = split_of(parsed_entry(entry)).n_users
+    nobody = [ratio for ratio in args.ratios if round(ratio * users) < 1]
+    if nobody:
+        raise ConfigError(
+            f"--ratios {nobody[0]}: of {users:,} users none would be malicious; "
+            f"give {ceil(1000 / users) / 1000:g} or more"
+        )

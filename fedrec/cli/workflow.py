@@ -1,0 +1,78 @@
+"""The workflow, called for what its rules make."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from fedrec.config.study import Study
+from fedrec.data.sources import LocalFile
+from fedrec.errors import CommandError, ConfigError
+
+
+class WorkflowFailed(CommandError):
+    """Snakemake could not make a file; the message says why, or how to see it."""
+
+
+def made(
+    targets: Sequence[str], configs: Sequence[Path], cores: str = "1", quiet: str = "all"
+) -> None:
+    """Have Snakemake make some files, or find that they are up to date.
+
+    Raises:
+        ConfigError: this folder has no workflow.
+        WorkflowFailed: a file could not be made.
+    """
+    if not Path("Snakefile").is_file():
+        raise ConfigError(
+            f"there is no Snakefile in {Path.cwd()}: run this in the project's folder"
+        )
+    # Its rules call plain `fedrec`, which lies beside this Python.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    call = [sys.executable, "-m", "snakemake", *targets, "--cores", cores, "--quiet", quiet]
+    call += ["--configfile", *map(str, configs)]
+    done = subprocess.run(call, env={**os.environ, "PATH": path}, stdout=sys.stderr)
+    if done.returncode:
+        again = command(targets, configs, cores)
+        raise WorkflowFailed(f"{targets[0]} could not be made; to see why: {again}")
+
+
+def command(targets: Sequence[str], configs: Sequence[Path], cores: str = "all") -> str:
+    """The same for a person to type."""
+    words = ["snakemake", "--cores", cores, *targets]
+    if [str(path) for path in configs] != ["config/paper.yaml"]:
+        words += ["--configfile", *map(str, configs)]
+    return " ".join(words)
+
+
+def split_of(study: Study, dataset: str, configs: Sequence[Path]) -> Path:
+    """The split of a dataset, made by the workflow's data rules if need be.
+
+    The rules, and not their functions called here: so downloads, checksums, logs and files are
+    those of the study, and the study later finds the data made.
+    """
+    path = Path(study.results) / "data" / dataset / "split.npz"
+    if not path.exists() or _is_older(path, study, dataset):
+        print(f"{path}: made by the workflow's data rules", file=sys.stderr, flush=True)
+        _make_split(path, study, dataset, configs)
+    return path
+
+
+def _make_split(path: Path, study: Study, dataset: str, configs: Sequence[Path]) -> None:
+    """Have the rules make a split, and say what a stage that fails says."""
+    start = time.time()
+    try:
+        made([str(path)], configs)
+    except WorkflowFailed as error:
+        logs = (Path(study.results) / "logs" / "data" / dataset).glob("*.log")
+        told = [log.read_text(errors="replace") for log in logs if log.stat().st_mtime >= start - 1]
+        lines = [x for text in told for x in text.splitlines() if x.startswith("fedrec ")]
+        raise WorkflowFailed(lines[-1] if lines else str(error)) from None
+
+
+def _is_older(path: Path, study: Study, dataset: str) -> bool:
+    """Whether a file of this machine that the split was made from has changed since."""
+    files = [Path(file.path) for file in study.datasets[dataset].raw if isinstance(file, LocalFile)]
+    return any(f.exists() and f.stat().st_mtime > path.stat().st_mtime for f in files)

@@ -1,0 +1,30 @@
+"""What every attack, defence and model must keep to, for the tests of other packages too.
+
+    from fedrec.testing import check_attack
+
+    def test_silence_is_an_attack():
+        check_attack(Silence)
+
+Each check runs with every model that fedrec has (MF and SASRec), or with the one that is given, and
+raises an AssertionError that names the rule that was broken. No test framework is needed.
+"""
+
+from fedrec.testing.attacks import ATTACK_RULES, check_attack
+from fedrec.testing.defenses import DEFENSE_RULES, check_defense
+from fedrec.testing.federation import attacker_view, client_view, server_view
+from fedrec.testing.models import MODEL_RULES, check_model
+from fedrec.testing.uploads import dense_items, random_updates
+
+__all__ = [
+    "ATTACK_RULES",
+    "DEFENSE_RULES",
+    "MODEL_RULES",
+    "attacker_view",
+    "check_attack",
+    "check_defense",
+    "check_model",
+    "client_view",
+    "dense_items",
+    "random_updates",
+    "server_view",
+]

@@ -1,0 +1,74 @@
+"""What attacks and defences are given, on a federation of a few users."""
+
+import numpy as np
+import torch
+
+from fedrec.attacks.base import AttackerView
+from fedrec.clients.devices import Devices
+from fedrec.clients.pairs import FixedPairs
+from fedrec.data.split import Split
+from fedrec.defenses.base import ClientView, ServerView
+from fedrec.models.base import Model, Shared
+from fedrec.models.mf import MF
+from fedrec.rng import Streams
+from fedrec.server import Server
+from fedrec.updates import Updates
+
+LENGTH = 8  # training items of each user
+
+
+def small_split(users: int, items: int) -> Split:
+    """Users who have eight items each, at random, and two to validate and test."""
+    rng = np.random.default_rng(0)
+    orders = np.stack([rng.permutation(items) for _ in range(users)])
+    return Split(
+        n_items=items,
+        offsets=np.arange(users + 1) * LENGTH,
+        train=orders[:, :LENGTH].ravel(),
+        validation=orders[:, LENGTH],
+        test=orders[:, LENGTH + 1],
+    )
+
+
+def devices_of(model: Model, users: int, items: int) -> Devices:
+    """The devices of such users, before the first round."""
+    streams = Streams(0)
+    pairs = FixedPairs.draw(small_split(users, items), torch.arange(users), streams)
+    return Devices(model, pairs, model.init_local(users, streams))
+
+
+def attacker_view(model: Model | None = None, users: int = 5, items: int = 30) -> AttackerView:
+    """`users` malicious clients, of whom the second and the last are in the cohort."""
+    model, streams = model or MF(dim=4), Streams(0)
+    devices = devices_of(model, users, items)
+    shared, selected = model.init_shared(items, streams), torch.tensor([1, users - 1])
+    benign = devices.gradients(shared, selected, streams.at(1)).updates
+    return AttackerView(shared=shared, devices=devices, selected=selected, benign=benign)
+
+
+def server_view(
+    received: Updates,
+    expected_malicious: int = 1,
+    streams: Streams | None = None,
+    learning_rate: float = 2e-3,
+) -> ServerView:
+    """The view of a server that has broadcast the uploads' table and taken no step."""
+    shared = Shared(received.table.clone(), torch.zeros(received.dense.shape[1]))
+    server = Server(shared, learning_rate)
+    return ServerView(shared, server.preview, expected_malicious, streams or Streams(0, round=1))
+
+
+def client_view(
+    model: Model | None = None,
+    cohort: tuple[int, ...] = (4, 0, 3),
+    users: int = 6,
+    items: int = 30,
+    streams: Streams | None = None,
+) -> ClientView:
+    """The view of some of `users` clients."""
+    model, streams = model or MF(dim=4), streams or Streams(0, round=1)
+    devices = devices_of(model, users, items)
+    shared, positions = model.init_shared(items, Streams(0)), torch.tensor(cohort)
+    batch = devices.pairs.batch(positions, streams)
+    plain = devices.train(shared, positions, batch, streams)
+    return ClientView(shared, devices, positions, batch, plain, streams)
