@@ -82,6 +82,25 @@ class Malicious(RecordPart):
         )
 
 
+class Picture(RecordPart):
+    """Where items lie after a round, along the two principal components of their embeddings."""
+
+    attack: str
+    defense: str
+    round: int
+    component_1: list[float]
+    component_2: list[float]
+
+
+class Pictures(RecordPart):
+    """Pictures of several runs on one dataset of made-up communities."""
+
+    dataset: str
+    ratio: float  # share of malicious users where there is an attack
+    community: list[int]  # of each item
+    pictures: list[Picture]
+
+
 class Provenance(RecordPart):
     """What made the record."""
 
@@ -203,6 +222,18 @@ def read_records(paths: Sequence[Path]) -> list[Record]:
             found[record.cell] = (path, record)
     _check_draws(list(found.values()))
     return [record for _, record in found.values()]
+
+
+def read_pictures(path: Path) -> Pictures:
+    """Read what `fedrec pictures` wrote.
+
+    Raises:
+        RecordError: the file is missing or holds something else.
+    """
+    try:
+        return Pictures.model_validate_json(_read(path))
+    except pydantic.ValidationError as error:
+        raise RecordError(f"{path}: {_damage(error)}; delete it, and make it again") from None
 
 
 def _check_draws(found: Sequence[tuple[Path, Record]]) -> None:

@@ -66,7 +66,6 @@ STUDY: dict[str, Any] = {
             "title": "Datasets",
             "kind": "datasets",
             "datasets": ["tiny"],
-            "defenses": ["UNION"],
         },
     },
 }

@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Sequence
 from io import StringIO
+from os.path import relpath
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from fedrec.files import read_with_sum, write_text, write_with_sum
 from fedrec.plan.blocks import AttackTable, DatasetTable, DeviationTable, Scorecard
 from fedrec.plan.cells import cell_path, parse_cell
 from fedrec.plan.variants import Switch
-from fedrec.records import Record, add_to_pack, read_records
+from fedrec.records import Record, add_to_pack, read_pictures, read_records
 
 
 def add_to(stages: Any) -> None:
@@ -90,6 +91,9 @@ def add_to(stages: Any) -> None:
     add_records(sub)
     add_table(sub)
 
+    sub = stage("explorer", explorer)
+    _add_explorer(sub)
+
     sub = stage("configuration", configuration)
     sub.add_argument("config", metavar="JSON", help="the configuration")
     sub.add_argument("--note", default="", help="stands below it")
@@ -111,6 +115,24 @@ def _add_claims(sub: argparse.ArgumentParser) -> None:
 
 def _add_scorecard(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--scorecard", default="{}", help="the scorecard's entry in the config")
+
+
+def _add_explorer(sub: argparse.ArgumentParser) -> None:
+    add_records(sub)
+    add_cells(sub)
+    add_counts(sub)
+    text = "claims and their tests (.yaml), if the page is to judge any"
+    sub.add_argument("--claims", type=Path, nargs="*", default=[], help=text)
+    _add_scorecard(sub)
+    text = "pictures of item embeddings, from `fedrec pictures`, if there are any"
+    sub.add_argument("--pictures", type=Path, nargs="*", default=[], help=text)
+    sub.add_argument("--note", default="", help="stands at the top")
+    text = "folder of the runs that commands make (default: %(default)s)"
+    sub.add_argument("--runs", default="results/runs", help=text)
+    text = "what makes a run's record (default: %(default)s)"
+    sub.add_argument("--command", default="snakemake --cores 1", help=text)
+    sub.add_argument("--logs", type=Path, help="logs of runs, to tell failed from missing ones")
+    sub.add_argument("--output", type=Path, required=True, help="page to write (.html)")
 
 
 def _add_picture(sub: argparse.ArgumentParser) -> None:
@@ -255,6 +277,31 @@ def figure(args: argparse.Namespace) -> None:
     shown = _shown(read_records(args.records), args)
     made = drawing.draw(shown, block, args.report, note=args.note)
     save_figure(made, args.output)
+
+
+def explorer(args: argparse.Namespace) -> None:
+    """Make a page that needs no server and no network, to explore records, runs and claims."""
+    from fedrec.analysis.claims import Claims
+    from fedrec.analysis.evidence import Evidence
+    from fedrec.analysis.explorer.page import Study, page
+    from fedrec.analysis.explorer.runs import Places
+    from fedrec.analysis.measure import Measure
+
+    records, card = read_records(args.records), valid(Scorecard, args.scorecard)
+    counts = {path.parent.name: vars(load_statistics(Counts, path)) for path in args.counts}
+    packed = [path for path in args.records if path.suffix == ".gz"]
+    record = relpath((packed or [args.runs])[0], args.output.parent)
+    study = Study(
+        records=records,
+        wanted=[parse_cell(path) for path in args.cells],
+        report=args.report,
+        claims=next(map(Claims.load, args.claims), None),
+        evidence=Evidence(records, counts, card, Measure(report=args.report)),
+        pictures=next(map(read_pictures, args.pictures), None),
+        note=args.note,
+    )
+    places = Places(args.runs, args.command, record, args.logs)
+    write_text(args.output, page(study, places))
 
 
 def configuration(args: argparse.Namespace) -> None:

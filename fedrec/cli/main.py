@@ -11,7 +11,17 @@ import sys
 from typing import NoReturn
 
 from fedrec import __version__
-from fedrec.cli import analysis, benchmark, data, judging, listing, running, studies, training
+from fedrec.cli import (
+    analysis,
+    benchmark,
+    data,
+    judging,
+    listing,
+    pictures,
+    running,
+    studies,
+    training,
+)
 from fedrec.cli.arguments import Help, add_stage
 from fedrec.errors import CommandError
 from fedrec.yaml_files import nearest_name
@@ -82,7 +92,17 @@ def parser() -> argparse.ArgumentParser:
     top = Parser(prog="fedrec", description=ABOUT, epilog=EPILOG, formatter_class=Help)
     top.add_argument("--version", action="version", version=f"fedrec {__version__}")
     stages = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in (running, studies, listing, judging, data, training, analysis, benchmark):
+    for module in (
+        running,
+        studies,
+        listing,
+        judging,
+        data,
+        training,
+        pictures,
+        analysis,
+        benchmark,
+    ):
         module.add_to(stages)
     sub = add_stage(stages, "completion", completion)
     sub.add_argument("shell", choices=SHELLS)

@@ -5,9 +5,10 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
-from fedrec.data.readers.duck import session
-from fedrec.data.readers.rows import MISSING, MissingIds
+from fedrec.data.readers.duck import Database, session
+from fedrec.data.readers.rows import MISSING
 from fedrec.data.readers.times import MICROSECONDS, microseconds
 from fedrec.errors import DataError
 
@@ -36,15 +37,14 @@ TYPED = re.compile(r"([^:]+):(token|float|token_seq|float_seq)$")  # RecBole's a
 _SUFFIX = re.compile(r"(?<=.)(id|key|uuid|hash|code|(name))$")
 _TIMELY = re.compile(r"time|date|stamp")
 
-_DATES = ("%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%d.%m.%Y")
+DATES = ("%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%d.%m.%Y")
 CLOCKS = ("", " %H:%M:%S", " %H:%M", " %I:%M:%S %p", " %I:%M %p")
-PATTERNS = (
-    *("%Y%m%d%H%M%S", "%Y%m%d%H%M", "%Y%m%d%H", "%Y%m%d"),
+FORMATS = (
+    *(*MICROSECONDS, "iso8601", "%Y%m%d%H%M%S", "%Y%m%d%H%M", "%Y%m%d%H", "%Y%m%d"),
     *("%a %b %d %H:%M:%S %z %Y", "%a, %d %b %Y %H:%M:%S %z", "%d/%b/%Y:%H:%M:%S %z"),
     *("%m %d, %Y", "%b %d, %Y", "%B %d, %Y", "%d %b %Y", "%d %b %Y, %H:%M"),
-    *(date + clock for date in _DATES for clock in CLOCKS),
+    *(date + clock for date in DATES for clock in CLOCKS),
 )
-FORMATS = (*MICROSECONDS, "iso8601", *PATTERNS)
 # When logs were written, in microseconds: no id of nine digits below 1990's seconds, and no date
 # of ten digits, is an epoch within these.
 EARLIEST, LATEST = 631_152_000 * 10**6, 1_988_150_400 * 10**6
@@ -68,7 +68,7 @@ class Known:
     time_zone: str = "UTC"
     rating: Column | None = None
     min_rating: float | None = None
-    missing_ids: MissingIds | None = None
+    missing_ids: Literal["refuse", "drop", "keep"] | None = None
     member: str | None = None
     item_lists: bool = False
 
@@ -104,36 +104,36 @@ class Sample:
 
         Where no column fits in every row, those that do in most: the reader names the others.
         """
-        for share in (1.0, 0.6):
-            found = {c: fitting(self.values(c), FORMATS, share) for c in self.places}
-            if any(found.values()):
-                break
+        with session() as db:
+            for share in (1.0, 0.6):
+                found = {c: fitting(db, self.values(c), FORMATS, share) for c in self.places}
+                if any(found.values()):
+                    break
         return {column: formats for column, formats in found.items() if formats}
+
+    def moments(self, column: Column) -> list[int]:
+        """The times in a column, in the likeliest of its formats."""
+        return next(iter(self.times[column].values()))
+
+    def all_match(self, pattern: re.Pattern[str], column: Column) -> bool:
+        """Whether there are values in a column, and all are of this kind."""
+        return all(map(pattern.match, self.values(column))) and bool(self.values(column))
 
     @property
     def clocks(self) -> list[Column]:
         """The columns that hold a time of day and nothing else."""
-        return [c for c in self.places if self._all(c, _CLOCK)]
+        return [c for c in self.places if self.all_match(_CLOCK, c)]
 
     @property
     def labels(self) -> list[Column]:
         """The columns that may be ids: no times, no fractions, not the same in every row."""
-        return [
-            column
-            for column in self.places
-            if column not in self.times
-            and column not in self.clocks
-            and not any(map(_FRACTION.match, self.values(column)))
-            and len(set(self.values(column))) > 1
-        ]
-
-    def _all(self, column: Column, pattern: re.Pattern[str]) -> bool:
-        values = self.values(column)
-        return bool(values) and all(map(pattern.match, values))
+        others = [c for c in self.places if c not in self.times and c not in self.clocks]
+        several = [c for c in others if len(set(self.values(c))) > 1]
+        return [c for c in several if not any(map(_FRACTION.match, self.values(c)))]
 
 
 def fitting(
-    values: Iterable[str], formats: Sequence[str], share: float = 1.0
+    db: Database, values: Iterable[str], formats: Sequence[str], share: float = 1.0
 ) -> dict[str, list[int]]:
     """The formats in which a share of the values are times of a log: these, in microseconds.
 
@@ -143,16 +143,22 @@ def fitting(
     texts = [value for value in values if value not in ("", *MISSING)]
     if not texts or not all(re.search(r"\d", value) for value in texts[:3]):
         return {}
-    with session() as db:
-        columns = ", ".join(f"list({microseconds(f, 'UTC')})" for f in formats)
-        rows = "SELECT unnest(?) AS t, NULL AS rowid"
-        lists = db.execute(f"SELECT {columns} FROM ({rows})", [texts]).fetchone()
+    columns = ", ".join(f"list({microseconds(f, 'UTC')})" for f in formats)
+    lists = db.execute(f"SELECT {columns} FROM (SELECT unnest(?) AS t)", [texts]).fetchone()
     found: dict[str, list[int]] = {}
     for time_format, times in zip(formats, lists, strict=True):
         moments = [t for t in times if t is not None and EARLIEST <= t < LATEST]
         if len(moments) >= max(share * len(texts), 1) and moments not in found.values():
             found[time_format] = moments
     return found
+
+
+def roles(names: Iterable[str]) -> int:
+    """How many of user, item and time are among some names."""
+    plain = {_plain(name) for name in names}
+    stems = set(map(_stem, names))
+    words = ({*USERS[0], *USERS[1]}, {*ITEMS[0], *ITEMS[1]})
+    return sum(bool(stems & known) for known in words) + bool(TIMES & plain)
 
 
 def meanings(sample: Sample, known: Known) -> dict[str, Column | None]:
@@ -164,19 +170,12 @@ def meanings(sample: Sample, known: Known) -> dict[str, Column | None]:
     if not sample.names:
         _ask_without_names(sample, known)
     time = _time(sample, known)
-    clock, time_format = _clock_and_format(sample, known, time)
+    clock = _clock(sample, known, time)
     user = known.user if known.user is not None else _named(sample, "user", USERS, [time])
     item = known.item if known.item is not None else _named(sample, "item", ITEMS, [time, user])
+    time_format = known.time_format or _format(sample, time, clock)
     columns = {"user": user, "item": item, "time": time, "clock": clock}
     return {**columns, "time_format": time_format}
-
-
-def roles(names: Iterable[str]) -> int:
-    """How many of user, item and time are among some names."""
-    plain = [_plain(name) for name in names]
-    stems = {_SUFFIX.sub("", name) for name in plain}
-    words = (*(first | second for first, second in (USERS, ITEMS)),)
-    return sum(bool(stems & set(known)) for known in words) + bool(TIMES & set(plain))
 
 
 def _ask_without_names(sample: Sample, known: Known) -> None:
@@ -189,12 +188,11 @@ def _ask_without_names(sample: Sample, known: Known) -> None:
         return
     if "time" in lacking and not sample.times and not known.time_format:
         raise _timeless(sample)
-    found = _likely(sample, known)
-    likely = {what: found[what] for what in lacking}
-    told = " ".join(f"{_option(o)} {v}" for o, v in likely.items() if v is not None)
+    likely = {what: c for what, c in _likely(sample, known).items() if what in lacking}
+    told = " ".join(f"--{what} {column}" for what, column in likely.items() if column is not None)
     raise Unsure(
         f"it has no header, so say which column is the {', '.join(lacking)}, from 0, by "
-        f"{', '.join(map(_option, lacking))}{f' (perhaps {told})' if told else ''}; "
+        f"{', '.join(f'--{what}' for what in lacking)}{f' (perhaps {told})' if told else ''}; "
         f"{_shown(sample, sample.places)}",
         likely,
     )
@@ -202,73 +200,70 @@ def _ask_without_names(sample: Sample, known: Known) -> None:
 
 def _likely(sample: Sample, known: Known) -> dict[str, Column | None]:
     """By content: a time of many values; of the others the first, and the one of most values."""
+
+    def most(columns: Iterable[Column]) -> Column | None:
+        return max(columns, key=lambda c: len(set(sample.values(c))), default=None)
+
     labels = [c for c in sample.labels if c not in (known.user, known.item, known.time)]
     user = known.user if known.user is not None else next(iter(labels), None)
-    items = [column for column in labels if column != user]
-    item = max(items, key=lambda c: len(set(sample.values(c))), default=None)
-    time = max(sample.times, key=lambda c: len(set(sample.values(c))), default=None)
-    return {"user": user, "item": item, "time": time}
+    item = most(column for column in labels if column != user)
+    return {"user": user, "item": item, "time": most(sample.times)}
 
 
 def _time(sample: Sample, known: Known) -> Column | None:
     """The column of the time: by its name if its values allow; the finest of several."""
     if known.time is not None or known.time_format == "order":
         return known.time
-    able = [c for c in sample.times if c not in (known.user, known.item) and _may_be_time(c)]
-    named = [c for c in able if _plain(str(c)) in TIMES] or [
-        c for c in able if _TIMELY.search(_plain(str(c)))
+    able = [c for c in sample.times if c not in (known.user, known.item) and _type(c) != "token"]
+    named = [c for c in able if _plain(c) in TIMES] or [
+        c for c in able if _TIMELY.search(_plain(c))
     ]
     if not able:
         raise _timeless(sample)
     if not named:
         raise _several(sample, "time", able)
-    finest = min(named, key=lambda c: _resolution(sample, c))
+    finest = min(named, key=lambda c: math.gcd(*sample.moments(c)))
     if not all(_agree(sample, finest, other) for other in named):
         raise _several(sample, "time", named)
     return finest
 
 
-def _resolution(sample: Sample, column: Column) -> int:
-    return math.gcd(*next(iter(sample.times[column].values())))
-
-
 def _agree(sample: Sample, one: Column, other: Column) -> bool:
     """Whether two columns tell the same moments, one perhaps by the day alone."""
-    pairs = zip(*(next(iter(sample.times[c].values())) for c in (one, other)), strict=False)
+    pairs = zip(sample.moments(one), sample.moments(other), strict=False)
     return all(abs(a - b) < 2 * DAY for a, b in pairs)
 
 
-def _clock_and_format(
-    sample: Sample, known: Known, time: Column | None
-) -> tuple[Column | None, str]:
-    if time is None:
-        return None, "order"
-    clock = known.clock
-    if clock is None and time in sample.times and not _resolution(sample, time) % DAY:
-        clocks = sample.clocks
-        if len(clocks) > 1:
-            raise _several(sample, "clock", clocks)
-        clock = next(iter(clocks), None)
-    return clock, known.time_format or _format(sample, time, clock)
+def _clock(sample: Sample, known: Known, time: Column | None) -> Column | None:
+    """The column of the time of day, where that of the time holds dates alone."""
+    dates = time in sample.times and not math.gcd(*sample.moments(time)) % DAY
+    if known.clock is not None or not dates:
+        return known.clock
+    if len(clocks := sample.clocks) > 1:
+        raise _several(sample, "clock", clocks)
+    return next(iter(clocks), None)
 
 
-def _format(sample: Sample, time: Column, clock: Column | None) -> str:
+def _format(sample: Sample, time: Column | None, clock: Column | None) -> str:
     """How times are written.
 
     Raises:
         Unsure: in a way that is not known here, or that may be read in two ways.
     """
+    if time is None:
+        return "order"
     found = sample.times.get(time, {})
     if clock is not None:
         joined = map(" ".join, zip(sample.values(time), sample.values(clock), strict=True))
         formats = [f if f == "iso8601" else f + c for f in found for c in CLOCKS[1:]]
-        found = fitting(joined, formats)
+        with session() as db:
+            found = fitting(db, joined, formats)
     if len(found) == 1:
         return next(iter(found))
     what = "may be read in two ways" if found else "is in no format that is known"
     raise Unsure(
-        f"the time {sample.values(time)[:1]} in column {time} {what}: say by --time-format which "
-        f"it is, such as {' or '.join(found) or '%d/%m/%Y %H:%M:%S'}",
+        f"the time {', '.join(map(repr, sample.values(time)[:1]))} in column {time} {what}: say by "
+        f"--time-format which it is, such as {' or '.join(found) or '%d/%m/%Y %H:%M:%S'}",
         {"time_format": None},
     )
 
@@ -277,43 +272,21 @@ def _named(
     sample: Sample, what: str, words: Sequence[Collection[str]], taken: Sequence[Column | None]
 ) -> Column:
     """The column whose name says that it holds users, or items; ids rather than names."""
-    able = [str(c) for c in sample.places if c not in taken and _may_be_id(sample, c)]
+    able = [c for c in sample.places if c not in taken and _type(c) in (None, "token")]
+    able = [c for c in able if not sample.all_match(_FRACTION, c)]
     for known in words:
-        stems: dict[str, list[str]] = {}
-        for name in able:
-            stem = _SUFFIX.sub("", _plain(name))
-            stems.setdefault(stem, []).append(name)
-        fitting_stems = [stem for stem in stems if stem in known]
-        if len(fitting_stems) > 1:
-            raise _several(sample, what, [name for s in fitting_stems for name in stems[s]])
-        if fitting_stems:
-            names = sorted(stems[fitting_stems[0]], key=_weakness)
-            if len(names) > 1 and _weakness(names[0]) == _weakness(names[1]):
-                raise _several(sample, what, names)
-            return names[0]
+        found = sorted((c for c in able if _stem(c) in known), key=_weakness)
+        alike = [c for c in found if _weakness(c) == _weakness(found[0])]
+        if len(alike) > 1 or len(set(map(_stem, found))) > 1:
+            raise _several(sample, what, found)
+        if found:
+            return found[0]
     raise _several(sample, what, [c for c in sample.labels if c not in taken])
-
-
-def _weakness(name: str) -> int:
-    """Ids come before names without a suffix, and those before columns of names."""
-    found = _SUFFIX.search(_plain(name))
-    return 1 if found is None else 2 if found[2] else 0
-
-
-def _may_be_id(sample: Sample, column: Column) -> bool:
-    typed = TYPED.match(str(column))
-    values = sample.values(column)
-    return (not typed or typed[2] == "token") and not (values and all(map(_FRACTION.match, values)))
-
-
-def _may_be_time(column: Column) -> bool:
-    typed = TYPED.match(str(column))
-    return not typed or typed[2] == "float"
 
 
 def _several(sample: Sample, what: str, columns: Sequence[Column]) -> Unsure:
     return Unsure(
-        f"which column is the {what} cannot be told: name it by {_option(what)}; "
+        f"which column is the {what} cannot be told: name it by --{what}; "
         f"{_shown(sample, columns or sample.places)}",
         {what: None},
     )
@@ -334,15 +307,27 @@ def _shown(sample: Sample, columns: Iterable[Column]) -> str:
     for column in columns:
         values = ", ".join(value[:24] for value in dict.fromkeys(sample.values(column)[:3]))
         time = f", a time ({' or '.join(sample.times[column])})" if column in sample.times else ""
-        texts.append(f"column {column} holds {values or 'nothing'}{time}")
+        clock = ", a time of day" if column in sample.clocks else ""
+        texts.append(f"column {column} holds {values or 'nothing'}{time}{clock}")
     return "; ".join(texts)
 
 
-def _plain(name: str) -> str:
+def _type(column: Column) -> str | None:
+    """RecBole's type of a column, which stands in its name."""
+    typed = TYPED.match(str(column))
+    return typed[2] if typed else None
+
+
+def _plain(column: Column) -> str:
     """A column's name without case, punctuation and RecBole's type."""
-    typed = TYPED.match(name)
-    return re.sub(r"[^a-z]", "", (typed[1] if typed else name).lower())
+    return re.sub(r"[^a-z]", "", TYPED.sub(r"\1", str(column)).lower())
 
 
-def _option(what: str) -> str:
-    return f"--{what.replace('_', '-')}"
+def _stem(column: Column) -> str:
+    return _SUFFIX.sub("", _plain(column))
+
+
+def _weakness(column: Column) -> int:
+    """Ids come before names without a suffix, and those before columns of names."""
+    found = _SUFFIX.search(_plain(column))
+    return 1 if found is None else 2 if found[2] else 0

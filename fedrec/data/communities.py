@@ -53,16 +53,28 @@ class Communities:
                 f"for mean_length {self.mean_length}: give more items, or fewer communities"
             )
         rng = np.random.default_rng(self.seed)
-        lengths = _SHORTEST - 1 + rng.geometric(1 / (self.mean_length - 4), self.users)
+        lengths = self._lengths(rng)
         picks = self._picks(rng, np.minimum(lengths, on_offer // 2))
         user, step = np.nonzero(picks >= 0)
         return from_columns(user, picks[user, step], _START + step * _HOUR)
+
+    def of_items(self) -> Int64[np.ndarray, " items"]:
+        """The community of each item on offer; an item's label is its place here."""
+        rng = np.random.default_rng(self.seed)
+        self._lengths(rng)  # are drawn before
+        return self._communities(rng)
+
+    def _lengths(self, rng: np.random.Generator) -> Int64[np.ndarray, " users"]:
+        return _SHORTEST - 1 + rng.geometric(1 / (self.mean_length - 4), self.users)
+
+    def _communities(self, rng: np.random.Generator) -> Int64[np.ndarray, " items"]:
+        return rng.permutation(self.items) % self.communities
 
     def _picks(
         self, rng: np.random.Generator, lengths: Int64[np.ndarray, " users"]
     ) -> Int64[np.ndarray, "users steps"]:
         """Row u holds user u's items in order, then -1."""
-        community = rng.permutation(self.items) % self.communities
+        community = self._communities(rng)
         popularity = -np.log(1 + rng.permutation(self.items))
         likes = rng.random((self.users, self.communities)).argsort(axis=1)[:, : self.liked]
         liked = (community == likes[:, :, None]).any(axis=1)

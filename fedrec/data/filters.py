@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Int64
 from pydantic import Field
 
-from fedrec.data.interactions import Counts, DataError, Interactions
+from fedrec.data.interactions import Counts, DataError, Interactions, Rows
 from fedrec.data.sources import RawFile
 
 
@@ -35,13 +35,12 @@ class Filtered:
     passes: Passes
 
     @staticmethod
-    def through(passes: Iterable[Bool[np.ndarray, "n"]], interactions: Interactions) -> "Filtered":
+    def through(passes: Iterable[Rows], interactions: Interactions) -> "Filtered":
         """Select the rows that are left after the last of some passes."""
-        keep = np.ones(len(interactions.user), dtype=bool)
-        left = [interactions.counts]
-        for keep in passes:
-            left.append(interactions.count(keep))
-        kept = interactions.select(keep) if len(left) > 1 else interactions
+        rows, left = None, [interactions.counts]
+        for rows in passes:
+            left.append(interactions.count(rows))
+        kept = interactions if rows is None else interactions.select(rows)
         return Filtered(kept, Passes.of(left))
 
 
@@ -65,23 +64,20 @@ class KCore:
             raise DataError(f"the {self.k}-core holds no interaction: choose a smaller k")
         return found
 
-    def passes(self, interactions: Interactions) -> Iterator[Bool[np.ndarray, "n"]]:
+    def passes(self, interactions: Interactions) -> Iterator[Int64[np.ndarray, "left"]]:
         """The rows that are left after each pass over users and items; the last drops none."""
-        keep, before = np.ones(len(interactions.user), dtype=bool), -1
-        while keep.sum() != before:
-            before = int(keep.sum())
-            keep = self._enough(interactions, keep)
-            yield keep
-
-    def _enough(
-        self, interactions: Interactions, keep: Bool[np.ndarray, "n"]
-    ) -> Bool[np.ndarray, "n"]:
-        # Counts only fall, so a row that was dropped never comes back.
+        rows, before = np.arange(len(interactions.user)), -1
         user, item = interactions.user, interactions.item
-        per_user = np.bincount(user[keep], minlength=interactions.n_users)
-        per_item = np.bincount(item[keep], minlength=interactions.n_items)
-        enough: np.ndarray = (per_user[user] >= self.k) & (per_item[item] >= self.k)
-        return enough
+        while len(rows) != before:
+            before = len(rows)
+            # Counts only fall, so a row that was dropped never comes back.
+            enough = self._enough(user) & self._enough(item)
+            rows, user, item = rows[enough], user[enough], item[enough]
+            yield rows
+
+    def _enough(self, ids: Int64[np.ndarray, "n"]) -> Bool[np.ndarray, "n"]:
+        enough: np.ndarray = np.bincount(ids) >= self.k
+        return enough[ids]
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ import re
 import zipfile
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 from fedrec.data.columns import TYPED, Known, Sample, Unsure, meanings, roles
 from fedrec.data.readers.duck import session, told
-from fedrec.data.readers.fields import records, text_lines
+from fedrec.data.readers.fields import REMEDY, records, shortened, text_lines
 from fedrec.data.readers.item_lists import ItemLists
 from fedrec.data.readers.parquet import first_rows
 from fedrec.data.readers.streams import blocks, members
@@ -104,15 +105,19 @@ def _parquet(path: Path, known: Known) -> Guess:
 
 
 def _json(path: Path, known: Known, settings: dict[str, Any], lines: Sequence[str]) -> Guess:
-    try:
-        objects = [
-            json.loads(line, parse_int=str, parse_float=str) for line in lines if line.strip()
-        ]
-    except json.JSONDecodeError as error:
-        raise DataError(f"holds no JSON object on each line ({error}): correct it") from None
+    numbered = enumerate(lines, settings["skip"] + 1)
+    objects = [_object(number, line) for number, line in numbered if line.strip()]
     names = dict.fromkeys(name for found in objects for name in found)
     rows = [[_text_of(found.get(name)) for name in names] for found in objects]
     return _table(path, known, {"kind": "json_lines", **settings}, _sample(tuple(names), rows))
+
+
+def _object(number: int, line: str) -> dict[str, Any]:
+    with suppress(json.JSONDecodeError, RecursionError):
+        found = json.loads(line, parse_int=str, parse_float=str)
+        if isinstance(found, dict):
+            return found
+    raise DataError(f"line {number}: {shortened(line.strip())} is no JSON object: {REMEDY}")
 
 
 def _text_of(value: object) -> str:
@@ -122,7 +127,7 @@ def _text_of(value: object) -> str:
 def _text(path: Path, known: Known, settings: dict[str, Any], lines: Sequence[str]) -> Guess:
     separator = known.separator or _separator(lines, known.quote)
     if known.item_lists or separator is None:
-        return _item_lists(path, known.separator or " ", lines)
+        return _item_lists(path, known.separator, lines)
     rows = [row for row in records(lines, separator, known.quote) if row]
     header = _is_header(rows) if known.header is None else known.header
     width = Counter(map(len, rows[header:])).most_common(1)[0][0] if rows[header:] else len(rows[0])
@@ -165,15 +170,18 @@ def _is_header(rows: Sequence[Sequence[str]]) -> bool:
     return any(_NUMBER.match(field) for row in others for field in row) or roles(first) > 1
 
 
-def _item_lists(path: Path, separator: str, lines: Sequence[str]) -> Guess:
-    rows = [line.rstrip("\n").split(separator) for line in lines]
-    if max(map(len, rows)) < 2:
-        raise DataError(
-            f"line 1: {lines[0][:60].strip()!r} has no fields that a tab, a comma or the like "
-            "separates: name the separator by --separator"
-        )
-    columns = tuple(row[0] for row in rows), tuple(separator.join(row[1:]) for row in rows)
-    return Guess(path, ItemLists(separator), Sample(("user", "items"), columns))
+def _item_lists(path: Path, separator: str | None, lines: Sequence[str]) -> Guess:
+    """Item lists, by the first separator that stands in most lines."""
+    separators = [separator] if separator else SEPARATORS
+    for found in separators:
+        if 2 * sum(found in line for line in lines) > len(lines):
+            rows = [line.rstrip("\n").split(found) for line in lines]
+            columns = zip(*((row[0], found.join(row[1:])) for row in rows), strict=True)
+            return Guess(path, ItemLists(found), Sample(("user", "items"), tuple(columns)))
+    raise DataError(
+        f"line 1: {shortened(lines[0].strip())} has no fields that a tab, a comma or the like "
+        "separates: name the separator by --separator"
+    )
 
 
 def _sample(names: Sequence[str], rows: Sequence[Sequence[str | None]]) -> Sample:

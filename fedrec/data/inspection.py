@@ -5,68 +5,29 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import yaml
-from jaxtyping import Bool
+from jaxtyping import Int64
 
 from fedrec.data.columns import Known, Sample
 from fedrec.data.filters import KCore
 from fedrec.data.guessing import Guess, Reader, guess
-from fedrec.data.interactions import Counts, Interactions
+from fedrec.data.interactions import Interactions
 from fedrec.data.readers.item_lists import ItemLists
 from fedrec.data.readers.rows import MISSING
 from fedrec.data.readers.table import Table
 from fedrec.data.sources import sha256_of
-from fedrec.data.split import Repeats, leave_one_out
+from fedrec.data.split import leave_one_out
+from fedrec.errors import DataError
 
 CORES = (5, 10)
 SHOWN_ROWS, WIDEST = 3, 24
 LARGE_SHARE, MANY = 0.1, 50  # of the interactions; users or items from which on it is odd
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What matters of a log before it is used."""
-
-    counts: Counts
-    span: tuple[int, int]  # first and last time, microseconds since 1970-01-01 UTC
-    repeated_pairs: int  # interactions of a user with an item that it took before
-    repeated_rows: int  # those at the same time, too
-    ties: int  # interactions at the time of another of their user, with another item
-    tied_tests: int  # users whose test item another one at the same time might as well be
-    short_users: int  # with fewer than three interactions, too few to split
-    cores: dict[int, Counts]  # what a k-core leaves, by k
-    repeats: Repeats | None  # of the users who are long enough; None where nobody is
-
-    @staticmethod
-    def of(log: Interactions) -> "Facts":
-        """Count what a log holds."""
-        rows = pd.DataFrame({"user": log.user, "item": log.item, "time": log.time})
-        long = (np.bincount(log.user) >= 3)[log.user]
-        first = _tied_with_next(log)
-        lasts = np.cumsum(np.bincount(log.user)) - 1
-        return Facts(
-            counts=log.counts,
-            span=(int(log.time.min()), int(log.time.max())),
-            repeated_pairs=int(rows.duplicated(["user", "item"]).sum()),
-            repeated_rows=int(rows.duplicated().sum()),
-            ties=int((first | np.roll(first, 1)).sum()),
-            tied_tests=int(np.roll(first, 1)[lasts][long[lasts]].sum()),
-            short_users=log.n_users - log.count(long).users,
-            cores={k: _core(log, k) for k in CORES},
-            repeats=leave_one_out(log.select(long)).repeats if long.any() else None,
-        )
-
-
-def _tied_with_next(log: Interactions) -> Bool[np.ndarray, "n"]:
-    """Which interactions have the time of their user's next one, with another item."""
-    same = (np.diff(log.user) == 0) & (np.diff(log.time) == 0) & (np.diff(log.item) != 0)
-    return np.append(same, False)
 
 
 def inspect(path: Path, known: Known) -> str:
@@ -77,44 +38,86 @@ def inspect(path: Path, known: Known) -> str:
         DataError: the file cannot be read, or not be understood.
     """
     found = guess(path, known)
-    missing: dict[str, int] = {}
-    if isinstance(found.reader, Table) and known.missing_ids is None:
-        missing = _missing(replace(found.reader, missing_ids="keep").read(found.path))
-        if missing:
-            found = replace(found, reader=replace(found.reader, missing_ids="drop"))
-    log = _read(found)
-    facts = Facts.of(log)
-    timeless = isinstance(found.reader, ItemLists) or found.reader.time is None
+    log, missing, reader = _read(found, known)
+    timed = isinstance(reader, Table) and reader.time is not None
     parts = [
-        f"{found.path}: {_kind(found.reader)}\n",
+        f"{found.path}: {_kind(reader)}\n",
         _table(_head(found)),
-        _table([*_lines(facts, timeless), *_oddities(log, missing)]),
+        _table([*_facts(log, timed), *_missing(missing), *_frequent(log)]),
         "An entry under `datasets:` in the config:\n",
-        entry(found.path, found.reader, log, needs_core=facts.short_users > 0),
+        entry(found.path, reader, log),
     ]
     return "\n".join(parts)
 
 
-def _read(found: Guess) -> Interactions:
+def _read(found: Guess, known: Known) -> tuple[Interactions, Mapping[str, int], Reader]:
+    """The log, how many rows are left out as their ids seem missing, by id, and what does so."""
     if isinstance(found.reader, ItemLists):
-        return found.reader.read([found.path])
-    return found.reader.read(found.path)
-
-
-def _missing(log: Interactions) -> dict[str, int]:
-    """How many interactions have a user or an item that seems to be missing, by what it is."""
-    counts: Counter[str] = Counter()
+        return found.reader.read([found.path]), {}, found.reader
+    if known.missing_ids is not None:
+        return found.reader.read(found.path), {}, found.reader
+    log = replace(found.reader, missing_ids="keep").read(found.path)
+    missing: Counter[str] = Counter()
+    keep = np.ones(len(log.user), dtype=bool)
     for ids, labels in ((log.user, log.user_labels), (log.item, log.item_labels)):
         for i in np.flatnonzero(np.isin(labels, MISSING)):
-            counts[str(labels[i])] += int((ids == i).sum())
-    return dict(counts)
+            missing[str(labels[i])] += int((ids == i).sum())
+            keep &= ids != i
+    if not missing:
+        return log, {}, found.reader
+    if not keep.any():
+        raise DataError(
+            f"{found.path}: in every row the user or the item seems missing: name other columns by "
+            "--user and --item, or say --missing-ids keep"
+        )
+    return log.select(keep), missing, replace(found.reader, missing_ids="drop")
 
 
-def _oddities(log: Interactions, missing: Mapping[str, int]) -> Iterator[list[str]]:
-    """What a reader should look at: ids that seem to be missing, and much too frequent ones."""
+def _facts(log: Interactions, timed: bool) -> Iterator[list[str]]:
+    """What matters of a log before it is used, each fact with its value."""
+    rows = pd.DataFrame({"user": log.user, "item": log.item, "time": log.time})
+    again, lengths = rows.duplicated(["user", "item"]), np.bincount(log.user)
+    yield ["users", f"{log.n_users:,}"]
+    yield ["items", f"{log.n_items:,}"]
+    yield ["interactions", f"{len(log.user):,}"]
+    if timed:
+        for what, time in (("first", log.time.min()), ("last", log.time.max())):
+            yield [what, f"{pd.Timestamp(time, unit='us')} UTC"]
+        yield from _ties(log, lengths)
+    yield ["of an item that its user had before", f"{again.sum():,} interactions"]
+    yield ["of these at the same time too", f"{rows.duplicated().sum():,} interactions"]
+    yield ["with fewer than 3 interactions", f"{(lengths < 3).sum():,} users, too short to split"]
+    for k in CORES:
+        *_, kept = KCore(k=k).passes(log)
+        core = log.count(kept)
+        yield [f"left by a {k}-core", str(core) if core.users else "nothing"]
+    if (lengths >= 3).any():
+        repeats = leave_one_out(log.select((lengths >= 3)[log.user])).repeats
+        text = f"{repeats.test:,} of {repeats.users:,} users (protocol.repeat_targets)"
+        yield ["whose test item they had before", text]
+
+
+def _ties(log: Interactions, lengths: Int64[np.ndarray, "users"]) -> Iterator[list[str]]:
+    """How often another item at the same time might as well stand before, or be the test item."""
+    same = (np.diff(log.user) == 0) & (np.diff(log.time) == 0) & (np.diff(log.item) != 0)
+    with_next, with_last = np.append(same, False), np.append(False, same)
+    lasts = np.cumsum(lengths) - 1
+    for what, count, unit in (
+        ("at the same time as another", (with_next | with_last).sum(), "interactions"),
+        ("whose test item is such a one", with_last[lasts][lengths >= 3].sum(), "users"),
+    ):
+        decides = ": the file's order decides" if count else ""
+        yield [what, f"{count:,} {unit}{decides}"]
+
+
+def _missing(missing: Mapping[str, int]) -> Iterator[list[str]]:
     if missing:
         each = ", ".join(f"{word} ({count:,})" for word, count in missing.items())
         yield ["with an id that seems missing", f"{each}: left out (--missing-ids keep keeps them)"]
+
+
+def _frequent(log: Interactions) -> Iterator[list[str]]:
+    """Users and items that hold much of the log: several may share an id."""
     for what, ids, labels in (
         ("user", log.user, log.user_labels), ("item", log.item, log.item_labels),
     ):  # fmt: skip
@@ -125,7 +128,7 @@ def _oddities(log: Interactions, missing: Mapping[str, int]) -> Iterator[list[st
             yield [f"of {what} {_short(str(labels[i]))!r}", text]
 
 
-def entry(path: Path, reader: Reader, log: Interactions, needs_core: bool) -> str:
+def entry(path: Path, reader: Reader, log: Interactions) -> str:
     """The YAML entry that reads a file; with a k-core where some users are too short."""
     settings = {
         field.name: getattr(reader, field.name)
@@ -140,7 +143,7 @@ def entry(path: Path, reader: Reader, log: Interactions, needs_core: bool) -> st
         "source": {"path": str(path), "sha256": sha256_of(path)},
         "item_lists" if isinstance(reader, ItemLists) else "format": settings,
     }
-    if needs_core:
+    if (np.bincount(log.user) < 3).any():
         values["k_core"] = {"k": CORES[0]}
     text = yaml.safe_dump({_name(path): values}, sort_keys=False, width=1000, allow_unicode=True)
     return "".join(f"  {line}\n" for line in text.splitlines())
@@ -150,11 +153,6 @@ def _name(path: Path) -> str:
     """What a dataset may be called: it becomes a folder."""
     plain = unicodedata.normalize("NFKD", path.name.partition(".")[0]).encode("ascii", "ignore")
     return re.sub(r"[^A-Za-z0-9_]+", "-", plain.decode()).strip("-") or "mine"
-
-
-def _core(log: Interactions, k: int) -> Counts:
-    *_, keep = KCore(k=k).passes(log)
-    return log.count(keep)
 
 
 def _numeric(log: Interactions) -> bool:
@@ -190,30 +188,6 @@ def _uses(reader: Reader, sample: Sample) -> list[str]:
     places = {getattr(reader, what): what for what in parts}
     uses = [places.get(name, places.get(i, "")) for i, name in enumerate(names)]
     return [f"{use} ({reader.time_format})" if use == "time" else use for use in uses]
-
-
-def _lines(facts: Facts, timeless: bool) -> Iterator[list[str]]:
-    """Each fact and its value."""
-    counts = facts.counts
-    yield ["users", f"{counts.users:,}"]
-    yield ["items", f"{counts.items:,}"]
-    yield ["interactions", f"{counts.interactions:,}"]
-    if not timeless:
-        for what, time in zip(("first", "last"), facts.span, strict=True):
-            yield [what, f"{pd.Timestamp(time, unit='us')} UTC"]
-        decides = "the file's order decides"
-        yield ["at the same time as another", f"{facts.ties:,} interactions: {decides}"]
-        yield ["whose test item is such a one", f"{facts.tied_tests:,} users: {decides}"]
-    yield ["of an item that its user had before", f"{facts.repeated_pairs:,} interactions"]
-    yield ["of these at the same time too", f"{facts.repeated_rows:,} interactions"]
-    yield ["with fewer than 3 interactions", f"{facts.short_users:,} users, too short to split"]
-    for k, core in facts.cores.items():
-        yield [f"left by a {k}-core", str(core) if core.users else "nothing"]
-    if facts.repeats:
-        yield [
-            "whose test item they had before",
-            f"{facts.repeats.test:,} of {facts.repeats.users:,} users (protocol.repeat_targets)",
-        ]
 
 
 def _short(text: str) -> str:

@@ -11,6 +11,7 @@ from pydantic import Field
 from fedrec.data.npz import checksum_arrays, load_arrays, save_arrays
 from fedrec.errors import DataError as DataError
 
+Rows = Bool[np.ndarray, "n"] | Int64[np.ndarray, "rows"]  # a mask, or numbers that rise
 Positive = Annotated[int, Field(ge=1)]  # checked where it is read, from the config or a file
 
 SCHEMA = 2  # of a file; 1 had times in seconds
@@ -97,21 +98,22 @@ class Interactions:
         """The size of the log."""
         return Counts(self.n_users, self.n_items, len(self.user))
 
-    def count(self, keep: Bool[np.ndarray, "n"]) -> Counts:
-        """The size of the log's rows where `keep` holds."""
-        users, items = (np.bincount(ids[keep]) > 0 for ids in (self.user, self.item))
-        return Counts(int(users.sum()), int(items.sum()), int(keep.sum()))
+    def count(self, rows: Rows) -> Counts:
+        """The size of some of the log's rows."""
+        user, item = self.user[rows], self.item[rows]
+        users, items = (np.count_nonzero(np.bincount(ids)) for ids in (user, item))
+        return Counts(int(users), int(items), len(user))
 
     @property
     def checksum(self) -> str:
         """The sha256 over all arrays, labels included."""
         return checksum_arrays(self._arrays())
 
-    def select(self, keep: Bool[np.ndarray, "n"]) -> "Interactions":
-        """The rows where `keep` holds, in their order; users and items without a row are gone."""
-        user, user_labels = _compact(self.user[keep], self.user_labels)
-        item, item_labels = _compact(self.item[keep], self.item_labels)
-        return Interactions(user, item, self.time[keep], user_labels, item_labels)
+    def select(self, rows: Rows) -> "Interactions":
+        """Some rows, in their order; users and items without a row are gone."""
+        user, user_labels = _compact(self.user[rows], self.user_labels)
+        item, item_labels = _compact(self.item[rows], self.item_labels)
+        return Interactions(user, item, self.time[rows], user_labels, item_labels)
 
     def save(self, path: Path) -> None:
         """Write to an `.npz` file, atomically; equal interactions give equal bytes."""
@@ -158,5 +160,5 @@ def as_labels(values: Shaped[np.ndarray, "n"]) -> Shaped[np.ndarray, "n"]:
 def _compact(
     ids: Int64[np.ndarray, "n"], labels: Shaped[np.ndarray, "before"]
 ) -> tuple[Int64[np.ndarray, "n"], Shaped[np.ndarray, "after"]]:
-    used, compacted = np.unique(ids, return_inverse=True)
-    return compacted.astype(np.int64), as_labels(labels[used])
+    used = np.bincount(ids, minlength=len(labels)) > 0
+    return (np.cumsum(used) - 1)[ids], as_labels(labels[used])

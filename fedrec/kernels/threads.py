@@ -91,19 +91,29 @@ def spread(work: Callable[[A], B], parts: Iterable[A]) -> list[B]:
 
 
 def client_ranges(bounds: Int[np.ndarray, " clients_plus_1"]) -> list[tuple[int, int]]:
-    """The first and the end of clients that have about equally many rows together."""
+    """The first and the end of clients that have about equally many rows together.
+
+    For work on each client by itself: a single thread takes all of them at once.
+    """
+    if _threads == 1:
+        return [(0, len(bounds) - 1)]
     return [(some.start, some.stop - 1) for some in even_ranges(bounds)]
 
 
 def even_ranges(bounds: Int[np.ndarray, " bounds"]) -> list[slice]:
-    """Ranges of about equally many rows, as slices of `bounds` that share their ends."""
+    """Ranges of about equally many rows, as slices of `bounds` that share their ends.
+
+    The same whatever the threads, for what is summed over the ranges.
+    """
     cuts = np.searchsorted(bounds, bounds[-1] * INNER).tolist()
     ends = sorted({0, *cuts, len(bounds) - 1})
     return [slice(first, last + 1) for first, last in pairwise(ends)]
 
 
 def row_ranges(rows: int) -> list[tuple[int, int]]:
-    """The first and the end of equally many rows each."""
+    """The first and the end of equally many rows each, for work on each row by itself."""
+    if _threads == 1:
+        return [(0, rows)]
     return list(pairwise(rows * part // PARTS for part in range(PARTS + 1)))
 
 

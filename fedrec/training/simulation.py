@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float
 from pydantic import ConfigDict, TypeAdapter
+from torch import Tensor
 from torch.profiler import record_function
 
 from fedrec.attacks.base import Trace
@@ -64,6 +66,11 @@ class Simulation:
     def rounds(self) -> int:
         """How many rounds the protocol asks for."""
         return self._protocol.rounds
+
+    @property
+    def items(self) -> Float[Tensor, "items d"]:
+        """The item embeddings as they stand: not to be changed."""
+        return self._fed.server.shared.items
 
     def stop(self) -> None:
         """Play no further round; the record ends with the evaluation that there is."""

@@ -9,7 +9,7 @@ from fedrec.analysis.noise import fit, half_of, mean_error, paired_error, predic
 from fedrec.analysis.users import of_pair
 from fedrec.plan.blocks import Scorecard
 from tests.builders import make_record
-from tools.coverage import METHODS, MORE, Study, arms_of, coverage, studies
+from tools.interval_coverage import METHODS, MORE, Study, arms_of, coverage, studies
 
 NOMINAL = (0.93, 0.97)
 APART = (0.95, float("inf"))

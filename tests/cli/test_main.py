@@ -59,6 +59,16 @@ def test_data_is_read_filtered_and_split_without_the_training_libraries(tmp_path
     assert found.stdout.splitlines() == ["[0, 0, 0, 1]", "[]"], found.stderr
 
 
+def test_no_subcommands_file_imports_the_training_libraries() -> None:
+    """Not before it runs: the command line is read by one process for each file of data."""
+    code = "import sys, pkgutil, importlib, fedrec.cli as cli; "
+    code += "names = [m.name for m in pkgutil.iter_modules(cli.__path__)]; "
+    code += "[importlib.import_module(f'fedrec.cli.{name}') for name in names]; "
+    code += "print(sorted({'torch', 'numba'} & set(sys.modules)))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert found.stdout.strip() == "[]", found.stderr
+
+
 def test_unexpected_counts_stop_the_study(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -27,6 +27,14 @@ def test_lengths_and_that_nobody_takes_an_item_twice(log: Interactions) -> None:
     assert len(np.unique(log.user * log.n_items + log.item)) == len(log.user)
 
 
+def test_the_community_of_an_item_is_that_by_which_users_picked(log: Interactions) -> None:
+    """Each user likes two of twelve."""
+    community = SMALL.of_items()[log.item_labels.astype(int)]
+    assert np.bincount(SMALL.of_items()).tolist() == [10] * 12
+    for user in range(log.n_users):
+        assert len(set(community[log.item[log.user == user]])) <= 2
+
+
 def test_a_user_who_has_all_of_a_community_goes_on_with_what_else_it_likes() -> None:
     """One liked community of four items, another of four: whoever takes four may have one whole."""
     small = Communities(

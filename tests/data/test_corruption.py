@@ -89,7 +89,7 @@ FILES: dict[str, tuple[str, Callable[[Path], bytes], Callable[[Path], Any]]] = {
 
 
 SETTINGS = settings(
-    max_examples=30,
+    max_examples=60,
     deadline=10_000,  # ms: no file may keep a reader for ever
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

@@ -94,6 +94,7 @@ def test_what_is_known_is_not_guessed(tmp_path: Path) -> None:
         ("a,b,c\nd,e,f\n", {}, r"no column can be a time.*--time-format order.*--item-lists"),
         ("user,time\na,978300760\n", {}, r"which column is the item.*--item"),
         ("user,item,movie,time\na,1,2,978300760\n", {}, r"--item; column item .*; column movie"),
+        ('{"user": 1}\n\n[1]\n', {}, r"line 3: '\[1\]' is no JSON object: correct"),
         ("user,item,id\na,1,978300760\n", {}, r"is the time .*column id holds 978300760"),
         (
             "user,item,created_at,date\na,1,2020-01-01,2021-05-05\n",
@@ -165,6 +166,16 @@ def test_ties_that_the_files_order_decides_are_counted(
     shown = " ".join(capsys.readouterr().out.split())
     assert "at the same time as another 7 interactions: the file's order decides" in shown
     assert "whose test item is such a one 2 users: the file's order decides" in shown
+
+
+def test_where_every_id_seems_missing_other_columns_are_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text("user,item,time\nNA,1,978300760\nNULL,2,978300761\n")
+    with pytest.raises(DataError, match=r"log\.csv: in every row .* seems missing.*--user"):
+        inspect(tmp_path / "log.csv", Known())
+
+
+def test_a_list_whose_users_have_an_item_or_two_keeps_its_separator(tmp_path: Path) -> None:
+    assert guessed(tmp_path, "0\t1\n1\t1\t1\n") == ItemLists("\t")
 
 
 def test_a_user_of_a_large_share_is_pointed_out(

@@ -58,7 +58,10 @@ def test_pytorch_has_one_thread_but_where_it_may_use_all() -> None:
 
 
 @pytest.mark.parametrize("sizes", [[0], [5], [0, 0, 0], [3, 0, 4], [1] * 50, [1000, 1, 1], [0, 9]])
-def test_ranges_hold_every_client_once(sizes: list[int]) -> None:
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.usefixtures("one_thread_afterwards")
+def test_ranges_hold_every_client_once(sizes: list[int], threads: int) -> None:
+    use_threads(threads)
     ranges = client_ranges(np.concatenate([[0], np.cumsum(sizes)]))
     assert [c for first, end in ranges for c in range(first, end)] == list(range(len(sizes)))
 

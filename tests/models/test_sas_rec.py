@@ -11,7 +11,7 @@ from torch.testing import assert_close
 
 from fedrec.clients.pairs import FixedPairs
 from fedrec.data.split import Split
-from fedrec.kernels import philox
+from fedrec.kernels import dropout, philox
 from fedrec.kernels.dropout import dropped_below
 from fedrec.models.base import Batch, Sequences, Shared
 from fedrec.models.sas_rec import SASRec
@@ -179,13 +179,13 @@ def test_heads_must_divide_the_dimension() -> None:
 
 
 @pytest.mark.parametrize("time", [1, 3, 4])
-def test_masks_by_tensors_are_the_compiled_ones(time: int) -> None:
+def test_masks_by_tensors_are_the_compiled_ones(time: int, monkeypatch: pytest.MonkeyPatch) -> None:
     model, clients = small(heads=3, length=4), torch.tensor([7, 0, 6039])
-    for name, shape in model.dropped(time).items():
-        width = model.dropped(model.length)[name][-1]
-        given = (clients, shape, width, f"dropout/{name}", STREAMS)
-        found = model._compiled_masks(*given)
-        assert found.shape == (3, *shape) and torch.equal(found, model._tensor_masks(*given))
+    compiled = model.kept(clients, time, STREAMS)
+    monkeypatch.setattr(dropout, "on_cpu", lambda tensor: False)
+    by_tensors = model.kept(clients, time, STREAMS)
+    assert compiled.keys() == by_tensors.keys() and compiled
+    assert all(torch.equal(compiled[name], mask) for name, mask in by_tensors.items())
 
 
 def test_a_longer_sequence_has_the_masks_of_a_shorter_one_and_more() -> None:

@@ -204,7 +204,10 @@ def test_everything_is_made(project: Project) -> None:
     }
     summaries = {"summary/table-1.csv", "summary/table-1.csv.sha256"}
     assert made == summaries | {"tables/configuration.html"} | tables | figures
-    assert all("Tiny." in page.read_text() for page in (results / "tables").glob("*.html"))
+    pages = [*(results / "tables").glob("*.html"), results / "explorer.html"]
+    assert all("Tiny." in page.read_text() for page in pages)
+    target = f"--configfile config/tiny.yaml results/tiny/runs/{COMPOSED}"
+    assert f"<code>snakemake --cores 1 {target}</code>" in pages[-1].read_text()
     assert len(list((results / "runs").rglob("*.json"))) == 6
     assert (results / "runs" / COMPOSED).exists()
     for log in (results / "logs").rglob("*.log"):
@@ -249,6 +252,7 @@ def test_a_seed_of_the_second_look_is_made_if_asked_for_and_shown_by_claims_alon
     project: Project,
 ) -> None:
     later = f"results/tiny/runs/{CELL.replace('seed0', 'seed7')}"
+    project.snakemake()
     project.snakemake("--cores", "1", later)
     text = project.snakemake("--dry-run", "--quiet", "rules", "--summary")
     again = {row.split("\t")[0] for row in text.splitlines() if "/tables/" in row}

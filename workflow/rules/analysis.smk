@@ -301,6 +301,57 @@ rule runs:
         " --output {output.csv:q} 2> {log:q}"
 
 
+# Asked for by name, and kept: the embeddings are in no record. It has no input, so that what is kept
+# is not made again because a checkout has newer files.
+rule pictures:
+    output:
+        f"{PUBLISHED}/pictures.json",
+    log:
+        f"{RESULTS}/logs/pictures.log",
+    benchmark:
+        f"{RESULTS}/logs/pictures.tsv"
+    conda:
+        "../../envs/fedrec.yaml"
+    shell:
+        "fedrec pictures headline --config config/demo.yaml --rounds 100 200 400"
+        " --output {output:q} 2> {log:q}"
+
+
+rule explorer:
+    input:
+        records=all_records,
+        counts=statistics("counts"),
+        claims=[CARD.file] if STUDY.claims else [],
+        pictures=present([f"{PUBLISHED}/pictures.json"]),
+    output:
+        report(
+            "{home}/explorer.html",
+            caption="../report/explorer.rst",
+            category="Runs",
+            labels={"name": "Results to explore"},
+        ),
+    log:
+        "{home}/logs/explorer.log",
+    benchmark:
+        "{home}/logs/explorer.tsv"
+    conda:
+        "../../envs/fedrec.yaml"
+    params:
+        card=CARD.model_dump_json(),
+        cells=list(CELLS),
+        command=COMMAND,
+        logs=lambda w: [] if w.home == PUBLISHED else ["--logs", f"{RESULTS}/logs/runs"],
+        note=NOTE,
+        report=STUDY.report,
+        runs=f"{RESULTS}/runs",
+        version=__version__,
+    shell:
+        "fedrec explorer --records {input.records:q} --cells {params.cells:q}"
+        " --counts {input.counts:q} --claims {input.claims:q} --scorecard {params.card:q}"
+        " --pictures {input.pictures:q} --report {params.report} {params.note:q} --runs {params.runs:q}"
+        " --command {params.command:q} {params.logs:q} --output {output:q} 2> {log:q}"
+
+
 rule configuration:
     output:
         report(

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -66,7 +67,11 @@ CELLS = {
     for cell in STUDY.cells(block)
 }
 # Seeds of later looks (docs/decisions/019): made if they are asked for, and shown by claims alone.
-LOOKS = read_yaml(Path(STUDY.claims.file))["looks"] if STUDY.claims else [0]
+LOOKS = (
+    read_yaml(Path(beside(STUDY.claims.file))).get("looks", [0])
+    if STUDY.claims
+    else [0]
+)
 LATER = {
     cell_path(later): later
     for cell in CELLS.values()
@@ -80,6 +85,12 @@ JUDGED_TABLES = ["claims", "secondary", "numbers"] if STUDY.claims else []
 JUDGED_FIGURES = ["claims", "numbers"] if STUDY.claims else []
 TABLES = [*STUDY.tables, "runs", *JUDGED_TABLES]
 FIGURES = [*STUDY.figures, *JUDGED_FIGURES]
+# What the explorer tells readers to type before the path of a record.
+COMMAND = "snakemake --cores 1" + "".join(
+    f" --configfile {shlex.quote(os.path.relpath(path))}"
+    for path in workflow.configfiles
+    if os.path.relpath(path) != "config/paper.yaml"
+)
 SHOWN = ["csv", "md", "tex", "html"]
 DRAWN = ["pdf", "svg", "png"]
 
@@ -161,11 +172,9 @@ def so_far():
     some = {name for name in STUDY.blocks() if there & set(cells(name))}
     if not there:
         return []
-    return products(
-        SO_FAR,
-        [name for name in TABLES if name in some or name not in STUDY.tables],
-        [name for name in FIGURES if name in some or name not in STUDY.figures],
-    )
+    tables = [name for name in TABLES if name in some or name not in STUDY.tables]
+    figures = [name for name in FIGURES if name in some or name not in STUDY.figures]
+    return [*products(SO_FAR, tables, figures), f"{SO_FAR}/explorer.html"]
 
 
 def switches(wildcards):

@@ -13,7 +13,7 @@ from fedrec.errors import DataError
 
 Database = Any  # duckdb.DuckDBPyConnection, a module that is loaded where it is used
 
-THREADS, MEMORY = 2, "1GB"
+THREADS, MEMORY = 1, "1GB"
 
 
 @contextmanager

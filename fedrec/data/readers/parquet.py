@@ -2,8 +2,8 @@
 
 import glob
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from fedrec.data.readers.duck import Database, text
 from fedrec.errors import DataError
@@ -13,63 +13,52 @@ _ROWS_PER_BYTE = 1_000
 _NESTED = ("[", "STRUCT", "MAP", "UNION", "VARIANT", "BLOB")
 
 
-@dataclass(frozen=True)
-class ParquetColumn:
+class Column(NamedTuple):
     """A column of a Parquet file: its name there, and in DuckDB, where no two have the same."""
 
     name: str
     alias: str
     type: str
 
-    @property
-    def is_moment(self) -> bool:
-        """Whether it holds dates or timestamps."""
-        return self.type.startswith(("TIMESTAMP", "DATE"))
 
-
-def parquet_columns(db: Database, path: Path) -> list[ParquetColumn]:
+def parquet_columns(db: Database, path: Path) -> list[Column]:
     """The columns of a Parquet file, nested ones as one.
 
     Raises:
         DataError: it claims more rows than a log could have.
     """
-    place = _place(path)
+    place = text(glob.escape(str(path)))
     (count,) = db.execute(f"SELECT sum(num_rows) FROM parquet_file_metadata({place})").fetchone()
     if count > _ROWS_PER_BYTE * path.stat().st_size:
         raise DataError(
             f"{path}: claims {count:,} rows in {path.stat().st_size:,} bytes, as no log has: "
             "fetch the file again"
         )
-    query = f"SELECT name, coalesce(num_children, 0) FROM parquet_schema({place})"
-    names = _outermost(db.execute(query).fetchall())
-    types = db.execute(f"DESCRIBE SELECT * FROM read_parquet({place})").fetchall()
-    return [
-        ParquetColumn(name, alias, kind)
-        for name, (alias, kind, *_) in zip(names, types, strict=True)
-    ]
+    schema = f"SELECT name, coalesce(num_children, 0) FROM parquet_schema({place})"
+    names = _outermost(db.execute(schema).fetchall())
+    types = db.execute(f"DESCRIBE SELECT * FROM {source(path)}").fetchall()
+    return [Column(name, *found[:2]) for name, found in zip(names, types, strict=True)]
 
 
-def columns_named(db: Database, path: Path, names: Sequence[str]) -> list[ParquetColumn]:
-    """The columns of a Parquet file that have these names.
+def column_named(db: Database, path: Path, name: str) -> Column:
+    """The column of a Parquet file that has this name.
 
     Raises:
-        DataError: one is not there, there are two, or it holds more than one value a row.
+        DataError: it is not there, there are two, or it holds more than one value a row.
     """
     known = parquet_columns(db, path)
-    for name in names:
-        if (found := sum(column.name == name for column in known)) != 1:
-            raise DataError(
-                f"{path}: has {found or 'no'} columns {name!r}, only "
-                f"{', '.join(column.name for column in known)}: correct the config"
-            )
-    wanted = [next(column for column in known if column.name == name) for name in names]
-    for column in wanted:
-        if any(mark in column.type for mark in _NESTED):
-            raise DataError(
-                f"{path}: cannot be read (column {column.name!r} holds {column.type}): correct the "
-                "config, or fetch the file again"
-            )
-    return wanted
+    found = [column for column in known if column.name == name]
+    if len(found) != 1:
+        raise DataError(
+            f"{path}: has {len(found) or 'no'} columns {name!r}, only "
+            f"{', '.join(column.name for column in known)}: correct the config"
+        )
+    if any(mark in found[0].type for mark in _NESTED):
+        raise DataError(
+            f"{path}: cannot be read (column {name!r} holds {found[0].type}): correct the config, "
+            "or fetch the file again"
+        )
+    return found[0]
 
 
 def first_rows(
@@ -77,17 +66,13 @@ def first_rows(
 ) -> tuple[list[str], list[tuple[str | None, ...]]]:
     """The names of a Parquet file's columns, and its first rows, as texts."""
     names = [column.name for column in parquet_columns(db, path)]
-    query = f"SELECT CAST(COLUMNS(*) AS VARCHAR) FROM read_parquet({_place(path)}) LIMIT {count}"
+    query = f"SELECT CAST(COLUMNS(*) AS VARCHAR) FROM {source(path)} LIMIT {count}"
     return names, db.execute(query).fetchall()
 
 
-def load(db: Database, path: Path, rows: str) -> None:
-    """Have DuckDB make a table from a Parquet file's columns."""
-    db.execute(f"{rows} FROM read_parquet({_place(path)})")
-
-
-def _place(path: Path) -> str:
-    return text(glob.escape(str(path)))
+def source(path: Path) -> str:
+    """A Parquet file as SQL has it."""
+    return f"read_parquet({text(glob.escape(str(path)))})"
 
 
 def _outermost(schema: Sequence[tuple[str, int]]) -> list[str]:

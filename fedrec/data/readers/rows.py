@@ -2,57 +2,104 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
+from pydantic import Field
 
 from fedrec.data.interactions import Interactions, as_labels
 from fedrec.data.readers.duck import Database, text
-from fedrec.data.readers.fields import REMEDY
-from fedrec.data.readers.times import (
-    MICROSECONDS,
-    YEAR_10000,
-    finer,
-    microseconds,
-    zoned,
-)
+from fedrec.data.readers.fields import REMEDY, shortened
+from fedrec.data.readers.times import MICROSECONDS, YEAR_10000, finer, microseconds, zoned
 from fedrec.errors import DataError
+
+Column = Annotated[int, Field(ge=0)] | Annotated[str, Field(min_length=1)]
 
 # What databases and data frames write where there is nothing.
 MISSING = ("NULL", "null", "None", "\\N", "NA", "N/A", "<NA>", "nan", "NaN", "undefined")
-MissingIds = Literal["refuse", "drop", "keep"]
 
 _WORDS = f"({', '.join(map(text, MISSING))})"
+_LETTERS = {"user": "u", "item": "i", "time": "t", "rating": "r"}
+_WHICH_ZONE = "with which zone are the times without one to be read? Write it into the file"
+_NUMBER = "TRY_CAST(r AS DOUBLE)"
 _YEAR = 365 * 86_400 * 10**6  # microseconds
-_EARLY, _RECENT, _LATE = 1 * _YEAR, 10 * _YEAR, 130 * _YEAR  # since 1970
+# Seconds read as milliseconds, and the like: what of 1990 to 2100 would be times in 1970.
+_OTHER_UNIT = f"us < {_YEAR} AND (" + " OR ".join(
+    f"us BETWEEN {20 * _YEAR // factor} AND {130 * _YEAR // factor}"
+    for factor in (10**3, 10**6, 10**9)
+) + ")"  # fmt: skip
+
+
+class Problem(NamedTuple):
+    """What may be wrong with rows: where, the value to show, and the words around it."""
+
+    condition: str
+    value: str
+    before: str
+    after: str = ""
+    remedy: str = REMEDY
+    table: str = "rows"
 
 
 @dataclass(frozen=True)
-class Rules:
-    """What the values of rows mean, and which of them are left out."""
+class Meaning:
+    """What the columns of a table mean, and which rows are left out."""
 
-    columns: Mapping[str, object]
-    """Where user, item, time and rating stand, those of them that are read."""
-    time_format: str
-    time_zone: str
-    min_rating: float | None
-    numeric_ids: bool
-    missing_ids: MissingIds
+    user: Column
+    """The column of the user's label: counted from 0, or its name."""
+    item: Column
+    """The column of the item's label, likewise."""
+    time: Column | None = None
+    """The column of the time, likewise; none where `time_format` is `order`."""
+    clock: Column | None = None
+    """The column of the time of day, where `time` is that of the date alone."""
+    time_format: str = "unix"
+    """`unix`, `unix_ms`, `unix_us` or `unix_ns`: seconds, milli-, micro- or nanoseconds since
+    1970-01-01 UTC, with or without a fraction. `iso8601`. A pattern, such as `%d/%m/%Y %H:%M:%S`.
+    `order`: there are no times, and the rows stand in the order of time."""
+    time_zone: str = "UTC"
+    """Of times that name none, such as Europe/Berlin."""
+    rating: Column | None = None
+    """The column of a rating, likewise; only for `min_rating`."""
+    min_rating: float | None = None
+    """The lowest rating of an interaction that is kept."""
+    numeric_ids: bool = False
+    """Whether a user or item that is no whole number is refused; otherwise any text will do."""
+    missing_ids: Literal["refuse", "drop", "keep"] = "refuse"
+    """What becomes of rows whose user or item is NULL, None, \\N, NA or the like."""
+
+    @property
+    def columns(self) -> dict[str, int | str]:
+        """The columns that are read."""
+        wanted = ("user", "item", "time", "clock", "rating")
+        return {what: getattr(self, what) for what in wanted if getattr(self, what) is not None}
+
+    def create(self, fields: Mapping[str, str], fault: str, source: str) -> str:
+        """The SQL that makes a table `rows` of texts `u`, `i`, `t`, `r` and microseconds `us`.
+
+        `fault` is a row as a whole, where something is wrong with it as such.
+        """
+        time = " || ' ' || ".join(fields[what] for what in ("time", "clock") if what in fields)
+        values = {"u": fields["user"], "i": fields["item"], "t": time, "r": fields.get("rating")}
+        texts = (f"CAST({value or 'NULL'} AS VARCHAR) AS {key}" for key, value in values.items())
+        us = microseconds(self.time_format, self.time_zone)
+        rows = f"SELECT {', '.join(texts)}, {fault} AS fault FROM {source}"
+        return f"CREATE TABLE rows AS SELECT *, {us} AS us FROM ({rows})"
 
 
 @dataclass(frozen=True)
 class Rows:
-    """A table `rows` in a database, in the order of the file: texts `u`, `i`, `t` and `r`.
-
-    `fault` says what is wrong with a row as a whole, if anything is.
-    """
+    """The table `rows` in a database, in the order of the file."""
 
     db: Database
     path: Path
-    rules: Rules
+    meaning: Meaning
     place: Callable[[int], str]
     """What a row is called in an error, by its number from 0."""
+    fault: str = ""
+    """What is wrong with the rows that are faults."""
 
     def interactions(self) -> Interactions:
         """The interactions that the rows are.
@@ -60,139 +107,99 @@ class Rows:
         Raises:
             DataError: a row is malformed, or there are none.
         """
-        if self.rules.missing_ids == "drop":
-            self._leave_out(f"{_is_missing('u')} OR {_is_missing('i')}")
-        if self.rules.min_rating is not None:
-            self._leave_out(f"{_NUMBER} < {self.rules.min_rating}")
+        lowest = self.meaning.min_rating
+        if self.meaning.missing_ids == "drop":
+            missing = (f"coalesce({c}, '') = '' OR {c} IN {_WORDS}" for c in "ui")
+            self._leave_out(" OR ".join(missing))
+        if lowest is not None:
+            self._leave_out(f"{_NUMBER} < {lowest}")
         for column in "ui":
-            self.db.execute(
-                f"CREATE TABLE {column}_ids AS SELECT {column} AS label, min(rowid) AS first, "
-                f"row_number() OVER (ORDER BY min(rowid)) - 1 AS id FROM rows GROUP BY {column}"
-            )
-        self._refuse_values()
-        self._refuse_mixed_zones()
-        self._refuse_mixed_units()
-        if not self._one("SELECT count(*) FROM rows"):
-            raise DataError(f"{self.path}: {self._why_empty()}")
-        return self._numbered()
+            self._number(column)
+        self._refuse_bad_values()
+        if self._one("SELECT count(*) FROM rows"):
+            return self._by_user_and_time()
+        if lowest is not None:
+            raise DataError(f"{self.path}: no rating is {lowest:g} or more: lower `min_rating`")
+        raise DataError(f"{self.path}: holds no line of data: fetch the file again")
 
     def _leave_out(self, condition: str) -> None:
         self.db.execute(f"DELETE FROM rows WHERE fault IS NULL AND ({condition})")
 
-    def _why_empty(self) -> str:
-        if self.rules.min_rating is not None:
-            return f"no rating is {self.rules.min_rating:g} or more: lower `min_rating`"
-        return "holds no line of data: fetch the file again"
+    def _number(self, column: str) -> None:
+        """Number the labels of a column in the order in which they first appear."""
+        self.db.execute(
+            f"CREATE TABLE {column}_ids AS SELECT {column} AS {column}, min(rowid) AS row, "
+            "CAST(row_number() OVER (ORDER BY min(rowid)) - 1 AS INTEGER) AS id "
+            f"FROM rows GROUP BY {column}"
+        )
 
-    def _refuse_values(self) -> None:
-        problems = list(self._problems())
-        firsts = ", ".join(f"min(row) FILTER ({condition})" for condition, _, _ in problems)
-        found = list(self.db.execute(f"SELECT {firsts} FROM ({self._timed})").fetchone())
-        for condition, column, words in self._label_problems():
-            problems.append((condition, column, words))
-            found.append(self._one(f"SELECT min(first) FROM {column}_ids WHERE {condition}"))
-        bad = [(row, i) for i, row in enumerate(found) if row is not None]
+    def _refuse_bad_values(self) -> None:
+        bad: list[tuple[int, int, Problem]] = []
+        for problem in (*self._of_rows(), *self._of_times(), *self._of_labels()):
+            number = "rowid" if problem.table == "rows" else "row"
+            query = f"SELECT min({number}) FROM {problem.table} WHERE {problem.condition}"
+            if (first := self._one(query)) is not None:
+                bad.append((first, len(bad), problem))
         if bad:
-            row, i = min(bad)
-            self._refuse(row, *problems[i][1:])
+            row, _, problem = min(bad)
+            value = str(self._one(f"SELECT {problem.value} FROM rows WHERE rowid = {row}"))
+            said = f"{problem.before} {shortened(value)} {problem.after}".strip()
+            raise DataError(f"{self.path}: {self.place(row)}: {said}: {problem.remedy}")
 
-    def _label_problems(self) -> Iterator[tuple[str, str, str]]:
-        """What may be wrong with a label, as `_problems` has it: there are fewer than rows."""
-        advice = "seems to be missing (say `missing_ids: drop`, or `keep`)"
-        for column, what in (("u", "user"), ("i", "item")):
-            if self.rules.missing_ids == "refuse":
-                yield f"label IN {_WORDS}", column, f"its {what} {{}} {advice}"
-            if self.rules.numeric_ids:
-                words = f"its {what} {{}} is no whole number, as `numeric_ids` demands"
-                yield "NOT regexp_full_match(label, '-?[0-9]+')", column, words
+    def _of_rows(self) -> Iterator[Problem]:
+        columns = {what: c for what, c in self.meaning.columns.items() if what != "clock"}
+        letters = [f"coalesce({_LETTERS[what]}, '')" for what in columns]
+        places = ", ".join(map(str, columns.values()))
+        needs = f"needs {', '.join(columns)} in columns {places}, and holds"
+        yield Problem("fault IS NOT NULL", "fault", "", self.fault)
+        yield Problem(
+            f"'' IN ({', '.join(letters)})", f"concat_ws(', ', {', '.join(letters)})", needs
+        )
+        if self.meaning.min_rating is not None:
+            infinite = f"NOT coalesce(isfinite({_NUMBER}), false)"
+            yield Problem(infinite, "r", "its rating", "is not a number")
 
-    def _problems(self) -> Iterator[tuple[str, str | None, str]]:
-        """What may be wrong with a row: the condition, the value to show, and the words."""
-        rules = self.rules
-        columns, places = ", ".join(rules.columns), ", ".join(map(str, rules.columns.values()))
-        wanted = [{"user": "u", "item": "i", "time": "t", "rating": "r"}[c] for c in rules.columns]
-        lacking = " OR ".join(f"coalesce({column}, '') = ''" for column in wanted)
-        yield "fault IS NOT NULL", "fault", ""
-        yield lacking, None, f"needs {columns} in columns {places}"
-        yield finer(rules.time_format), "t", "its time {} is finer than a microsecond"
-        yield "us IS NULL", "t", f"its time {{}} is not {rules.time_format}"
-        yield "us < 0", "t", "its time {} is before 1970"
-        late = "its time {} is after 9999 (milliseconds are `unix_ms`)"
-        yield f"us >= {YEAR_10000}", "t", late
-        if rules.min_rating is not None:
-            yield f"NOT coalesce(isfinite({_NUMBER}), false)", "r", "its rating {} is not a number"
-
-    @property
-    def _timed(self) -> str:
-        """The rows with their numbers and times."""
-        us = microseconds(self.rules.time_format, self.rules.time_zone)
-        return f"SELECT rowid AS row, *, {us} AS us FROM rows"
-
-    def _refuse_mixed_zones(self) -> None:
-        named = zoned(self.rules.time_format)
-        firsts = "min(rowid) FILTER (z), min(rowid) FILTER (NOT z)"
-        first = self.db.execute(f"SELECT {firsts} FROM (SELECT rowid, {named} AS z FROM rows)")
-        with_zone, without = first.fetchone() or (None, None)
-        if with_zone is not None and without is not None:
-            row, other = max(with_zone, without), min(with_zone, without)
-            words = (
-                "its time {} names a zone, or none, unlike "
-                f"{self.place(other)}: with which zone are the times without one to be read? "
-                "Write it into the file"
-            )
-            self._refuse(row, "t", words, remedy=None)
-
-    def _refuse_mixed_units(self) -> None:
-        """Seconds among milliseconds would be times in January 1970."""
-        if self.rules.time_format not in MICROSECONDS:
+    def _of_times(self) -> Iterator[Problem]:
+        how = self.meaning.time_format
+        if how == "order":
             return
-        thousandfold = " OR ".join(
-            f"us BETWEEN {2 * _RECENT // factor} AND {_LATE // factor}"
-            for factor in (1_000, 1_000_000, 1_000_000_000)
-        )
-        early = f"us < {_EARLY} AND ({thousandfold})"
-        row = self._one(f"SELECT min(row) FROM ({self._timed}) WHERE {early}")
-        if row is not None and self._one(f"SELECT median(us) FROM ({self._timed})") > _RECENT:
-            words = (
-                f"its time {{}} is in another unit than most, which are {self.rules.time_format}"
-            )
-            self._refuse(row, "t", words)
+        wrong = partial(Problem, value="t", before="its time")
+        yield wrong(finer(how), after="is finer than a microsecond")
+        yield wrong("us IS NULL", after=f"is not {how}")
+        yield wrong("us < 0", after="is before 1970")
+        yield wrong(f"us >= {YEAR_10000}", after="is after 9999 (milliseconds are `unix_ms`)")
+        if how in MICROSECONDS:
+            mostly = f"(SELECT count(*) < 2 * count(*) FILTER (us > {10 * _YEAR}) FROM rows)"
+            unlike = f"is in another unit than most, which are {how}"
+            yield wrong(f"{_OTHER_UNIT} AND {mostly}", after=unlike)
+        if how == "iso8601":
+            first = f"(SELECT {zoned(how)} FROM rows ORDER BY rowid LIMIT 1)"
+            unlike = "names a zone, or none, unlike the first"
+            yield wrong(f"{zoned(how)} <> {first}", after=unlike, remedy=_WHICH_ZONE)
 
-    def _refuse(
-        self, row: int, column: str | None, words: str, remedy: str | None = REMEDY
-    ) -> None:
-        value = self._one(f"SELECT {column} FROM rows WHERE rowid = {row}") if column else None
-        said = str(value) if column == "fault" else words.format(repr(_short(value)))
-        raise DataError(
-            f"{self.path}: {self.place(row)}: {said}" + (f": {remedy}" if remedy else "")
-        )
+    def _of_labels(self) -> Iterator[Problem]:
+        """Of the numbered labels, because there are fewer of them than rows."""
+        for c, what in (("u", "user"), ("i", "item")):
+            wrong = partial(Problem, value=c, before=f"its {what}", table=f"{c}_ids")
+            if self.meaning.missing_ids == "refuse":
+                advice = "seems to be missing (say `missing_ids: drop`, or `keep`)"
+                yield wrong(f"{c} IN {_WORDS}", after=advice)
+            if self.meaning.numeric_ids:
+                demand = "is no whole number, as `numeric_ids` demands"
+                yield wrong(f"NOT regexp_full_match({c}, '-?[0-9]+')", after=demand)
 
-    def _numbered(self) -> Interactions:
-        """Ids in the order in which labels first appear; rows by user, time and place."""
+    def _by_user_and_time(self) -> Interactions:
         found = self.db.execute(
-            f"SELECT u_ids.id AS u, i_ids.id AS i, us FROM ({self._timed}) AS timed "
-            "JOIN u_ids ON timed.u = u_ids.label JOIN i_ids ON timed.i = i_ids.label "
-            "ORDER BY u, us, row"
+            "SELECT u_ids.id AS user, i_ids.id AS item, us FROM rows "
+            "JOIN u_ids USING (u) JOIN i_ids USING (i) ORDER BY user, us, rows.rowid"
         ).fetchnumpy()
-        user, item, time = (np.asarray(found[key], dtype=np.int64) for key in ("u", "i", "us"))
+        user, item, time = (np.asarray(found[key], np.int64) for key in ("user", "item", "us"))
         return Interactions(user, item, time, self._labels("u"), self._labels("i"))
 
     def _labels(self, column: str) -> np.ndarray:
-        labels = self.db.execute(f"SELECT label FROM {column}_ids ORDER BY id").fetchnumpy()
-        return as_labels(labels["label"])
+        labels = self.db.execute(f"SELECT {column} FROM {column}_ids ORDER BY id").fetchnumpy()
+        return as_labels(labels[column])
 
     def _one(self, query: str) -> Any:
         (value,) = self.db.execute(query).fetchone() or (None,)
         return value
-
-
-_NUMBER = "TRY_CAST(r AS DOUBLE)"
-
-
-def _is_missing(column: str) -> str:
-    return f"coalesce({column}, '') = '' OR {column} IN {_WORDS}"
-
-
-def _short(value: object) -> str:
-    shown = str(value)
-    return shown if len(shown) <= 60 else f"{shown[:59]}…"

@@ -60,17 +60,15 @@ def blocks(path: Path, member: str | None = None) -> Iterator[bytes]:
         raise DataError(f"{path}: cannot be read ({error}): fetch the file again") from error
 
 
-def after_lines(count: int, found: Iterator[bytes]) -> tuple[list[bytes], Iterator[bytes]]:
-    """The first `count` lines of some blocks, or all there are; and the blocks after them."""
-    lines: list[bytes] = []
-    rest = b""
-    for rest in found:
-        while rest and len(lines) < count:
-            line, _, rest = rest.partition(b"\n")
-            lines.append(line)
-        if rest:
-            break
-    return lines, chain([rest] if rest else [], found)
+def after_lines(count: int, found: Iterator[bytes]) -> Iterator[bytes]:
+    """Some blocks without the first `count` lines."""
+    for block in found:
+        while block and count:
+            _, _, block = block.partition(b"\n")
+            count -= 1
+        if block:
+            return chain([block], found)
+    return iter(())
 
 
 def members(path: Path) -> list[str]:

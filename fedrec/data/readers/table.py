@@ -1,7 +1,8 @@
 """The reader of tables with one interaction a row: text, JSON lines or Parquet."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,46 +11,20 @@ from pydantic import Field
 from fedrec.data.interactions import Interactions
 from fedrec.data.readers import duck, parquet
 from fedrec.data.readers.duck import Database, session, text, told
-from fedrec.data.readers.fields import REMEDY, Fields
-from fedrec.data.readers.rows import MissingIds, Rows, Rules
+from fedrec.data.readers.fields import REMEDY, Fields, shortened
+from fedrec.data.readers.rows import Meaning, Rows
 from fedrec.data.readers.times import check_format, check_zone
 from fedrec.errors import DataError
 
-Column = Annotated[int, Field(ge=0)] | Annotated[str, Field(min_length=1)]
-Kind = Literal["text", "json_lines", "parquet"]
-Loaded = tuple[Callable[[int], str], str]  # what a row is called; the format of its times
-
 
 @dataclass(frozen=True)
-class Table:
+class Table(Meaning):
     """A file of one interaction a line or row.
 
     Text and JSON lines may be packed (`.gz`, `.bz2`, `.xz`, `.zst`) or inside a `.zip`.
     """
 
-    user: Column
-    """The column of the user's label: counted from 0, or its name."""
-    item: Column
-    """The column of the item's label, likewise."""
-    time: Column | None = None
-    """The column of the time, likewise; none where `time_format` is `order`."""
-    clock: Column | None = None
-    """The column of the time of day, where `time` is that of the date alone."""
-    time_format: str = "unix"
-    """`unix`, `unix_ms`, `unix_us` or `unix_ns`: seconds, milli-, micro- or nanoseconds since
-    1970-01-01 UTC, with or without a fraction. `iso8601`. A pattern, such as `%d/%m/%Y %H:%M:%S`.
-    `order`: there are no times, and the rows stand in the order of time."""
-    time_zone: str = "UTC"
-    """Of times that name none, such as Europe/Berlin."""
-    rating: Column | None = None
-    """The column of a rating, likewise; only for `min_rating`."""
-    min_rating: float | None = None
-    """The lowest rating of an interaction that is kept."""
-    numeric_ids: bool = False
-    """Whether a user or item that is no whole number is refused; otherwise any text will do."""
-    missing_ids: MissingIds = "refuse"
-    """What becomes of rows whose user or item is NULL, None, \\N, NA or the like."""
-    kind: Kind = "text"
+    kind: Literal["text", "json_lines", "parquet"] = "text"
     """`text`, `json_lines` (an object on each line) or `parquet`."""
     separator: Annotated[str, Field(min_length=1)] = ","
     """What stands between two fields of a text, one character or more."""
@@ -65,7 +40,7 @@ class Table:
     def __post_init__(self) -> None:
         check_format(self.time_format)
         check_zone(self.time_zone)
-        named = [isinstance(column, str) for column in self._wanted.values()]
+        named = [isinstance(column, str) for column in self.columns.values()]
         if self.kind == "text" and not self.header and any(named):
             raise ValueError("columns have names only in a file with `header: true`")
         if self.kind != "text" and not all(named):
@@ -76,7 +51,7 @@ class Table:
             raise ValueError("give `time`, or `time_format: order` if the rows stand in its order")
         if self.separator == self.quote or set(self.separator) & {"\n", "\r"}:
             raise ValueError("`separator` is the end of a line, or the quote")
-        if self.clock is not None and "time" not in self._wanted:
+        if self.clock is not None and self.time is None:
             raise ValueError("`clock` stands beside a `time`")
 
     def read(self, path: Path) -> Interactions:
@@ -87,51 +62,26 @@ class Table:
         """
         load = {"text": self._text, "json_lines": self._json, "parquet": self._parquet}[self.kind]
         with session() as db, told(path):
-            place, time_format = load(db, path)
-            rules = replace(self._rules, time_format=time_format)
-            return Rows(db, path, rules, place).interactions()
+            return load(db, path).interactions()
 
-    @property
-    def _wanted(self) -> dict[str, int | str]:
-        columns = {"user": self.user, "item": self.item, "time": self.time, "clock": self.clock}
-        found = {**columns, "rating": self.rating}
-        return {what: column for what, column in found.items() if column is not None}
-
-    @property
-    def _rules(self) -> Rules:
-        columns = {what: place for what, place in self._wanted.items() if what != "clock"}
-        return Rules(
-            columns, self.time_format, self.time_zone, self.min_rating, self.numeric_ids,
-            self.missing_ids,
-        )  # fmt: skip
-
-    def _select(self, fields: dict[str, str], fault: str) -> str:
-        """The columns of `rows`, from those of a table."""
-        time = fields.get("time", "NULL")
-        if self.clock is not None:
-            time = f"{time} || ' ' || {fields['clock']}"
-        rating = fields.get("rating", "NULL")
-        columns = {"u": fields["user"], "i": fields["item"], "t": time, "r": rating}
-        texts = ", ".join(f"CAST({value} AS VARCHAR) AS {key}" for key, value in columns.items())
-        return f"CREATE TABLE rows AS SELECT {texts}, {fault} AS fault"
-
-    def _text(self, db: Database, path: Path) -> Loaded:
+    def _text(self, db: Database, path: Path) -> Rows:
         before = self.skip + self.header
         fields = Fields(path, self.member, self.separator, self.quote, before)
         line, first = fields.first(self.header)
+        names = {what: f"c{place}" for what, place in self._places(path, line, first).items()}
         width = len(first)
-        fault = text(f"has not {width} fields, as line {line} has")
-        rows = self._select(
-            {what: f"c{place}" for what, place in self._places(path, line, first).items()},
-            f"CASE WHEN c{width - 1} IS NULL OR c{width} IS NOT NULL THEN {fault} END",
+        whole = ", ".join(f"c{i}" for i in range(width + 1))
+        fault = (
+            f"CASE WHEN c{width - 1} IS NULL OR c{width} IS NOT NULL "
+            f"THEN concat_ws({text(self.separator)}, {whole}) END"
         )
-        fields.load(db, rows, width + 1)
-        return (lambda row: f"line {fields.line(row)}"), self.time_format
+        fields.load(db, partial(self.create, names, fault), width + 1)
+        problem = f"has not {width} fields, as line {line} has"
+        return Rows(db, path, self, lambda row: f"line {fields.line(row)}", problem)
 
     def _places(self, path: Path, line: int, first: Sequence[str]) -> dict[str, int]:
         """Where the wanted columns stand in the first line, counted from 0."""
-        wanted = self._wanted
-        for column in wanted.values():
+        for column in self.columns.values():
             if isinstance(column, str) and (found := first.count(column)) != 1:
                 raise DataError(
                     f"{path}: line {line}: the header {', '.join(first)} has {found or 'no'} "
@@ -139,35 +89,35 @@ class Table:
                 )
         places = {
             what: first.index(column) if isinstance(column, str) else column
-            for what, column in wanted.items()
+            for what, column in self.columns.items()
         }
         if max(places.values()) >= len(first):
-            columns = ", ".join(map(str, wanted.values()))
+            columns = ", ".join(map(str, self.columns.values()))
             raise DataError(
-                f"{path}: line {line}: needs {', '.join(wanted)} in columns {columns}: {REMEDY}"
+                f"{path}: line {line}: needs {', '.join(places)} in columns {columns}, and holds "
+                f"{shortened(self.separator.join(first))}: {REMEDY}"
             )
         return places
 
-    def _json(self, db: Database, path: Path) -> Loaded:
+    def _json(self, db: Database, path: Path) -> Rows:
         valid = "CASE WHEN json_valid(c0) THEN json_type(c0) = 'OBJECT' ELSE false END"
         values = {
             what: f"CASE WHEN {valid} THEN c0 ->> {text('$.' + duck.name(str(column)))} END"
-            for what, column in self._wanted.items()
+            for what, column in self.columns.items()
         }
-        fault = (
-            "CASE WHEN trim(coalesce(c0, '')) = '' THEN 'blank' "
-            f"WHEN NOT {valid} THEN 'holds no JSON object' END"
-        )
         # No JSON holds the separator, so that each line is one field.
         fields = Fields(path, self.member, "\x02", "", self.skip)
-        fields.load(db, self._select(values, fault), width=1)
-        db.execute("DELETE FROM rows WHERE fault = 'blank'")
-        return (lambda row: f"line {fields.line(row)}"), self.time_format
+        fault = f"CASE WHEN NOT {valid} THEN coalesce(c0, '') END"
+        fields.load(db, partial(self.create, values, fault), width=1)
+        db.execute("DELETE FROM rows WHERE trim(fault) = ''")
+        place = lambda row: f"line {fields.line(row)}"  # noqa: E731
+        return Rows(db, path, self, place, "is no JSON object")
 
-    def _parquet(self, db: Database, path: Path) -> Loaded:
-        names = list(map(str, self._wanted.values()))
-        columns = dict(zip(self._wanted, parquet.columns_named(db, path, names), strict=True))
-        values = {what: duck.name(column.alias) for what, column in columns.items()}
-        parquet.load(db, path, self._select(values, "NULL"))
-        moments = "time" in columns and columns["time"].is_moment
-        return (lambda row: f"row {row + 1}"), "iso8601" if moments else self.time_format
+    def _parquet(self, db: Database, path: Path) -> Rows:
+        columns = self.columns.items()
+        found = {what: parquet.column_named(db, path, str(name)) for what, name in columns}
+        moments = "time" in found and found["time"].type.startswith(("TIMESTAMP", "DATE"))
+        meaning = replace(self, time_format="iso8601") if moments else self
+        values = {what: duck.name(column.alias) for what, column in found.items()}
+        db.execute(meaning.create(values, "NULL", parquet.source(path)))
+        return Rows(db, path, meaning, lambda row: f"row {row + 1}")

@@ -43,7 +43,7 @@ def microseconds(time_format: str, zone: str) -> str:
     A time without a zone is one of `zone`.
     """
     if time_format == "order":
-        return "rowid"
+        return "row_number() OVER () - 1"
     if time_format in MICROSECONDS:
         exact = _exact(time_format)
         return f"CASE WHEN {exact} = trunc({exact}) THEN {_whole(exact)} END"

@@ -48,7 +48,7 @@ def test_quotes_are_no_part_of_an_id_and_lines_end_as_they_like(tmp_path, end):
 def test_quotes_are_letters_where_the_entry_says_so(tmp_path):
     letters = dataclasses.replace(COMMA, quote="")
     assert rows_of(read(tmp_path, '"a,p,1\na",q,2', letters)) == [('"a', "p", 1), ('a"', "q", 2)]
-    with pytest.raises(DataError, match=r"line 2: has a quote that does not end.*quote"):
+    with pytest.raises(DataError, match=r"line 2: '\"a,q,2' has a quote that does not end"):
         read(tmp_path, 'a,p,1\n"a,q,2\n')
 
 
@@ -71,7 +71,7 @@ def test_a_row_may_take_several_lines(tmp_path):
 def test_no_line_is_shifted(tmp_path):
     """Names of rows, as R writes them, stand before the columns that the header names."""
     for line in ("1,a,p,1", "1,a,p,"):
-        with pytest.raises(DataError, match=r"line 2: has not 3 fields, as line 1 has"):
+        with pytest.raises(DataError, match=rf"line 2: '{line}' has not 3 fields, as line 1 has"):
             read(tmp_path, f"who,what,when\n{line}\n", NAMED)
 
 
@@ -318,7 +318,7 @@ def test_times_that_cannot_be_are_refused(tmp_path, times, message):
 )
 def test_some_times_with_and_some_without_a_zone_are_refused(tmp_path, times):
     with pytest.raises(
-        DataError, match=r"line 2: its time .* names a zone, or none, unlike line 1"
+        DataError, match=r"line 2: its time .* names a zone, or none, unlike the first"
     ):
         read(tmp_path, "".join(f"a,p,{time}\n" for time in times), ISO)
 
@@ -441,8 +441,8 @@ def test_json_lines(tmp_path):
         ('{"who": "a", "what": "p"}', "needs user, item, time in columns who, what, when"),
         ('{"who": null, "what": "p", "when": 1}', "needs user"),
         ('{"who": "a", "what": "p", "when": "soon"}', "its time 'soon' is not unix"),
-        ("{'who': 'a', 'what': 'p', 'when': 1}", "holds no JSON object"),
-        ("[1]", "holds no JSON object"),
+        ("{'who': 'a', 'what': 'p', 'when': 1}", ".* is no JSON object"),
+        ("[1]", ".* is no JSON object"),
     ],
 )
 def test_a_malformed_object_is_named(tmp_path, line, message):

@@ -1,6 +1,6 @@
 """How often the intervals of docs/statistics.md hold what is true, in made-up studies.
 
-    python -m tools.coverage docs/statistics.png
+    python -m tools.interval_coverage docs/statistics.png
 
 A study has users who are hit every other time; an attack takes users away. At one seed, a run hits
 some users as the baseline of that seed does, because both draw the same numbers, and the others on

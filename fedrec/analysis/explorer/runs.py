@@ -1,0 +1,96 @@
+"""Every run that a study asks for or that has a record: how it ended, and how it is made."""
+
+import shlex
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedrec.analysis.measure import Measure, seedless
+from fedrec.plan.cells import Cell, cell_path
+from fedrec.records import Record
+
+STATES = ("finished", "diverged", "failed", "missing")
+ENDED_BY = "fedrec train: "  # how the message begins that an error leaves in a run's log
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where things lie, and the command that makes records."""
+
+    runs: str = "results/runs"  # folder of records, as the command names it
+    command: str = "snakemake --cores 1"
+    record: str = ""  # from the page to the file that holds all records, or to the folder of runs
+    logs: Path | None = None  # logs of runs
+
+    def made_by(self, cell: Cell) -> str:
+        """The command that makes a cell's record."""
+        return f"{self.command} {shlex.quote(f'{self.runs}/{cell_path(cell)}')}"
+
+    def link(self, cell: Cell) -> str:
+        """From the page to the file that holds a cell's record."""
+        packed = self.record.endswith(".gz")
+        return self.record if packed else f"{self.record}/{cell_path(cell)}"
+
+    def error(self, cell: Cell) -> str:
+        """The last message that ended a cell's run; empty where no log has any."""
+        log = self.logs / f"{cell_path(cell)}.log" if self.logs else None
+        lines = log.read_text(errors="replace").splitlines() if log and log.exists() else []
+        found = [line.removeprefix(ENDED_BY) for line in lines if line.startswith(ENDED_BY)]
+        return found[-1] if found else ""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: how it ended, what it measured, and where that comes from."""
+
+    cell: Cell
+    state: str  # one of STATES
+    note: str  # where it diverged, or what ended it
+    value: float | None  # the metric at the reported round
+    round: int | None  # that round
+    command: str
+    link: str  # to its record; empty where there is none
+
+    @property
+    def id(self) -> str:
+        """Its name within the page."""
+        return f"run-{cell_path(self.cell).removesuffix('.json')}"
+
+
+def runs_of(
+    records: Sequence[Record], wanted: Sequence[Cell], measure: Measure, places: Places
+) -> dict[Cell, list[Run]]:
+    """The runs by arm (seed -1): those wanted, in their order, then those that nobody asked for."""
+    found = {record.cell: record for record in records}
+    runs: dict[Cell, list[Run]] = {}
+    for cell in dict.fromkeys([*wanted, *found]):
+        record = found.get(cell)
+        run = _made(record, measure, places) if record else _not_made(cell, places)
+        runs.setdefault(seedless(cell), []).append(run)
+    return runs
+
+
+def tally(runs: Mapping[Cell, Sequence[Run]]) -> dict[str, int]:
+    """How many runs ended in which way, each way named."""
+    counts = Counter(run.state for group in runs.values() for run in group)
+    return {state: counts[state] for state in STATES}
+
+
+def _made(record: Record, measure: Measure, places: Places) -> Run:
+    diverged = record.diverged_at is not None
+    return Run(
+        record.cell,
+        "diverged" if diverged else "finished",
+        f"in round {record.diverged_at}" if diverged else "",
+        measure(record),
+        record.trajectory.round[record.reported_index(measure.report)],
+        places.made_by(record.cell),
+        places.link(record.cell),
+    )
+
+
+def _not_made(cell: Cell, places: Places) -> Run:
+    error = places.error(cell)
+    state = "failed" if error else "missing"
+    return Run(cell, state, error, None, None, places.made_by(cell), "")
