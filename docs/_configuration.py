@@ -139,6 +139,7 @@ def _doc(cls: type) -> str:
 
 def _field_docs(cls: type) -> dict[str, str]:
     """The texts that stand below the fields of a plain dataclass."""
-    source = inspect.getsource(cls)
+    own = [base for base in cls.__mro__ if base.__module__.startswith("fedrec")]
+    source = "".join(map(inspect.getsource, own))
     found = re.findall(r'^    (\w+): (?:(?!""").)*?\n    """(.*?)"""', source, flags=re.M | re.S)
     return {name: " ".join(text.split()) for name, text in found}

@@ -40,12 +40,15 @@ The tables below are generated from the code. ⟨Brackets⟩ stand for what a me
 # How a remedy begins.
 REMEDY = re.compile(
     r"(?:check|choose|correct|decorate|delete|did|do|end|fetch|filter|get|give|have|"
-    r"install|its|leave|make|name|put|quote|raise|rename|repair|restore|run|save|see|"
+    r"install|its|leave|lower|make|name|put|quote|raise|rename|repair|restore|run|save|see|"
     r"set|the|uninstall|unpack|wait|write)\b"
 )
 # Remedies of messages whose remedy lies elsewhere than after the last colon.
 ELSEWHERE = {
     "⟨path⟩: ⟨id⟩: no ⟨wrong⟩": "name what the study has, or add it to the study",
+    "no figure ⟨figure⟩": "give the name that the message suggests",
+    "pictures need one dataset": "name a figure of one such dataset",
+    "is no JSON object: ⟨remedy⟩": "correct the line",
     "is not among": "give the name that the message suggests; `fedrec list` has all",
     "cells need as many outputs": "give one output for each cell",
     "users would be malicious": "raise the ratio and `protocol.pool` to the shares that it names",

@@ -14,6 +14,9 @@ from urllib.parse import unquote, urldefrag
 import pytest
 
 from fedrec.config.methods import METHODS
+from fedrec.config.study import Study
+from fedrec.data.dataset import Dataset
+from fedrec.plan.blocks import FIGURES, TABLES, Scorecard
 from fedrec.settings import preset_values
 
 ROOT = Path(__file__).parents[1]
@@ -87,6 +90,25 @@ def test_links_within_the_site_lead_somewhere(pages: dict[Path, Links]) -> None:
             ):
                 broken.append(f"{page.name}: {target}")
     assert not broken
+
+
+def test_every_error_has_a_remedy(site: Path) -> None:
+    page = (site / "generated" / "errors.html").read_text(encoding="utf-8")
+    for kind in ("ConfigError", "DataError", "RecordError", "Diverged", "Interrupted"):
+        assert f">{kind}<" in page
+    rows = re.findall(r"<tr.*?</tr>", page, flags=re.DOTALL)
+    bare = [row for row in rows if re.search(r"<td>\s*(<p>\s*</p>)?\s*</td>", row)]
+    assert len(rows) > 80
+    assert not bare, "end the message with what to do, or add the remedy to docs/_errors.py"
+
+
+def test_the_reference_has_every_key_of_a_config_with_its_meaning(site: Path) -> None:
+    page = text_of(site / "generated" / "configuration.html")
+    for section in (Study, Dataset, Scorecard, *TABLES, *FIGURES):
+        for name, info in section.model_fields.items():
+            assert letters(name) in page and letters(info.description or "") in page
+    html = (site / "generated" / "configuration.html").read_text(encoding="utf-8")
+    assert not re.search(r"<td>\s*(<p>\s*</p>)?\s*</td>", html)
 
 
 def test_every_page_of_the_folder_is_in_the_site(site: Path) -> None:
