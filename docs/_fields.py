@@ -58,7 +58,7 @@ def value(given: Any) -> str:
         return f"`{str(given).lower()}`"
     if isinstance(given, (tuple, list)):
         return f"`[{', '.join(map(str, given))}]`"
-    return f"`{given}`"
+    return f"`{given}`" if str(given).strip() else f'`"{given}"`'
 
 
 def _words(annotation: Any) -> str:
@@ -66,19 +66,23 @@ def _words(annotation: Any) -> str:
     if annotation is None or annotation is type(None):
         return "none"
     if origin is Literal:
-        return " or ".join(f"`{part}`" for part in parts)
+        return _either([f"`{part}`" for part in parts])
     if origin is typing.Annotated:
         return type_of(parts[0], parts[1:])
     if origin in (typing.Union, types.UnionType):
-        return " or ".join(_words(part) for part in parts if part is not type(None))
+        return _either([_words(part) for part in parts if part is not type(None)])
     if origin in (tuple, list):
         if len(parts) == 1:
             return f"list of one {_words(parts[0])}"
-        return f"list of {_words(parts[0])}"
+        return f"list of {_words(parts[0])}{'s' if parts[0] in (int, float) else ''}"
     if origin is not None and issubclass(origin, Mapping):
         return f"{_words(parts[1])} by name"
     names = {int: "integer", float: "number", bool: "true or false", str: "text"}
     return names.get(annotation, getattr(annotation, "__name__", str(annotation)))
+
+
+def _either(words: Sequence[str]) -> str:
+    return " or ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
 
 
 def _plain(cls: Any, field: dataclasses.Field[Any]) -> FieldInfo:

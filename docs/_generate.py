@@ -1,6 +1,5 @@
 """Pages that are generated from the code: methods, configuration, errors, published tables."""
 
-import shutil
 from pathlib import Path
 
 import _configuration
@@ -25,9 +24,3 @@ def write(folder: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             path.write_text(text, encoding="utf-8")
-
-
-if __name__ == "__main__":  # to look at the pages without building the site
-    made = Path(__file__).parent / "generated"
-    shutil.rmtree(made, ignore_errors=True)
-    write(made)

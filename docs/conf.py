@@ -21,10 +21,13 @@ exclude_patterns = ["_*"]
 myst_heading_anchors = 3
 myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist"]
 
+smartquotes = False  # they would turn --option into –option
+default_role = "code"  # single backticks of docstrings
+toc_object_entries_show_parents = "hide"
+
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
-autodoc_class_signature = "separated"
 python_use_unqualified_type_names = True
 
 html_theme = "furo"

@@ -2,16 +2,21 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from html import unescape
 from html.parser import HTMLParser
+from itertools import product
 from pathlib import Path
 from urllib.parse import unquote, urldefrag
 
 import pytest
 
 from fedrec.config.methods import METHODS
+from fedrec.config.study import Study
+from fedrec.data.dataset import Dataset
+from fedrec.plan.blocks import FIGURES, TABLES, Scorecard
 from fedrec.settings import preset_values
 
 ROOT = Path(__file__).parents[1]
@@ -87,7 +92,116 @@ def test_links_within_the_site_lead_somewhere(pages: dict[Path, Links]) -> None:
     assert not broken
 
 
+def test_every_error_has_a_remedy(site: Path) -> None:
+    page = (site / "generated" / "errors.html").read_text(encoding="utf-8")
+    for kind in ("ConfigError", "DataError", "RecordError", "Diverged", "Interrupted"):
+        assert f">{kind}<" in page
+    rows = re.findall(r"<tr.*?</tr>", page, flags=re.DOTALL)
+    bare = [row for row in rows if re.search(r"<td>\s*(<p>\s*</p>)?\s*</td>", row)]
+    assert len(rows) > 80
+    assert not bare, "end the message with what to do, or add the remedy to docs/_errors.py"
+
+
+def test_the_reference_has_every_key_of_a_config_with_its_meaning(site: Path) -> None:
+    page = text_of(site / "generated" / "configuration.html")
+    for section in (Study, Dataset, Scorecard, *TABLES, *FIGURES):
+        for name, info in section.model_fields.items():
+            assert letters(name) in page and letters(info.description or "") in page
+    html = (site / "generated" / "configuration.html").read_text(encoding="utf-8")
+    assert not re.search(r"<td>\s*(<p>\s*</p>)?\s*</td>", html)
+
+
 def test_every_page_of_the_folder_is_in_the_site(site: Path) -> None:
     written = (ROOT / "docs").rglob("*.md")
     for page in written:
         assert (site / page.relative_to(ROOT / "docs").with_suffix(".html")).exists()
+
+
+# Commands that are in the docs and are not run here, by how they begin, and why.
+NOT_RUN = {
+    "make demo": "tests/test_demo.py runs it",
+    "make reproduce": "downloads data, and trains for hours",
+    "make verify-published": "downloads data; tests/test_published.py runs it on made-up data",
+    "snakemake --cores 1 published-figures": "takes a minute; tests/test_published.py runs it",
+    "fedrec claim attack-mf --run": "downloads data, and trains",
+    "pip install": "tests/test_plugins.py installs the package; the rest needs a network",
+    ".venv/bin/pip install": "needs a network, and `make` does it",
+    "snakemake --executor kubernetes": "needs a cluster; docs/cluster.md says that nobody tried it",
+    "snakemake --workflow-profile profiles/slurm": "tests/slurm runs it",
+    "snakemake --workflow-profile profiles/gpu": "needs a GPU",
+    "fedrec run ml-1m": "downloads data",
+    "fedrec bench": "takes minutes; tests/bench runs it",
+}
+PAGES = ["README.md", *sorted(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md"))]
+FENCE = re.compile(r"^```(bash|python|yaml)\n(.*?)^```", flags=re.MULTILINE | re.DOTALL)
+
+
+def blocks(page: str) -> list[tuple[str, str]]:
+    """The language and the text of each block of code."""
+    return FENCE.findall((ROOT / page).read_text(encoding="utf-8"))
+
+
+def commands(text: str) -> list[str]:
+    """Each command of a block, on one line and without its comment."""
+    joined = text.replace("\\\n", " ")
+    lines = (re.sub(r"(^|\s)#.*", "", line).strip() for line in joined.splitlines())
+    return [" ".join(line.split()) for line in lines if line]
+
+
+def reason(command: str) -> str | None:
+    return next((why for start, why in NOT_RUN.items() if command.startswith(start)), None)
+
+
+def in_short(command: str) -> str:
+    """What is run in place of a command: Snakemake only plans."""
+    return f"{command} --dry-run --quiet" if command.startswith("snakemake") else command
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A copy of what a user has, with a file of interactions."""
+    for part in ("config", "workflow", "profiles", "envs", "examples", "fedrec", "Snakefile"):
+        copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
+        copy(ROOT / part, tmp_path / part)
+    (tmp_path / "results").mkdir()
+    shutil.copytree(ROOT / "results" / "published", tmp_path / "results" / "published")
+    rows = ["listener,track,played_at"]
+    for user, play in product(range(60), range(12)):
+        rows.append(f"u-{user},t-{(7 * user + play * play) % 40},2023-01-{play + 1:02} 02:14:36")
+    (tmp_path / "plays.csv").write_text("\n".join(rows) + "\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)])
+def test_what_a_page_shows_works(page: str, project: Path) -> None:
+    """Files that a page shows are written, and its commands are run one after another."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = {**os.environ, "PYTHONPATH": str(project), "PATH": path}
+    for language, text in blocks(page):
+        named = re.match(r"# (\S+\.(?:py|yaml))\n", text)
+        if named:
+            (project / named[1]).write_text(text.removeprefix(named[0]), encoding="utf-8")
+        elif language == "python" and page != "README.md":  # tests/test_api.py runs that one
+            ran = subprocess.run(
+                [sys.executable, "-c", text],
+                cwd=project, env=environment, capture_output=True, text=True, timeout=300,
+            )  # fmt: skip
+            assert ran.returncode == 0, ran.stderr
+        elif language == "bash":
+            for command in filter(lambda one: reason(one) is None, commands(text)):
+                ran = subprocess.run(
+                    ["bash", "-c", in_short(command)],
+                    cwd=project, env=environment, capture_output=True, text=True, timeout=300,
+                )  # fmt: skip
+                assert ran.returncode == 0, f"{command}\n{ran.stdout}{ran.stderr}"
+
+
+def test_each_reason_not_to_run_a_command_is_of_one_that_is_there() -> None:
+    there = [
+        command
+        for page in PAGES
+        for language, text in blocks(page)
+        if language == "bash"
+        for command in commands(text)
+    ]
+    assert not [start for start in NOT_RUN if not any(c.startswith(start) for c in there)]
