@@ -7,9 +7,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from fedrec.config.study import Study
 from fedrec.data.sources import LocalFile
 from fedrec.errors import CommandError, ConfigError
+from fedrec.plan.plan import Plan
 
 
 class WorkflowFailed(CommandError):
@@ -47,7 +47,7 @@ def command(targets: Sequence[str], configs: Sequence[Path], cores: str = "all")
     return " ".join(words)
 
 
-def split_of(study: Study, dataset: str, configs: Sequence[Path]) -> Path:
+def split_of(study: Plan, dataset: str, configs: Sequence[Path]) -> Path:
     """The split of a dataset, made by the workflow's data rules if need be.
 
     The rules, and not their functions called here: so downloads, checksums, logs and files are
@@ -60,7 +60,7 @@ def split_of(study: Study, dataset: str, configs: Sequence[Path]) -> Path:
     return path
 
 
-def _make_split(path: Path, study: Study, dataset: str, configs: Sequence[Path]) -> None:
+def _make_split(path: Path, study: Plan, dataset: str, configs: Sequence[Path]) -> None:
     """Have the rules make a split, and say what a stage that fails says."""
     start = time.time()
     try:
@@ -72,7 +72,7 @@ def _make_split(path: Path, study: Study, dataset: str, configs: Sequence[Path])
         raise WorkflowFailed(lines[-1] if lines else str(error)) from None
 
 
-def _is_older(path: Path, study: Study, dataset: str) -> bool:
+def _is_older(path: Path, study: Plan, dataset: str) -> bool:
     """Whether a file of this machine that the split was made from has changed since."""
     files = [Path(file.path) for file in study.datasets[dataset].raw if isinstance(file, LocalFile)]
     return any(f.exists() and f.stat().st_mtime > path.stat().st_mtime for f in files)

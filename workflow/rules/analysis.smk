@@ -321,7 +321,7 @@ rule explorer:
     input:
         records=all_records,
         counts=statistics("counts"),
-        claims=[CARD.file] if STUDY.claims else [],
+        claims=[beside(CARD.file)] if STUDY.claims else [],
         pictures=present([f"{PUBLISHED}/pictures.json"]),
     output:
         report(
