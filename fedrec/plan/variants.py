@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal
 
 import yaml
@@ -22,6 +23,7 @@ class Variant:
     changes: Mapping[str, Any]
 
     @staticmethod
+    @cache
     def parse(name: str) -> "Variant":
         """A name as tables and cells give it; without `@`, the entry as it is."""
         base, _, given = name.partition("@")
