@@ -14,8 +14,10 @@ from fedrec.attacks.base import Attack
 from fedrec.attacks.no_attack import NoAttack
 from fedrec.config.cell_config import CellConfig
 from fedrec.config.protocol import TrainingProtocol
+from fedrec.data.columns import Known
 from fedrec.data.dataset import Dataset
-from fedrec.data.own_file import entry_of, parsed_entry, split_of
+from fedrec.data.inspection import entry_of
+from fedrec.data.own_file import parsed_entry, split_of
 from fedrec.data.split import Split
 from fedrec.data.synthetic import Synthetic
 from fedrec.defenses.base import DefensePart
@@ -52,7 +54,7 @@ def load_data(path: Path | str) -> Split:
     """
     if Path(path).suffix == ".npz":
         return Split.load(Path(path))
-    return split_of(parsed_entry(entry_of(Path(path))[1]))
+    return split_of(parsed_entry(entry_of(Path(path), Known())[1]))
 
 
 def describe(

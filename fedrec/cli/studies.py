@@ -113,7 +113,7 @@ def _dataset(args: argparse.Namespace) -> tuple[str, Any]:
     """The name of the dataset, and its entry if it is a new one."""
     if args.dataset:
         return args.dataset, None
-    from fedrec.data.own_file import entry_of
+    from fedrec.data.inspection import entry_of
 
     name, entry = entry_of(args.data, known_of(args))
     _check_ratios(args, entry)

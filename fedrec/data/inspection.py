@@ -45,9 +45,20 @@ def inspect(path: Path, known: Known) -> str:
         _table(_head(found)),
         _table([*_facts(log, timed), *_missing(missing), *_frequent(log)]),
         "An entry under `datasets:` in the config:\n",
-        entry(found.path, reader, log),
+        _yaml(*_entry(found.path, reader, log)),
     ]
     return "\n".join(parts)
+
+
+def entry_of(path: Path, known: Known) -> tuple[str, dict[str, Any]]:
+    """A name for a file, and the entry for the config with which `inspect` ends.
+
+    Raises:
+        Unsure, DataError: as `inspect`.
+    """
+    found = guess(path, known)
+    log, _, reader = _read(found, known)
+    return _entry(found.path, reader, log)
 
 
 def _read(found: Guess, known: Known) -> tuple[Interactions, Mapping[str, int], Reader]:
@@ -128,8 +139,8 @@ def _frequent(log: Interactions) -> Iterator[list[str]]:
             yield [f"of {what} {_short(str(labels[i]))!r}", text]
 
 
-def entry(path: Path, reader: Reader, log: Interactions) -> str:
-    """The YAML entry that reads a file; with a k-core where some users are too short."""
+def _entry(path: Path, reader: Reader, log: Interactions) -> tuple[str, dict[str, Any]]:
+    """What reads a file, under its name; with a k-core where some users are too short."""
     settings = {
         field.name: getattr(reader, field.name)
         for field in dataclasses.fields(reader)
@@ -145,7 +156,11 @@ def entry(path: Path, reader: Reader, log: Interactions) -> str:
     }
     if (np.bincount(log.user) < 3).any():
         values["k_core"] = {"k": CORES[0]}
-    text = yaml.safe_dump({_name(path): values}, sort_keys=False, width=1000, allow_unicode=True)
+    return _name(path), values
+
+
+def _yaml(name: str, values: Mapping[str, Any]) -> str:
+    text = yaml.safe_dump({name: values}, sort_keys=False, width=1000, allow_unicode=True)
     return "".join(f"  {line}\n" for line in text.splitlines())
 
 

@@ -1,47 +1,13 @@
-"""A file of interactions that nobody has described yet: its entry in a config, and its split."""
+"""A dataset without the workflow: from its entry to its split."""
 
 import json
-import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from fedrec.data.columns import Known
 from fedrec.data.dataset import Dataset
 from fedrec.data.interactions import Interactions
 from fedrec.data.split import Split, leave_one_out
 from fedrec.errors import DataError
-
-
-def entry_of(path: Path, known: Known | None = None) -> tuple[str, dict[str, Any]]:
-    """A name for a file, and the entry that `fedrec data inspect` gives it.
-
-    `known` is what need not be understood from the file's first lines.
-
-    Raises:
-        DataError: the file cannot be read or understood; the message says what to state.
-    """
-    from fedrec.data.inspection import inspect
-
-    return entry_in(inspect(path, known or Known()).splitlines())
-
-
-def entry_in(lines: Sequence[str]) -> tuple[str, dict[str, Any]]:
-    """The entry for the config with which an inspection ends.
-
-    Raises:
-        DataError: it ends with none.
-    """
-    starts = (i for i, line in enumerate(lines) if re.match(r"\s+\S.*:$", line))
-    for start in sorted(starts, reverse=True):
-        found = _parsed("\n".join(lines[start:]))
-        if isinstance(found, dict) and len(found) == 1:
-            ((name, entry),) = found.items()
-            if isinstance(entry, dict) and "source" in entry:
-                return str(name), entry
-    raise DataError("the file could not be turned into an entry: see `fedrec data inspect`")
 
 
 def split_of(dataset: Dataset) -> Split:
@@ -66,10 +32,3 @@ def _read(dataset: Dataset) -> Interactions:
             "this dataset is made from downloads: have the workflow make its split, then load it"
         )
     return dataset.read(paths)
-
-
-def _parsed(text: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
-        return None

@@ -3,28 +3,23 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
+from fedrec.data.columns import Known
 from fedrec.data.dataset import Dataset
-from fedrec.data.own_file import entry_in, entry_of, parsed_entry, split_of
+from fedrec.data.inspection import entry_of, inspect
+from fedrec.data.own_file import parsed_entry, split_of
 from fedrec.data.sources import Source
 from fedrec.data.synthetic import Synthetic
 from fedrec.errors import DataError
 
 
-def test_the_entry_is_what_an_inspection_ends_with() -> None:
-    text = "plays.csv: text\n\n  column   0\n\nAn entry:\n\n  plays:\n    source:\n      path: p\n"
-    assert entry_in(text.splitlines()) == ("plays", {"source": {"path": "p"}})
-
-
-def test_an_inspection_without_an_entry_is_an_error() -> None:
-    with pytest.raises(DataError, match="fedrec data inspect"):
-        entry_in(["plays.csv: text", "  users:"])
-
-
 def test_a_file_becomes_a_split(tmp_path: Path) -> None:
     rows = [f"u{u},t{(u + k) % 9},2023-01-{k + 1:02d}" for u in range(20) for k in range(6)]
     (tmp_path / "plays.csv").write_text("\n".join(["listener,track,played_at", *rows, ""]))
-    name, entry = entry_of(tmp_path / "plays.csv")
+    name, entry = entry_of(tmp_path / "plays.csv", Known())
+    shown = inspect(tmp_path / "plays.csv", Known()).partition("in the config:\n")[2]
+    assert yaml.safe_load(shown) == {name: entry}
     assert name == "plays" and split_of(parsed_entry(entry)).n_users == 20
 
 
