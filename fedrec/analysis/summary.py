@@ -95,13 +95,16 @@ def _traces(records: Sequence[Record]) -> dict[str, str | int]:
 
 def ended_early(records: Sequence[Record]) -> dict[str, int]:
     """How many runs diverged, and how many were stopped before their last round."""
-    diverged = [record.diverged_at is not None for record in records]
-    rounds = [record.config.get("protocol", {}).get("rounds", 0) for record in records]
-    short = [r.trajectory.round[-1] < n for r, n in zip(records, rounds, strict=True)]
-    return {
-        "diverged": sum(diverged),
-        "stopped": sum(s and not d for s, d in zip(short, diverged, strict=True)),
-    }
+    ends = [ending(record) for record in records]
+    return {end: ends.count(end) for end in ("diverged", "stopped")}
+
+
+def ending(record: Record) -> str:
+    """How a run ended: `finished`, `diverged`, or `stopped` before its last round."""
+    if record.diverged_at is not None:
+        return "diverged"
+    rounds = record.config.get("protocol", {}).get("rounds", 0)
+    return "stopped" if record.trajectory.round[-1] < rounds else "finished"
 
 
 def version(record: Record) -> str:

@@ -151,7 +151,10 @@ def _between(low: float, high: float) -> str:
 def _counted(runs: Sequence[Run]) -> str:
     """How many runs there are, and what happened to the others."""
     made = [run for run in runs if run.link]
-    others = {state: sum(run.state == state for run in runs) for state in ("diverged", "failed")}
+    others = {
+        state: sum(run.state == state for run in runs)
+        for state in ("diverged", "stopped", "failed")
+    }
     told = "".join(f", {count} {state}" for state, count in others.items() if count)
     whole = f"{len(made)} of {len(runs)}" if len(made) < len(runs) else str(len(made))
     return f"{whole} run{'s' * (len(runs) != 1)}{told}"

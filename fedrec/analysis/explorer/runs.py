@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedrec.analysis.measure import Measure, seedless
+from fedrec.analysis.summary import ending
 from fedrec.plan.cells import Cell, cell_path
 from fedrec.records import Record
 
-STATES = ("finished", "diverged", "failed", "missing")
+STATES = ("finished", "diverged", "stopped", "failed", "missing")
 ENDED_BY = "fedrec train: "  # how the message begins that an error leaves in a run's log
 
 
@@ -46,7 +47,7 @@ class Run:
 
     cell: Cell
     state: str  # one of STATES
-    note: str  # where it diverged, or what ended it
+    note: str  # where it diverged or stopped, or what ended it
     value: float | None  # the metric at the reported round
     round: int | None  # that round
     command: str
@@ -78,11 +79,13 @@ def tally(runs: Mapping[Cell, Sequence[Run]]) -> dict[str, int]:
 
 
 def _made(record: Record, measure: Measure, places: Places) -> Run:
-    diverged = record.diverged_at is not None
+    state = ending(record)
     return Run(
         record.cell,
-        "diverged" if diverged else "finished",
-        f"in round {record.diverged_at}" if diverged else "",
+        state,
+        ""
+        if state == "finished"
+        else f"in round {record.diverged_at or record.trajectory.round[-1]}",
         measure(record),
         record.trajectory.round[record.reported_index(measure.report)],
         places.made_by(record.cell),

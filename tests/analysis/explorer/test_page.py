@@ -88,7 +88,13 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_runs_are_counted_and_each_has_its_command(written: Path) -> None:
     text = written.read_text()
     counts = dict(re.findall(r"<dt>(\w+)</dt><dd>(\d+)</dd>", text))
-    assert counts == {"finished": "11", "diverged": "1", "failed": "0", "missing": "2"}
+    assert counts == {
+        "finished": "11",
+        "diverged": "1",
+        "stopped": "0",
+        "failed": "0",
+        "missing": "2",
+    }
     assert text.count("<code>snakemake --cores 1 results/runs/ml-1m/MF/") == 14
     assert 'href="runs/ml-1m/MF/Fang/FedAvg/m0.01/seed2.json"' in text
 

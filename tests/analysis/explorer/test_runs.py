@@ -19,10 +19,20 @@ def test_made_diverged_failed_and_missing_runs_are_told_apart(tmp_path: Path) ->
         log.write_text(text)
     wanted = [made.cell, diverged.cell, failed, missing]
     runs = runs_of([made, diverged], wanted, Measure(), Places(logs=tmp_path))
-    assert tally(runs) == {"finished": 1, "diverged": 1, "failed": 1, "missing": 1}
+    expected = {"finished": 1, "diverged": 1, "stopped": 0, "failed": 1, "missing": 1}
+    assert tally(runs) == expected
     (found,) = runs.values()
     assert [run.note for run in found] == ["", "in round 250", "no room left", ""]
     assert [(run.value, run.round) for run in found[:2]] == [(0.3, 400), (0.1, 200)]
+
+
+def test_a_run_that_was_stopped_early_says_where() -> None:
+    stopped = make_record(hr=[0.1, 0.3]).model_copy(
+        update={"config": {"protocol": {"rounds": 600}}}
+    )
+    runs = runs_of([stopped], [stopped.cell], Measure(), Places())
+    ((run,),) = runs.values()
+    assert (run.state, run.note, tally(runs)["stopped"]) == ("stopped", "in round 400", 1)
 
 
 def test_what_nobody_asked_for_is_listed_after_what_is_wanted() -> None:
