@@ -1,14 +1,18 @@
 """Named random streams: a draw depends on (seed, purpose, round, client, index), nothing else."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.random.bit_generator import ISeedSequence
+from torch import Tensor
 
 from fedrec.kernels.philox import ClientStreams, Stream
+from fedrec.kernels.tape import Host, NotRecordable
 
 
 class _State(ISeedSequence):
@@ -45,6 +49,7 @@ class Streams:
 
     seed: int
     round: int = 0
+    host: Host | None = None  # of a round on a GPU, which may be played again without its code
 
     def at(self, round: int) -> "Streams":
         """The same streams at another round."""
@@ -58,6 +63,7 @@ class Streams:
         SFC64, seeded with a hash of (seed, purpose) and the pair (round, client): made in 2 µs,
         where NumPy's own Philox takes 20, but serial, and the CPU's alone.
         """
+        self._check_round()
         words = np.array([*_key(self.seed, purpose), self.round << 32 | client], np.uint64)
         return np.random.Generator(np.random.SFC64(_State(words)))  # type: ignore[arg-type]
 
@@ -67,8 +73,23 @@ class Streams:
 
     def of_clients(self, purpose: str) -> ClientStreams:
         """The streams of one purpose, one for each client."""
-        return ClientStreams(self.key(purpose), self.round)
+        return ClientStreams(self.key(purpose), self.round, self.host and self.host.counter)
 
     def of(self, purpose: str, client: int = 0) -> Stream:
         """The stream of one purpose, for one client (0 where no client is meant)."""
+        self._check_round()
         return Stream(self.key(purpose), self.round, client)
+
+    def drawn(self, draw: Callable[["Streams"], np.ndarray]) -> Tensor:
+        """What the host draws from the streams of this round, on the device of the round.
+
+        `draw` must depend on the streams alone, but for what no other round changes: a round on a
+        GPU is recorded once and played again, and only what is drawn here is drawn anew.
+        """
+        if self.host is None:
+            return torch.from_numpy(draw(self))
+        return self.host.drawn(lambda number: draw(Streams(self.seed, number)), self.round)
+
+    def _check_round(self) -> None:
+        if self.round < 0:
+            raise NotRecordable("what it draws would be the same in every round: use Streams.drawn")

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int, UInt64
 from torch import Tensor
 
 from fedrec.kernels.compiled import compiled, on_cpu
+from fedrec.kernels.device.operation import operation
 from fedrec.kernels.philox import ClientStreams, fill, row_blocks, row_buffer, tensor_lanes
 
 
@@ -47,6 +48,7 @@ def dropped_below(rate: float) -> int:
     return round(rate * 2**16)
 
 
+@operation("draws")
 def masks(
     streams: ClientStreams, clients: Int[Tensor, " clients"], places: Places, rate: float
 ) -> Float[Tensor, "clients ..."]:

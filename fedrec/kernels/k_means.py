@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from fedrec.kernels.compiled import compiled, on_cpu
+from fedrec.kernels.device.operation import operation
 from fedrec.kernels.sums import total
 from fedrec.kernels.vectors import LANES, dot, folded, fused, load, no_lanes
 
@@ -31,6 +32,17 @@ def k_means(
     The movement is the Frobenius norm over all centroids. A cluster that loses all its points
     keeps its centroid.
     """
+    return Clusters(*lloyd(points, start, tolerance, max_iterations))
+
+
+@operation("lloyd")
+def lloyd(
+    points: Float[Tensor, "points d"],
+    start: Float[Tensor, "k d"],
+    tolerance: float,
+    max_iterations: int,
+) -> tuple[Int[Tensor, " points"], Float[Tensor, "k d"]]:
+    """Each point's cluster, and the centroids."""
     centroid, step = start, _compiled_step if on_cpu(points) else _step
     for _ in range(max_iterations):
         label, moved = step(points, centroid)
@@ -38,7 +50,7 @@ def k_means(
         centroid = moved
         if shift < tolerance:
             break
-    return Clusters(label, centroid)
+    return label, centroid
 
 
 def _step(

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from fedrec.kernels.compiled import compiled
 from fedrec.kernels.normal import normal_numbers
+from fedrec.kernels.tape import NotRecordable
 from fedrec.kernels.vectors import padded
 
 ROUNDS = 10
@@ -95,10 +96,13 @@ class ClientStreams(NamedTuple):
     """The streams of one purpose in one round, one for each client."""
 
     key: int  # Philox's: the low 32 bits first
-    round: int
+    round: int  # negative: in `counter` alone
+    counter: Tensor | None = None  # the round, where kernels on a GPU read it
 
     def seeds(self, clients: Int[np.ndarray, " clients"]) -> UInt64[np.ndarray, "clients 2"]:
         """What `fill` takes for some clients' streams: the key, and (round, client)."""
+        if self.round < 0:
+            raise NotRecordable("what the host draws for it would be the same in every round")
         seeds = np.empty((len(clients), 2), np.uint64)
         seeds[:, 0] = self.key
         seeds[:, 1] = np.uint64(self.round << 32) | clients.astype(np.uint64)
@@ -185,7 +189,8 @@ def tensor_lanes(
     """The same for some rows of some clients, by integer operations on any device."""
     blocks = row_blocks(width, bits)
     number = row[:, None] * blocks + torch.arange(blocks, device=row.device)
-    counter = (number, client[:, None], streams.round, 0)
+    round = streams.round if streams.counter is None else streams.counter
+    counter = (number, client[:, None], round, 0)
     found = torch.stack(block(counter, halves(streams.key)), dim=-1)
     parts = [found >> low & (1 << bits) - 1 for low in range(0, 32, bits)]
     return torch.stack(parts, dim=-1).flatten(1)[:, :width]

@@ -1,0 +1,12 @@
+"""How kernels are compiled."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import triton
+
+
+def kernel(function: Callable[..., Any]) -> Any:
+    """Triton's `jit`; a type checker that the tests wrap around every function is taken off."""
+    return triton.jit(inspect.unwrap(function))

@@ -1,0 +1,104 @@
+"""k-means on a GPU: `kernels.k_means.lloyd` tells what it gives."""
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from fedrec.kernels.triton.jit import kernel
+
+POINTS = 64  # that a program works on
+LEAST = 16  # rows and columns of what a kernel multiplies
+
+
+@kernel
+def arrived(shift, tolerance, k, K: tl.constexpr):
+    """Whether the centroids have moved by less than the tolerance, all together."""
+    i = tl.arange(0, K)
+    return tl.sqrt(tl.sum(tl.load(shift + i, mask=i < k, other=0.0), 0)) < tolerance
+
+
+@kernel
+def assign_kernel(
+    points,
+    label,
+    centroid,
+    partial,
+    members,
+    shift,
+    tolerance,
+    count,
+    k,
+    D: tl.constexpr,
+    WIDE: tl.constexpr,
+    K: tl.constexpr,
+    P: tl.constexpr,
+):
+    """The nearest centroids of some points, the first of equals; the sums of these clusters."""
+    if not arrived(shift, tolerance, k, K):
+        p, i, j = tl.program_id(0) * P + tl.arange(0, P), tl.arange(0, K), tl.arange(0, WIDE)
+        live, some, inside = p < count, i < k, j < D
+        at = p[:, None] * D + j[None, :]
+        x = tl.load(points + at, mask=live[:, None] & inside[None, :], other=0.0)
+        where = i[:, None] * D + j[None, :]
+        c = tl.load(centroid + where, mask=some[:, None] & inside[None, :], other=0.0)
+        # ‖x − c‖² less the ‖x‖² that all centroids share
+        product = tl.dot(x, tl.trans(c), input_precision="ieee")
+        away = tl.where(some, tl.sum(c * c, 1), float("inf"))[None, :] - 2 * product
+        nearest = tl.argmin(away, 1, tie_break_left=True)
+        tl.store(label + p, nearest.to(tl.int64), mask=live)
+        mine = (i[:, None] == nearest[None, :]) & live[None, :]
+        summed = tl.dot(mine.to(tl.float32), x, input_precision="ieee")
+        own = tl.program_id(0) * k
+        tl.store(partial + own * D + where, summed, mask=some[:, None] & inside[None, :])
+        tl.store(members + own + i, tl.sum(mine.to(tl.int32), 1), mask=some)
+
+
+@kernel
+def move_kernel(
+    centroid,
+    partial,
+    members,
+    shift,
+    tolerance,
+    programs,
+    k,
+    D: tl.constexpr,
+    WIDE: tl.constexpr,
+    K: tl.constexpr,
+):
+    """A centroid becomes the mean of its cluster, or stays where that is empty."""
+    c, j = tl.program_id(0), tl.arange(0, WIDE)
+    inside, moved = j < D, tl.zeros([WIDE], tl.float64)
+    if not arrived(shift, tolerance, k, K):
+        summed, size, b = tl.zeros([WIDE], tl.float64), 0, 0
+        while b < programs:
+            part = tl.load(partial + (b * k + c) * D + j, mask=inside, other=0.0)
+            summed += part.to(tl.float64)
+            size += tl.load(members + b * k + c)
+            b += 1
+        old = tl.load(centroid + c * D + j, mask=inside, other=0.0)
+        mean = (summed / tl.maximum(size, 1)).to(tl.float32)
+        new = tl.where(size > 0, mean, old)
+        tl.store(centroid + c * D + j, new, mask=inside)
+        moved = (new - old).to(tl.float64)
+    # Those of the next iteration; of none, once they have arrived.
+    tl.store(shift + k + c, tl.sum(moved * moved, 0))
+
+
+def lloyd(
+    points: Tensor, start: Tensor, tolerance: float, max_iterations: int
+) -> tuple[Tensor, Tensor]:
+    """See `kernels.k_means.lloyd`. All iterations are started; after the last they do nothing."""
+    (count, d), k, device = points.shape, len(start), points.device
+    programs, wide = triton.cdiv(count, POINTS), max(triton.next_power_of_2(d), LEAST)
+    sizes = {"D": d, "WIDE": wide, "K": max(triton.next_power_of_2(k), LEAST)}
+    centroid, label = start.clone(), torch.zeros(count, dtype=torch.int64, device=device)
+    partial = torch.empty(programs, k, d, device=device)
+    members = torch.empty(programs, k, dtype=torch.int32, device=device)
+    shift = torch.full((max_iterations + 1, k), torch.inf, dtype=torch.float64, device=device)
+    for i in range(max_iterations):
+        own = (centroid, partial, members, shift[i], tolerance)
+        assign_kernel[(programs,)](points, label, *own, count, k, **sizes, P=POINTS)
+        move_kernel[(k,)](*own, programs, k, **sizes)
+    return label, centroid

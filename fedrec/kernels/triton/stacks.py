@@ -1,0 +1,55 @@
+"""Stacks of item gradients that many programs add to, as whole numbers of 2⁻⁴⁰."""
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from fedrec.kernels.triton.jit import kernel
+
+UNIT = tl.constexpr(2.0**-40)
+BLOCK = 1024
+
+_sums: dict[tuple[object, ...], Tensor] = {}
+
+
+def empty_sums(n: int, items: int, d: int, device: torch.device) -> Tensor:
+    """A stack of zeros, which `settle` makes zeros again: one for each shape and CUDA stream."""
+    # An interpreted kernel has neither a GPU nor a stream.
+    stream = torch.cuda.current_stream(device).cuda_stream if device.type == "cuda" else 0
+    key = (n, items, d, device, stream)
+    if key not in _sums:
+        _sums[key] = torch.zeros(n, items, d, dtype=torch.int64, device=device)
+    return _sums[key]
+
+
+@kernel
+def add_at(sums, place, x, mask):
+    """sums[place] += x, by many at a time."""
+    tl.atomic_add(sums + place, tl.floor(x * (1.0 / UNIT) + 0.5).to(tl.int64), mask=mask)
+
+
+@kernel
+def settle_kernel(sums, base, stride, out, share, size, B: tl.constexpr):
+    """out = sums + share · base, and sums = 0."""
+    c, i = tl.program_id(1).to(tl.int64), tl.program_id(0) * B + tl.arange(0, B)
+    inside = i < size
+    whole = tl.load(sums + c * size + i, mask=inside, other=0)
+    under = tl.load(base + c * stride + i, mask=inside, other=0.0)
+    tl.store(out + c * size + i, whole.to(tl.float32) * UNIT + share * under, mask=inside)
+    # Another thread may write the zero than has read the sum.
+    tl.debug_barrier()
+    tl.store(sums + c * size + i, tl.zeros([B], tl.int64), mask=inside)
+
+
+def settled(sums: Tensor, base: Tensor, share: float, out: Tensor | None = None) -> Tensor:
+    """The sums as numbers, plus a share of a table for all, or of a stack; they start again at 0.
+
+    `out` may be the stack itself.
+    """
+    n, items, d = sums.shape
+    out = torch.empty(n, items, d, device=sums.device) if out is None else out
+    stride = items * d if base.dim() == 3 else 0
+    grid = (triton.cdiv(items * d, BLOCK), n)
+    settle_kernel[grid](sums, base, stride, out, share, items * d, B=BLOCK)
+    return out

@@ -1,0 +1,139 @@
+"""The GPU's kernels give what their plain twins give: on a GPU, or interpreted on the CPU."""
+
+import os
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.testing import assert_close
+
+from fedrec.kernels import dropout, k_means
+from fedrec.kernels.device import draws, gradients
+from fedrec.kernels.device.operation import Operation
+from fedrec.kernels.device.resident import Resident
+from fedrec.kernels.philox import ClientStreams
+
+GPU = torch.cuda.is_available()
+pytest.importorskip("triton")
+if not GPU and os.environ.get("TRITON_INTERPRET") != "1":
+    pytest.skip("no GPU, and TRITON_INTERPRET is not 1", allow_module_level=True)
+DEVICE = "cuda" if GPU else "cpu"
+KEY, ROUND = 0xFEDCBA9876543210, 7
+D, ITEMS = 20, 37
+SIZES = (3, 1, 70, 9)  # pairs of each client
+OTHERS = (5, 2)  # whose data lie among theirs
+
+
+def drawn(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def streams(key: int = KEY) -> ClientStreams:
+    return ClientStreams(key, ROUND, torch.tensor(ROUND, device=DEVICE))
+
+
+def resident() -> Resident:
+    """Four clients among six; the third has a long history, the fourth one with repeats."""
+    rng = np.random.default_rng(0)
+    sizes = np.array([*OTHERS, *SIZES])
+    own = [rng.choice(ITEMS, size, replace=size > ITEMS // 4) for size in sizes]
+    gaps = [np.unique(items) - np.arange(len(np.unique(items))) for items in own]
+    counts = np.array([len(g) for g in gaps])
+    starts, first = (np.cumsum(x) - x for x in (sizes, counts))
+    columns = (np.arange(6) + 11, starts, sizes, first, counts)
+    index = np.stack(columns, 1)[[5, 3, 4, 2]]
+    history, negative = np.concatenate(own), rng.integers(0, ITEMS, sizes.sum())
+    arrays = (index, history, negative, history, np.concatenate(gaps))
+    return Resident(*map(torch.from_numpy, arrays), longest=int(sizes.max()))
+
+
+def both(operation: Any, *given: Any, **tolerance: float) -> None:
+    """Twin and kernel on copies of the same: what they give, and what they change."""
+    assert isinstance(operation, Operation)
+    outcomes = []
+    for function in (operation.twin, operation.kernel):
+        mine = _moved(given, DEVICE if function is operation.kernel else "cpu")
+        outcomes.append(_moved((function(*mine), mine), "cpu"))
+    assert_close(_tensors(outcomes[1]), _tensors(outcomes[0]), **tolerance)
+
+
+def _moved(x: Any, device: str) -> Any:
+    if isinstance(x, Tensor):
+        return x.clone().to(device)
+    if isinstance(x, tuple):
+        parts = [_moved(part, device) for part in x]
+        return type(x)(*parts) if hasattr(x, "_fields") else tuple(parts)
+    return x
+
+
+def _tensors(x: Any) -> list[Tensor]:
+    if isinstance(x, Tensor):
+        return [x]
+    return [t for part in x for t in _tensors(part)] if isinstance(x, tuple) else []
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.3])
+@pytest.mark.parametrize("shape", [(ITEMS, D), (4, ITEMS, D)])
+def test_bpr(rate: float, shape: tuple[int, ...]) -> None:
+    given = (drawn(4, D), drawn(*shape, seed=1), resident(), streams(), rate, 0.01)
+    both(gradients.bpr, *given, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("mean", [True, False])
+@pytest.mark.parametrize("negatives", [1, 15])
+def test_the_contrastive_task(mean: bool, negatives: int) -> None:
+    given = (drawn(4, ITEMS, D), drawn(ITEMS, D, seed=1), resident(), streams(), streams(99))
+    both(gradients.add_info_nce, *given, 0.2, negatives, 0.7, mean, rtol=1e-5, atol=3e-6)
+
+
+def test_places_are_added_up() -> None:
+    places = torch.randint(-1, ITEMS, (3, 150), generator=torch.Generator().manual_seed(0))
+    given = (drawn(ITEMS, D), places, drawn(3, 150, D, seed=1), 0.5)
+    both(gradients.scattered, *given, rtol=1e-5, atol=3e-6)
+
+
+@pytest.mark.parametrize("kept", [[True] * 7, [True, False, True, True, False, True, True]])
+def test_trimmed_mean(kept: list[bool]) -> None:
+    value = drawn(7, ITEMS, D).round(decimals=1)  # some are equal
+    trims = torch.tensor([0, 0, 0, 1, 1, 2, 2, 2])
+    both(gradients.trimmed_mean, value, torch.tensor(kept), trims, rtol=1e-5, atol=3e-6)
+
+
+def test_rows_are_put() -> None:
+    both(gradients.put_rows, drawn(6, 1100), torch.tensor([4, 0]), drawn(2, 1100, seed=1))
+
+
+@pytest.mark.parametrize("width", [1, 8, 33])
+def test_uniform_numbers_are_the_same_bits(width: int) -> None:
+    given = (streams(), torch.tensor([3, 70_000]), 5, width)
+    both(draws.uniform, *given, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("width", [1, 8, 33])
+def test_normal_numbers(width: int) -> None:
+    both(draws.normal, streams(), torch.tensor([3, 70_000]), 90, width, rtol=1e-5, atol=2e-6)
+
+
+def test_laplace_noise() -> None:
+    change = drawn(2, 30, D, seed=1).abs() * 1e-3
+    given = (drawn(2, 30, D), change, streams(), torch.tensor([3, 5]), 1e-3)
+    both(draws.add_laplace_noise, *given, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("shape", [(4, 10), (3, 4, 4)])
+def test_masks_are_the_same_bits(shape: tuple[int, ...]) -> None:
+    places = dropout.Places(shape, width=25, stride=6)
+    both(dropout.masks, streams(), torch.tensor([4, 0, 19]), places, 0.3, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("k", [1, 3, 20])
+def test_k_means(k: int) -> None:
+    points = drawn(150, D) + 3 * torch.randint(0, 3, (150, 1))
+    both(k_means.lloyd, points, points[:k].clone(), 1e-4, 30, rtol=1e-5, atol=1e-5)
+
+
+def test_an_empty_cluster_keeps_its_centroid() -> None:
+    start = torch.cat([drawn(2, D), torch.full((1, D), 100.0)])
+    both(k_means.lloyd, drawn(50, D), start, 1e-4, 30, rtol=1e-5, atol=1e-5)
