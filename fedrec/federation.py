@@ -1,17 +1,18 @@
 """The federated simulation: who takes part, and one round (paper, section 3.1)."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from math import ceil, floor, isfinite, log10
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 from torch.profiler import record_function
 
-from fedrec.attacks.base import Attack, AttackerView, Forgery, Trace
+from fedrec.attacks.base import Attack, AttackerView, Forgery, Learning, Trace
 from fedrec.clients.devices import Devices
 from fedrec.clients.optimizers import LocalAdam, local_adam
 from fedrec.clients.pairs import PairSource, training_pairs
@@ -19,9 +20,11 @@ from fedrec.config.cell_config import CellConfig
 from fedrec.data.split import Split
 from fedrec.defenses.base import ClientView, Decision, Defense, ServerView
 from fedrec.errors import ConfigError
+from fedrec.kernels.compiled import on_cpu
 from fedrec.kernels.sums import total
+from fedrec.kernels.tape import Host, Tapes
 from fedrec.metrics.uploads import Observer
-from fedrec.models.base import Shared
+from fedrec.models.base import GpuModel, Shared
 from fedrec.plan.cells import Cell, cell_path
 from fedrec.rng import Streams
 from fedrec.server import Server
@@ -78,9 +81,13 @@ class Federation:
     malicious_pairs: PairSource
     local_adam: LocalAdam
     position: Int[Tensor, " users"]  # of each user among the malicious, or -1
+    is_malicious: Bool[np.ndarray, " users"]
+    tapes: Tapes  # rounds that are recorded, on a GPU
     clients_per_round: int
     expected_malicious: int  # in a round, by the defender's reckoning
     streams: Streams
+    trace: Trace = field(default_factory=dict)  # of the last attacked round that is known
+    seen: Float64[Tensor, ""] | None = None  # what the attack is still to learn of that round
 
     def arrays(self) -> dict[str, np.ndarray]:
         """All that rounds change, but for the attack's state. Defences have none."""
@@ -103,19 +110,48 @@ class Federation:
         if attack_state is not None:
             self.attack_state = type(self.attack_state)(**attack_state)
 
+    def cohort(self, streams: Streams) -> Int[np.ndarray, " n"]:
+        """The clients of a round."""
+        return sample_clients(len(self.is_malicious), self.clients_per_round, streams)
+
+    def attackers(self, streams: Streams) -> Int[np.ndarray, " m"]:
+        """Where the malicious ones stand among them."""
+        return np.flatnonzero(self.is_malicious[self.cohort(streams)])
+
+    def catch_up(self) -> None:
+        """Have the attack learn of its last round, for which the host may have to wait."""
+        if self.seen is not None and isinstance(self.attack, Learning):
+            learnt = self.attack.learn(self.attack_state, float(self.seen))
+            (self.attack_state, self.trace), self.seen = learnt, None
+
 
 @dataclass(frozen=True)
 class Round:
-    """What one round leaves to be recorded."""
+    """What one round leaves to be recorded.
 
-    loss: float  # mean training loss of the cohort
-    attack: Trace  # what the attack says of itself; empty if no malicious client took part
+    On a GPU its numbers are there once the round has been played; who reads them waits for that.
+    """
+
+    number: int
+    loss: Float64[Tensor, ""]  # mean training loss of the cohort
+    health: Float[Tensor, ""]  # finite if all parameters are
     malicious: Bool[Tensor, " n"]  # the truth about the uploads, which no defence sees
     decision: Decision
 
+    def check(self) -> None:
+        """See whether training has diverged.
 
+        Raises:
+            FloatingPointError: it has.
+        """
+        _check_loss(self.number, self.loss)
+        if not isfinite(self.health):
+            raise FloatingPointError(f"round {self.number}: a parameter is not finite")
+
+
+@lru_cache(maxsize=4)
 def sample_clients(n_users: int, count: int, streams: Streams) -> Int[np.ndarray, " n"]:
-    """The clients of one round, without replacement."""
+    """The clients of one round, without replacement. Not to be changed."""
     return streams.generator("cohort").choice(n_users, min(count, n_users), replace=False)
 
 
@@ -123,29 +159,112 @@ def play_round(fed: Federation, number: int, observer: Observer | None = None) -
     """Broadcast, train locally, forge, upload, defend, step.
 
     Raises:
-        FloatingPointError: training has diverged.
+        FloatingPointError: training has diverged; on a GPU, `Round.check` raises it.
     """
     streams = fed.streams.at(number)
+    malicious = torch.from_numpy(fed.is_malicious[fed.cohort(streams)])
+    if malicious.any():
+        fed.catch_up()
+    if observer and not observer.watches(number):
+        observer = None
+    if on_cpu(fed.position):
+        played = _step(fed, streams, observer)
+    else:
+        played = _step_on_gpu(fed, streams, observer)
+    fed.trace, fed.seen = (
+        played.trace or fed.trace,
+        fed.seen if played.seen is None else played.seen,
+    )
+    found = Round(number, played.loss, played.health, malicious, played.decision)
+    if on_cpu(fed.position):
+        found.check()
+    return found
+
+
+def on_host(rounds: Sequence[Round]) -> Sequence[Round]:
+    """The same rounds with their numbers on the host, which waits for a GPU once."""
+    if not rounds or on_cpu(rounds[0].loss):
+        return rounds
+    losses, healths = (
+        torch.stack([getattr(r, x) for r in rounds]).cpu() for x in ("loss", "health")
+    )
+    decisions = [played.decision for played in rounds]
+    kept = torch.stack([decision.kept for decision in decisions]).cpu()
+    scores = {
+        name: torch.stack([decision.scores[name] for decision in decisions]).cpu()
+        for name in decisions[0].scores
+    }
+    return [
+        replace(
+            played,
+            loss=losses[i],
+            health=healths[i],
+            decision=replace(
+                played.decision, kept=kept[i], scores={name: x[i] for name, x in scores.items()}
+            ),
+        )
+        for i, played in enumerate(rounds)
+    ]
+
+
+def _step_on_gpu(fed: Federation, streams: Streams, observer: Observer | None) -> "Played":
+    """The same by a recording, if there is one for a round of this kind."""
+
+    def body(host: Host, number: int) -> Played:
+        return _step(fed, replace(streams, round=number, host=host), observer)
+
+    kind = None if observer else _kind(fed, streams)
+    return fed.tapes.play(kind, streams.round, body).kept()
+
+
+def _kind(fed: Federation, streams: Streams) -> Hashable | None:
+    """What a recording hangs on: how many attack, and the attack's state. None: on too much."""
+    attackers, state = len(fed.attackers(streams)), fed.attack_state
+    if state is None:
+        return attackers, None
+    if isinstance(fed.attack, Learning):
+        return attackers, fed.attack.recorded_for(state)
+    return None
+
+
+class Played(NamedTuple):
+    """What a step gives. A recorded one gives it again, with other numbers in it."""
+
+    loss: Float64[Tensor, ""]
+    health: Float[Tensor, ""]
+    decision: Decision
+    trace: Trace
+    seen: Float64[Tensor, ""] | None
+
+    def kept(self) -> "Played":
+        """The same for good, but for the gradient, which nobody asks for later."""
+        scores = {name: score.clone() for name, score in self.decision.scores.items()}
+        decision = replace(self.decision, kept=self.decision.kept.clone(), scores=scores)
+        numbers = (None if x is None else x.clone() for x in (self.loss, self.health, self.seen))
+        loss, health, seen = numbers
+        return Played(loss, health, decision, self.trace, seen)
+
+
+def _step(fed: Federation, streams: Streams, observer: Observer | None) -> Played:
+    """A round's work. On a GPU it is recorded, and must not wait."""
     shared = fed.server.shared
     with record_function("server: sample clients"):
-        chosen = sample_clients(len(fed.position), fed.clients_per_round, streams)
-        cohort = torch.from_numpy(chosen).to(fed.position.device)
-        malicious = fed.position[cohort] >= 0
+        cohort, places = streams.drawn(fed.cohort), streams.drawn(fed.attackers)
     with record_function("clients: gather pairs"):
         batch = fed.devices.pairs.batch(cohort, streams)
     with record_function("clients: local gradients"):
         plain = fed.devices.train(shared, cohort, batch, streams)
-        loss = float(total(plain.loss)) / len(cohort)
-    if not abs(loss) < EXPLODED:  # nor if it is not a number
-        raise FloatingPointError(f"round {number}: the loss is {loss:g}")
+        loss = total(plain.loss) / len(cohort)
+    if on_cpu(loss):
+        _check_loss(streams.round, loss)
     with record_function("clients: the defence's task"):
         view = ClientView(shared, fed.devices, cohort, batch, plain, streams)
         received = fed.defense.on_clients(plain, view).updates
-    trace, own = {}, plain.local
-    if malicious.any():
+    own, trace, seen = plain.local, {}, None
+    if len(places):
         with record_function("attack: forge"):
-            forgery = _forge(fed, cohort[malicious], plain.updates.select(malicious), streams)
-            trace, places = forgery.trace, malicious.nonzero()[:, 0]
+            forgery = _forge(fed, cohort[places], plain.updates.at(places), streams)
+            trace, seen = forgery.trace, forgery.seen
             # Malicious uploads stand in their clients' places, unmarked.
             received = received.replaced(places, forgery.updates)
             if forgery.local is not None:
@@ -155,15 +274,20 @@ def play_round(fed: Federation, number: int, observer: Observer | None = None) -
             received, ServerView(shared, fed.server.preview, fed.expected_malicious, streams)
         )
     if observer:  # before the step, which changes the table that uploads refer to
-        observer.see(number, received, malicious, decision.scores)
+        malicious = torch.from_numpy(fed.is_malicious[fed.cohort(streams)])
+        observer.see(streams.round, received, malicious, decision.scores)
     with record_function("server: step"):
         fed.server.apply(decision.gradient)
     with record_function("clients: own step"):
         fed.local_adam.step(cohort, own)
     # A sum is finite only if every term is, and costs less than to look at each.
-    if not isfinite(shared.items.sum() + shared.dense.sum() + fed.devices.local[cohort].sum()):
-        raise FloatingPointError(f"round {number}: a parameter is not finite")
-    return Round(loss, trace, malicious, decision)
+    health = shared.items.sum() + shared.dense.sum() + fed.devices.local[cohort].sum()
+    return Played(loss, health, decision, trace, seen)
+
+
+def _check_loss(number: int, loss: Float64[Tensor, ""]) -> None:
+    if not abs(float(loss)) < EXPLODED:  # nor if it is not a number
+        raise FloatingPointError(f"round {number}: the loss is {loss:g}")
 
 
 def _forge(
@@ -176,6 +300,7 @@ def _forge(
         devices=Devices(fed.devices.model, fed.malicious_pairs, own),
         selected=fed.position[selected],
         benign=benign,
+        who=lambda own: fed.cohort(own)[fed.attackers(own)],
     )
     forgery = fed.attack.forge(view, fed.attack_state, streams)
     fed.attack_state = forgery.state
@@ -221,7 +346,8 @@ def set_up(config: CellConfig, split: Split, device: str) -> tuple[Federation, P
     model, protocol = config.model, config.protocol
     shared, local = model.init_shared(split.n_items, streams), model.init_local(len(users), streams)
     shared, local = Shared(shared.items.to(device), shared.dense.to(device)), local.to(device)
-    pairs = training_pairs(split, users, protocol.negatives, streams)
+    resident = isinstance(model, GpuModel)
+    pairs = training_pairs(split, users, protocol.negatives, streams, resident)
     clients = min(protocol.clients_per_round, split.n_users)
     fed = Federation(
         attack=config.attack,
@@ -232,6 +358,8 @@ def set_up(config: CellConfig, split: Split, device: str) -> tuple[Federation, P
         malicious_pairs=pairs.of(malicious),
         local_adam=local_adam(protocol.user_optimizer, local, model.learning_rate),
         position=position,
+        is_malicious=np.isin(np.arange(split.n_users), population.malicious.numpy()),
+        tapes=Tapes(position.device),
         clients_per_round=clients,
         expected_malicious=expected_malicious(clients, config.cell.ratio),
         streams=streams,

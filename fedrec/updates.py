@@ -1,12 +1,16 @@
 """Updates: what the clients of one round upload, the one type that crosses the network."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
+from fedrec.kernels.compiled import on_cpu
+from fedrec.kernels.device import stacks
+from fedrec.kernels.device.gradients import put_rows
+from fedrec.kernels.device.gradients import trimmed_mean as trimmed_stack
 from fedrec.kernels.laplace_noise import Noises, add_noises
 from fedrec.kernels.rows import (
     Rows,
@@ -46,10 +50,11 @@ class Updates:
     Client c's item gradient is scatter(its rows) + ridge[c] · table: a benign gradient touches
     few items, and L2 adds the same multiple of the whole broadcast table. (owner, item) pairs
     are unique, and the rows of a client lie together. The dense (n, items, d) stack is never built,
-    but for noisy uploads (FL-WBC) that something other than a weighted sum is asked of.
+    but for noisy uploads (FL-WBC) that something other than a weighted sum is asked of; and on a
+    GPU, where uploads are `whole`: every client has a row for each item, with the ridge in it.
     """
 
-    table: Float[Tensor, "items d"]  # the broadcast item embeddings; known to the server, not sent
+    table: Float[Tensor, "*tables items d"]  # the broadcast item embeddings; known to the server, not sent
     owner: Int[Tensor, " rows"]  # which of the n clients a row belongs to, ascending
     item: Int[Tensor, " rows"]
     value: Float[Tensor, "rows d"]
@@ -57,6 +62,7 @@ class Updates:
     dense: Float[Tensor, "n params"]  # gradients of the other shared parameters
     weight: Float[Tensor, " n"]  # sample counts
     noise: Noises = ()  # in whole uploads, by client; empty: in none
+    whole: bool = False
 
     def __len__(self) -> int:
         """The number of clients n."""
@@ -67,20 +73,40 @@ class Updates:
         like: "Updates", value: Float[Tensor, "n items d"], dense: Float[Tensor, "n params"]
     ) -> "Updates":
         """Forged item gradients, one row for every item, in place of the uploads of `like`."""
+        return Updates.in_stack(like.table, value, dense, like.weight)
+
+    @staticmethod
+    def in_stack(
+        table: Float[Tensor, "*n items d"],
+        value: Float[Tensor, "n items d"],
+        dense: Float[Tensor, "n params"],
+        weight: Float[Tensor, " n"],
+    ) -> "Updates":
+        """Uploads whose item gradients are all written out."""
         n, n_items, d = value.shape
-        device = value.device
+        owner, item = stacks.every_row(n, n_items, value.device)
         return Updates(
-            table=like.table,
-            owner=torch.arange(n, device=device).repeat_interleave(n_items),
-            item=torch.arange(n_items, device=device).repeat(n),
+            table=table,
+            owner=owner,
+            item=item,
             value=value.reshape(n * n_items, d),
-            ridge=torch.zeros_like(like.ridge),
+            ridge=stacks.no_ridge(n, value.device),
             dense=dense,
-            weight=like.weight,
+            weight=weight,
+            whole=not on_cpu(value),
         )
 
     def replaced(self, clients: Int[Tensor, " m"], others: "Updates") -> "Updates":
-        """These uploads with those of `clients` (positions) replaced, in the same order."""
+        """These uploads with those of `clients` (positions) replaced, in the same order.
+
+        Whole ones are changed in place: they are too large to copy.
+        """
+        if self.whole:
+            mine, theirs = (u.stack.flatten(1) for u in (self, others.in_whole()))
+            for target, rows in ((mine, theirs), (self.dense, others.dense)):
+                put_rows(target, clients, rows)
+            put_rows(self.weight[:, None], clients, others.weight[:, None])
+            return self
         item, value, noise = self._by_client(self.item), self._by_client(self.value), [*self.noise]
         forged_item, forged_value = others._by_client(others.item), others._by_client(others.value)
         for forged, client in enumerate(clients.tolist()):
@@ -99,8 +125,31 @@ class Updates:
             noise=tuple(noise),
         )
 
+    def at(self, clients: Int[Tensor, " m"]) -> "Updates":
+        """The uploads of the clients at these ascending positions."""
+        if not self.whole:
+            keep = torch.zeros(len(self), dtype=torch.bool, device=clients.device)
+            return self.select(keep.index_fill_(0, clients, True))
+        parts = (self.stack, self.dense, self.weight)
+        return Updates.in_stack(self.table, *(part.index_select(0, clients) for part in parts))
+
+    @property
+    def stack(self) -> Float[Tensor, "n items d"]:
+        """The item gradients of whole uploads."""
+        return self.value.view(len(self), *self.table.shape[-2:])
+
+    def in_whole(self) -> "Updates":
+        """The same uploads with all their rows written, as those on a GPU are."""
+        if self.whole:
+            return self
+        base = self.ridge[:, None, None] * self.table
+        stack = stacks.written_out(self.owner, self.item, self.value, base)
+        return Updates.over_all_items(self, stack, self.dense)
+
     def select(self, keep: Bool[Tensor, " n"]) -> "Updates":
         """The uploads of the clients that `keep` marks."""
+        if self.whole:
+            return self.at(keep.nonzero()[:, 0])
         rows = keep[self.owner]
         position = keep.cumsum(0) - 1
         return Updates(
@@ -116,6 +165,9 @@ class Updates:
 
     def weighted_sum(self, coefficients: Float[Tensor, " n"]) -> Gradient:
         """Σ_c coefficients[c] · g_c over the whole uploads."""
+        if self.whole:
+            items = stacks.weighted_sum(self.stack, coefficients)
+            return Gradient(items, coefficients @ self.dense)
         items = self.table * total(coefficients * self.ridge).float()
         add_weighted(self._rows, coefficients, items)
         whole = Gradient(items, weighted_sum(coefficients, self.dense))
@@ -125,6 +177,9 @@ class Updates:
 
     def scaled(self, factors: Float[Tensor, " n"]) -> "Updates":
         """factors[c] · g_c for every client; sample counts stay."""
+        if self.whole:
+            stack = self.stack * factors[:, None, None]
+            return Updates.over_all_items(self, stack, self.dense * factors[:, None])
         return replace(
             self,
             value=scaled_rows(self._rows, factors),
@@ -149,6 +204,8 @@ class Updates:
 
     def gather(self, items: Int[Tensor, " t"]) -> Float[Tensor, "n t d"]:
         """Every client's gradient of a few items, which must be distinct."""
+        if self.whole:
+            return self.stack.index_select(1, items)
         return gather(self.written_out()._rows, items)
 
     def rows_on(
@@ -163,11 +220,18 @@ class Updates:
         return gradients_on(self._rows, items)
 
     def row_norms(self) -> Float[Tensor, " rows"]:
-        """L2 norms of the item gradients on the touched rows, ridge included."""
+        """L2 norms of the item gradients on the touched rows, ridge included.
+
+        Of whole uploads on all rows: which of them the clients' data touch is not kept.
+        """
+        if self.whole:
+            return torch.linalg.vector_norm(self.value, dim=1)
         return squares_of_rows(self._rows).sqrt()
 
     def norms(self) -> Float[Tensor, " n"]:
         """L2 norms of the whole uploads."""
+        if self.whole:
+            return stacks.norms(self.stack, self.dense)
         if self.noise:
             return self.written_out().norms()
         ridges = self.ridge.square() * total(squared_norms(self.table)).float()
@@ -176,12 +240,24 @@ class Updates:
 
     def gram(self) -> Float64[Tensor, "n n"]:
         """Inner products of all pairs of whole uploads."""
+        if self.whole:
+            return stacks.gram(self.stack, self.dense)
         if self.noise:
             return self.written_out().gram()
         dense = self.dense.double()
         gram = dense @ dense.mT
         add_gram(self._rows, gram)
         return gram
+
+    def trimmed_mean_of(self, kept: Bool[Tensor, " n"], trims: Sequence[int]) -> Gradient:
+        """The trimmed mean of the clients kept: of k, trims[k] are left out on each side."""
+        if not self.whole:
+            survivors = self if bool(kept.all()) else self.select(kept)
+            return survivors.trimmed_mean(trims[len(survivors)])
+        table = stacks.constant(tuple(trims), kept.device)
+        parts = (self.stack, self.dense[:, None])
+        items, dense = (trimmed_stack(part, kept, table) for part in parts)
+        return Gradient(items, dense[0])
 
     def trimmed_mean(self, trim: int) -> Gradient:
         """Coordinate-wise mean without the `trim` smallest and the `trim` largest of n values."""

@@ -1,6 +1,7 @@
 """What attacks share that forge uploads: normal gradients, their statistics, their imitation."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -8,6 +9,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from fedrec.attacks.base import AttackerView
+from fedrec.errors import ConfigError
+from fedrec.kernels.compiled import on_cpu
+from fedrec.kernels.device import draws
 from fedrec.kernels.philox import Stream
 from fedrec.kernels.sums import mean_row, squared_norms, total
 from fedrec.rng import Streams
@@ -22,7 +26,14 @@ def item_norm_statistics(
     Over all (client, item) pairs, or over those that the clients' data touch. Elsewhere a
     gradient is ridge[c]·v_i, so its norm needs no dense gradient.
     """
+    if updates.whole and not over_all_items:
+        raise ConfigError(
+            "norms_over: touched_items: on a GPU it is not kept which items are touched; "
+            "train this cell with --device cpu"
+        )
     norms = updates.row_norms().double()
+    if updates.whole:
+        return norms.mean().float(), norms.std().float()
     count, whole, squares = len(norms), total(norms), total(norms.square())
     if over_all_items:
         table = squared_norms(updates.table).sqrt().double()
@@ -43,6 +54,8 @@ def coordinate_statistics(updates: Updates) -> tuple[Gradient, Gradient]:
     σ divides by n − 1, as in the norms above; a single client has none, and σ is 0.
     """
     n = len(updates)
+    if updates.whole:
+        return _statistics_of(updates)
     center = (total(updates.ridge) / n).float()
     excess = updates.ridge - center
     # Deviations from center·table: where all ridges are equal, only touched rows have any.
@@ -59,8 +72,23 @@ def coordinate_statistics(updates: Updates) -> tuple[Gradient, Gradient]:
     return mean, Gradient(variance.sqrt_(), spread)
 
 
-# (a stream, a shape) -> numbers, such as `Stream.uniform`
-Law = Callable[[Stream, tuple[int, ...]], Float[np.ndarray, "..."]]
+def _statistics_of(whole: Updates) -> tuple[Gradient, Gradient]:
+    """The same of uploads in a stack."""
+    parts = whole.stack, whole.dense
+    center = Gradient(*(part.mean(0) for part in parts))
+    if len(whole) == 1:
+        return center, center.map(torch.zeros_like)
+    return center, Gradient(*(part.std(0) for part in parts))
+
+
+class Law(NamedTuple):
+    """A distribution, drawn by the host or on a GPU: the same bits lie under both."""
+
+    host: Callable[[Stream, tuple[int, ...]], Float[np.ndarray, "..."]]
+    device: Callable[..., Float[Tensor, "n rows width"]]
+
+
+UNIFORM, NORMAL = Law(Stream.uniform, draws.uniform), Law(Stream.normal, draws.normal)
 
 
 def normal_updates(view: AttackerView, count: int, streams: Streams) -> Updates:
@@ -69,25 +97,32 @@ def normal_updates(view: AttackerView, count: int, streams: Streams) -> Updates:
     Each computes in full, dropout and penalty included (both uploads; UA-FedRec of Yi et al.).
     """
     pool = len(view.devices.local)
-    chosen = streams.generator("normal-clients").choice(pool, min(count, pool), replace=False)
-    positions = torch.from_numpy(chosen).to(view.selected.device)
+    positions = streams.drawn(
+        lambda own: own.generator("normal-clients").choice(pool, min(count, pool), replace=False)
+    )
     return view.devices.gradients(view.shared, positions, streams).updates
 
 
-def forged_everywhere(view: AttackerView, draw: Callable[[int], Gradient]) -> Updates:
-    """Uploads whose every coordinate `draw` makes, given the id of a malicious client."""
-    drawn = [draw(client) for client in view.devices.users[view.selected].tolist()]
-    items, dense = torch.stack([g.items for g in drawn]), torch.stack([g.dense for g in drawn])
-    return Updates.over_all_items(view.benign, items, dense)
+def forged_everywhere(view: AttackerView, forged: Gradient) -> Updates:
+    """Uploads of these gradients: one for each malicious client, or the same for all."""
+    m = len(view)
+    items = forged.items.expand(m, *forged.items.shape[-2:])
+    dense = forged.dense.expand(m, forged.dense.shape[-1])
+    return Updates.over_all_items(view.benign, items.contiguous(), dense.contiguous())
 
 
 def of_each_coordinate(
-    like: Gradient, law: Law, purpose: str, client: int, streams: Streams
+    like: Gradient, law: Law, purpose: str, view: AttackerView, streams: Streams
 ) -> Gradient:
-    """A number for each coordinate of a gradient, from a client's own streams."""
+    """Numbers for each coordinate of a gradient, from the own streams of each malicious client."""
+    items = _drawn(like.items, law, purpose, view, streams)
+    rows = _drawn(like.dense[None], law, f"{purpose}-dense", view, streams)
+    return Gradient(items, rows[:, 0])
 
-    def drawn(part: Tensor, name: str) -> Tensor:
-        numbers = law(streams.of(name, client), tuple(part.shape))
-        return torch.from_numpy(numbers).to(part.device)
 
-    return Gradient(drawn(like.items, purpose), drawn(like.dense, f"{purpose}-dense"))
+def _drawn(
+    like: Float[Tensor, "rows d"], law: Law, purpose: str, view: AttackerView, streams: Streams
+) -> Float[Tensor, "m rows d"]:
+    if on_cpu(like):
+        return view.drawn(streams, lambda own, c: law.host(own.of(purpose, c), tuple(like.shape)))
+    return law.device(streams.of_clients(purpose), view.clients, *like.shape)

@@ -4,17 +4,19 @@ from dataclasses import dataclass, replace
 from math import floor, sqrt
 from typing import ClassVar, Literal
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from pydantic import Field, model_validator
 from torch import Tensor
 
 from fedrec.attacks._normal_gradients import item_norm_statistics, normal_updates
-from fedrec.attacks.base import AttackerView, Forgery
+from fedrec.attacks.base import AttackerView, Forgery, Trace
 from fedrec.clients.contrastive import Contrastive, Reduction
+from fedrec.kernels.compiled import on_cpu
+from fedrec.kernels.device.draws import uniform
 from fedrec.kernels.k_means import Clusters, k_means
 from fedrec.kernels.sums import squared_norms, total
+from fedrec.models.base import ResidentBatch
 from fedrec.rng import Streams
 from fedrec.settings import Presets, settings
 from fedrec.updates import Updates
@@ -118,16 +120,24 @@ class ClusterAttack:
         found = self._cluster(items, state.clusters, streams)
         offset = items - found.centroid[found.label]  # (items, d)
         scale = state.clusters if self.loss_over_clusters else 1
-        loss = float(total(squared_norms(offset))) / scale
+        loss = total(squared_norms(offset)) / scale
         gradient = offset * (2 / scale)
-        descended = gradient + self._contrastive(view, streams) if self.contrastive else gradient
+        descended = self._with_contrastive(gradient, view, streams)
         bound = self._norm_bounds(view, streams)
         forged = hold_to_bound(descended, bound, self.norm_rule)
-        return Forgery(
-            Updates.over_all_items(view.benign, forged, view.benign.dense),
-            self.adapt(state, loss) if self.adaptive else state,
-            {"clusters": state.clusters, "attack_loss": loss},
-        )
+        updates = Updates.over_all_items(view.benign, forged, view.benign.dense)
+        if not on_cpu(loss):
+            return Forgery(updates, state, seen=loss)
+        return Forgery(updates, *self.learn(state, float(loss)))
+
+    def learn(self, state: Clustering, seen: float) -> tuple[Clustering, Trace]:
+        """Adapt K, given this attacked round's loss (Eq. 2)."""
+        adapted = self.adapt(state, seen) if self.adaptive else state
+        return adapted, {"clusters": state.clusters, "attack_loss": seen}
+
+    def recorded_for(self, state: Clustering) -> int:
+        """K: the rest of the state is for `learn` alone."""
+        return state.clusters
 
     def adapt(self, state: Clustering, loss: float) -> Clustering:
         """One step of Algorithm 1, given this attacked round's loss (Eq. 2)."""
@@ -151,17 +161,25 @@ class ClusterAttack:
         )
 
     def _cluster(self, items: Float[Tensor, "items d"], k: int, streams: Streams) -> Clusters:
-        chosen = streams.generator("cluster-start").choice(len(items), min(k, len(items)), False)
-        start = items[torch.from_numpy(chosen).to(items.device)]
-        return k_means(items, start, self.tolerance, self.max_iterations)
+        n = len(items)
+        chosen = streams.drawn(
+            lambda own: own.generator("cluster-start").choice(n, min(k, n), False)
+        )
+        return k_means(items, items[chosen], self.tolerance, self.max_iterations)
 
-    def _contrastive(self, view: AttackerView, streams: Streams) -> Float[Tensor, "m items d"]:
-        """α ∂L_cl/∂v of each malicious client in the cohort."""
+    def _with_contrastive(
+        self, gradient: Float[Tensor, "items d"], view: AttackerView, streams: Streams
+    ) -> Float[Tensor, "*clients items d"]:
+        """The gradient, with α ∂L_cl/∂v of each malicious client if that is wanted."""
+        if not self.contrastive:
+            return gradient
         devices = view.devices
         task = Contrastive(self.contrastive, self.negatives, devices.model.dropout, self.reduction)
         batch = devices.pairs.batch(view.selected, streams)
+        if isinstance(batch, ResidentBatch):
+            return task.added_on_device(gradient, view.shared.items, batch, streams)
         histories = batch.history.split(batch.sizes.tolist())
-        return torch.stack(
+        return gradient + torch.stack(
             [
                 task.gradient(view.shared.items, client, history, streams)
                 for client, history in zip(batch.clients.tolist(), histories, strict=True)
@@ -172,11 +190,14 @@ class ClusterAttack:
         """b = μ + λσ for each malicious client and item."""
         normal = normal_updates(view, self.normal_clients, streams)
         mean, deviation = item_norm_statistics(normal, self.norms_over == "all_items")
-        clients = view.devices.users[view.selected].tolist()
+        return mean + self._factors(view, streams) * self.spread * deviation
+
+    def _factors(self, view: AttackerView, streams: Streams) -> Float[Tensor, "m items"]:
+        """U[0, 1) for each malicious client and item."""
         n_items = len(view.shared.items)
-        draws = [streams.of("norm-bound", c).uniform((n_items,)) for c in clients]
-        factor = torch.from_numpy(np.stack(draws)).to(mean.device) * self.spread
-        return mean + factor * deviation
+        if on_cpu(view.shared.items):
+            return view.drawn(streams, lambda own, c: own.of("norm-bound", c).uniform((n_items,)))
+        return uniform(streams.of_clients("norm-bound"), view.clients, 1, n_items)[:, 0]
 
     def _fires(self, gap: int) -> bool:
         return gap > self.threshold or (gap == self.threshold and self.trigger == "reached")

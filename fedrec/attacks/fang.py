@@ -2,17 +2,18 @@
 
 from typing import ClassVar, Literal
 
+import numpy as np
 import torch
 from pydantic import Field, model_validator
 
 from fedrec.attacks._normal_gradients import (
+    UNIFORM,
     coordinate_statistics,
     forged_everywhere,
     normal_updates,
     of_each_coordinate,
 )
 from fedrec.attacks.base import AttackerView, Forgery
-from fedrec.kernels.philox import Stream
 from fedrec.rng import Streams
 from fedrec.settings import Presets, settings
 from fedrec.updates import Gradient
@@ -59,23 +60,25 @@ class Fang:
         """A moved mean for each malicious client."""
         normal = normal_updates(view, self.normal_clients, streams)
         mean, deviation = coordinate_statistics(normal)
-        return Forgery(
-            forged_everywhere(view, lambda c: self.moved(mean, deviation, c, streams)), None
-        )
+        distance = self._distances(mean, view, streams)
+        return Forgery(forged_everywhere(view, self.moved(mean, deviation, distance)), None)
 
-    def moved(self, mean: Gradient, deviation: Gradient, client: int, streams: Streams) -> Gradient:
-        """What one client uploads."""
+    def moved(self, mean: Gradient, deviation: Gradient, distance: Gradient) -> Gradient:
+        """What clients upload, given their λ."""
         side = 1 if self.direction == "along" else -1
         return mean.map(
             lambda center, spread, distance: center + side * torch.sign(center) * distance * spread,
             deviation,
-            self._distances(mean, client, streams),
+            distance,
         )
 
-    def _distances(self, like: Gradient, client: int, streams: Streams) -> Gradient:
-        """λ of each coordinate."""
+    def _distances(self, like: Gradient, view: AttackerView, streams: Streams) -> Gradient:
+        """λ of each malicious client and coordinate, or the same for all of a client's."""
         if self.drawn == "once":
-            once = streams.generator("fang", client).uniform(self.near, self.far)
-            return like.map(lambda part: torch.full_like(part, once))
-        drawn = of_each_coordinate(like, Stream.uniform, "fang", client, streams)
+            once = view.drawn(streams, self._once)
+            return Gradient(once[:, None, None], once[:, None])
+        drawn = of_each_coordinate(like, UNIFORM, "fang", view, streams)
         return drawn.map(lambda part: part * (self.far - self.near) + self.near)
+
+    def _once(self, streams: Streams, client: int) -> np.ndarray:
+        return np.float32(streams.generator("fang", client).uniform(self.near, self.far))

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from pydantic import Field
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from fedrec.attacks._poisoned_data import OwnRow, trained_on
 from fedrec.attacks.base import AttackerView, Forgery
-from fedrec.models.base import Batch
+from fedrec.models.base import Batch, ResidentBatch
 from fedrec.rng import Streams
 from fedrec.settings import settings
 
@@ -45,7 +46,10 @@ class FedAttack:
         """The gradients of each malicious client's hardest pairs."""
         devices = view.devices
         batch = devices.pairs.batch(view.selected, streams)
-        own, ends = devices.local[view.selected], batch.sizes.cumsum(0)
+        own = devices.local[view.selected]
+        if isinstance(batch, ResidentBatch) and self.hardest == "client":
+            return self._on_device(batch, own, view, streams)
+        ends = batch.sizes.cumsum(0)
         everywhere = torch.arange(len(batch.owner), device=ends.device)
         at = ends - 1 if self.hardest == "client" else everywhere
         scores = devices.model.scores_at(view.shared, own, batch, at)
@@ -55,6 +59,27 @@ class FedAttack:
             else hardest_of_clients(scores, batch, streams)
         )
         return trained_on(batch.retargeted(*found), view, streams, self.own_row)
+
+    def _on_device(
+        self,
+        batch: ResidentBatch,
+        own: Float[Tensor, "m k"],
+        view: AttackerView,
+        streams: Streams,
+    ) -> Forgery[None]:
+        """The same where nobody waits to hear how many pairs a client has."""
+        lengths, room = view.devices.pairs.lengths, batch.resident.longest
+        order = view.devices.model.latest_scores(view.shared, own, batch).argsort(1, stable=True)
+        n_items = order.shape[1]
+
+        def places(streams: Streams, client: int) -> np.ndarray:
+            shuffled = streams.generator("fed-attack", client).permutation(lengths[client])
+            return np.pad(n_items - 1 - shuffled % n_items, (0, room - len(shuffled)))
+
+        nearest = order.gather(1, view.drawn(streams, places))
+        farthest = order[:, :1].expand_as(nearest)
+        hard = batch.with_targets(farthest, nearest)
+        return trained_on(hard, view, streams, self.own_row)
 
 
 def hardest_of_clients(

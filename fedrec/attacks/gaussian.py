@@ -3,16 +3,15 @@
 from pydantic import Field
 
 from fedrec.attacks._normal_gradients import (
+    NORMAL,
     coordinate_statistics,
     forged_everywhere,
     normal_updates,
     of_each_coordinate,
 )
 from fedrec.attacks.base import AttackerView, Forgery
-from fedrec.kernels.philox import Stream
 from fedrec.rng import Streams
 from fedrec.settings import settings
-from fedrec.updates import Gradient
 
 
 @settings
@@ -30,9 +29,6 @@ class Gaussian:
         """A sample of the estimated distribution for each malicious client."""
         normal = normal_updates(view, self.normal_clients, streams)
         mean, deviation = coordinate_statistics(normal)
-
-        def sample(client: int) -> Gradient:
-            noise = of_each_coordinate(mean, Stream.normal, "gaussian", client, streams)
-            return mean.map(lambda center, spread, x: center + spread * x, deviation, noise)
-
-        return Forgery(forged_everywhere(view, sample), None)
+        noise = of_each_coordinate(mean, NORMAL, "gaussian", view, streams)
+        drawn = mean.map(lambda center, spread, x: center + spread * x, deviation, noise)
+        return Forgery(forged_everywhere(view, drawn), None)

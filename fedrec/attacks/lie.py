@@ -46,7 +46,7 @@ class LIE:
         z = formula(self.clients, len(view)) if self.z == "formula" else self.z
 
         shifted = mean.map(lambda center, spread: center - z * spread, deviation)
-        return Forgery(forged_everywhere(view, lambda client: shifted), None, {"z": z})
+        return Forgery(forged_everywhere(view, shifted), None, {"z": z})
 
 
 def formula(n: int, m: int) -> float:

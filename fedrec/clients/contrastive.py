@@ -8,9 +8,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from fedrec.kernels.device.gradients import with_info_nce
 from fedrec.kernels.dropout import Dropout
 from fedrec.kernels.info_nce import ItemRows, Lists, Task, draw, gradient_of_one, with_task
-from fedrec.models.base import Batch
+from fedrec.models.base import Batch, ResidentBatch
 from fedrec.rng import Streams
 from fedrec.updates import Updates
 
@@ -35,6 +36,9 @@ class Contrastive:
         """Uploads with the task's gradient in them; `batch` is what their clients train on."""
         if self.weight == 0 or len(honest) == 0:
             return honest
+        if isinstance(batch, ResidentBatch):
+            stack = self.added_on_device(honest.in_whole().stack, honest.table, batch, streams)
+            return Updates.in_stack(honest.table, stack, honest.dense, honest.weight)
         of_clients = (batch.clients, batch.history, batch.sizes, honest.item, honest.owner)
         ids, history, sizes, item, owner = (x.cpu().numpy() for x in of_clients)
         bounds, n_items = np.searchsorted(owner, np.arange(len(honest) + 1)), len(honest.table)
@@ -46,6 +50,18 @@ class Contrastive:
         return replace(
             honest, owner=owners.to(whole.item.device), item=whole.item, value=whole.value
         )
+
+    def added_on_device(
+        self,
+        base: Float[Tensor, "*n items d"],
+        table: Float[Tensor, "items d"],
+        batch: ResidentBatch,
+        streams: Streams,
+    ) -> Float[Tensor, "n items d"]:
+        """α ∂L_cl/∂v of each client of a batch, over all items, and item gradients `base`."""
+        draws, dropout = streams.of_clients(PAIRS), streams.of_clients(DROPOUT)
+        kinds = (self.dropout, self.negatives, self.weight, self.reduction == "mean")
+        return with_info_nce(base, table, batch.resident, draws, dropout, *kinds)
 
     def gradient(
         self,

@@ -1,11 +1,12 @@
 """Clients' devices: their private data, their own parameters, and the local computation."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from fedrec.clients.pairs import PairSource
+from fedrec.kernels.compiled import on_cpu
 from fedrec.models.base import Batch, LocalGradients, Model, Shared
 from fedrec.rng import Streams
 
@@ -33,4 +34,7 @@ class Devices:
         self, shared: Shared, positions: Int[Tensor, " n"], batch: Batch, streams: Streams
     ) -> LocalGradients:
         """The same computation on a batch that may not be the clients' own."""
-        return self.model.gradients(shared, self.local[positions], batch, streams)
+        found = self.model.gradients(shared, self.local[positions], batch, streams)
+        if on_cpu(self.local):
+            return found
+        return replace(found, updates=found.updates.in_whole())

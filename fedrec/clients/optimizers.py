@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from fedrec.kernels.adam import BETAS, EPS, Adam
+from fedrec.kernels.device.gradients import put_rows
 
 
 @runtime_checkable
@@ -36,9 +37,9 @@ class DenseAdam:
 
     def step(self, clients: Int[Tensor, " n"], gradient: Float[Tensor, "n k"]) -> None:
         """One step of the whole table."""
-        self._gradient[clients] = gradient
+        put_rows(self._gradient, clients, gradient)
         self._adam.step([self._gradient])
-        self._gradient[clients] = 0
+        put_rows(self._gradient, clients, torch.zeros_like(gradient))
 
     def state(self) -> dict[str, Tensor]:
         """Adam's moments and step count."""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -10,7 +11,9 @@ from jaxtyping import Int
 from torch import Tensor
 
 from fedrec.data.split import Split, draw_negatives
-from fedrec.models.base import Batch
+from fedrec.kernels.compiled import on_cpu
+from fedrec.kernels.device.resident import Resident
+from fedrec.models.base import Batch, ResidentBatch
 from fedrec.rng import Streams
 
 
@@ -112,6 +115,43 @@ class FixedPairs:
         return _starts(self.row_sizes)
 
 
+@dataclass(frozen=True)
+class ResidentPairs:
+    """Everybody's pairs and histories on a GPU, where a batch is no more than a list of clients."""
+
+    everybody: Resident
+    lengths: Int[np.ndarray, " everybody"]  # pairs by user id, where the host reads them
+
+    @staticmethod
+    def of_pairs(pairs: "FixedPairs", device: torch.device) -> "ResidentPairs":
+        """The same pairs, sent to a device."""
+        bounds = np.concatenate([[0], pairs.sizes.cumsum(0).numpy()])
+        history = pairs.positive.numpy()
+        own = [np.unique(history[a:b]) for a, b in pairwise(bounds)]
+        gaps = [items - np.arange(len(items)) for items in own]
+        counts = np.array([len(items) for items in own])
+        sizes = pairs.sizes.numpy()
+        first = np.cumsum(counts) - counts
+        columns = (pairs.users.numpy(), bounds[:-1], sizes, first, counts, bounds[:-1])
+        index, flat = torch.from_numpy(np.stack(columns, 1)), torch.from_numpy(np.concatenate(gaps))
+        arrays = (index, pairs.positive, pairs.negative, pairs.positive, flat)
+        return ResidentPairs(Resident(*(x.to(device) for x in arrays), int(sizes.max())), sizes)
+
+    @property
+    def users(self) -> Int[Tensor, " users"]:
+        """The ids of the clients whose data this is."""
+        return self.everybody.ids
+
+    def batch(self, positions: Int[Tensor, " n"], streams: Streams) -> Batch:
+        """All pairs of the clients at `positions`; the same in every round."""
+        return ResidentBatch(self.of(positions).everybody)
+
+    def of(self, positions: Int[Tensor, " n"]) -> "ResidentPairs":
+        """The data of these clients alone."""
+        index = self.everybody.index.index_select(0, positions)
+        return ResidentPairs(self.everybody._replace(index=index), self.lengths)
+
+
 def _starts(sizes: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
     """Where the entries of each begin, if those of all lie one after another."""
     return sizes.cumsum(0) - sizes
@@ -132,15 +172,23 @@ class ResampledPairs:
 
     split: Split
     users: Int[Tensor, " users"]
+    resident: bool = False
 
     def batch(self, positions: Int[Tensor, " n"], streams: Streams) -> Batch:
         """All pairs of the clients at `positions`, with this round's negatives."""
-        pairs = FixedPairs.draw(self.split, self.users[positions], streams)
-        return pairs.batch(torch.arange(len(positions), device=positions.device), streams)
+        users = self.users[positions]
+        everyone = torch.arange(len(positions), device=positions.device)
+        pairs = training_pairs(self.split, users, "fixed", streams, self.resident)
+        return pairs.batch(everyone, streams)
+
+    @property
+    def lengths(self) -> Int[np.ndarray, " everybody"]:
+        """Pairs by user id."""
+        return np.diff(self.split.offsets)
 
     def of(self, positions: Int[Tensor, " n"]) -> "ResampledPairs":
         """The data of these clients alone."""
-        return ResampledPairs(self.split, self.users[positions])
+        return ResampledPairs(self.split, self.users[positions], self.resident)
 
 
 def training_pairs(
@@ -148,11 +196,17 @@ def training_pairs(
     users: Int[Tensor, " users"],
     negatives: Literal["fixed", "resampled"],
     streams: Streams,
+    resident: bool = False,
 ) -> PairSource:
-    """The clients' training pairs, by the protocol's rule for negatives."""
+    """The clients' training pairs, by the protocol's rule for negatives.
+
+    If they are to be `resident`, and the users are on a GPU, that is where they lie.
+    """
     if negatives == "resampled":
-        return ResampledPairs(split, users)
-    return FixedPairs.draw(split, users, streams)
+        return ResampledPairs(split, users, resident)
+    if on_cpu(users) or not resident:
+        return FixedPairs.draw(split, users, streams)
+    return ResidentPairs.of_pairs(FixedPairs.draw(split, users.cpu(), streams), users.device)
 
 
 def _flat(

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from fedrec.kernels.distances import Moves, mean_distance, mean_distances, moved_bases
+from fedrec.kernels.distances import Moves, distances, mean_distance, mean_distances, moved_bases
 from fedrec.kernels.sums import mean_row, total
 from fedrec.updates import Updates
 
@@ -32,6 +32,8 @@ def uniformities(
     Items that a client does not touch move by its ridge alone: all clients with the same ridge
     share these bases, and only pairs with a touched item are worked out client by client.
     """
+    if received.whole:
+        return _of_stack(received, items, step, squared)
     owner, place, gradient = received.rows_on(items)
     embedding = received.table[items]
     center = mean_row(embedding)  # shorter vectors, less cancellation
@@ -44,3 +46,16 @@ def uniformities(
     if squared:
         return torch.stack([uniformity(x, squared) for x in moved_bases(base, moves)])
     return mean_distances(base, moves)
+
+
+def _of_stack(
+    received: Updates, items: Int[Tensor, " t"], step: Step, squared: bool
+) -> Float[Tensor, " n"]:
+    """The same where all rows are there: every point of every client, at once."""
+    gradient = received.gather(items)
+    n, t, d = gradient.shape
+    points = step(gradient.view(n * t, d), items.repeat(n)).view(n, t, d)
+    points = points - points.mean(1, keepdim=True)
+    if squared:
+        return points.square().sum((1, 2)) * (2 / (t - 1))
+    return distances(points).sum(2).double().sum(1) / (t * (t - 1))

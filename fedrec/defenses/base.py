@@ -138,8 +138,22 @@ class Defense:
             judgement = part.judge(received, kept if self.in_turn else everyone, view)
             kept = kept & judgement.keep
             scores.update(judgement.scores)
+        if self.filters and received.whole:
+            return self._unless_nobody(received, kept, scores, view)
         if not kept.any():  # filters that each judge all may leave nobody: a round without a say
             received, kept = received.scaled(torch.zeros_like(received.weight)), everyone
+        return Decision(kept, scores, self._reduced(received, kept, view))
+
+    def _unless_nobody(
+        self, received: Updates, kept: Bool[Tensor, " n"], scores: Scores, view: ServerView
+    ) -> Decision:
+        """The decision; no gradient if nobody is kept, which the host does not wait to hear."""
+        heard = kept.any()
+        kept = kept | ~heard
+        gradient = self._reduced(received, kept, view)
+        return Decision(kept, scores, gradient.map(lambda part: part * heard))
+
+    def _reduced(self, received: Updates, kept: Bool[Tensor, " n"], view: ServerView) -> Gradient:
         for step in self.transforms:
             received = step.transform(received, view)
-        return Decision(kept, scores, self.reduction.reduce(received, kept, view))
+        return self.reduction.reduce(received, kept, view)

@@ -9,9 +9,11 @@ from pydantic import Field
 from torch import Tensor
 
 from fedrec.defenses.base import ClientView
+from fedrec.kernels.device.draws import add_laplace_noise
 from fedrec.kernels.laplace_noise import LaplaceNoise
 from fedrec.models.base import LocalGradients, Shared
 from fedrec.settings import settings
+from fedrec.updates import Updates
 
 
 @settings
@@ -40,6 +42,8 @@ class FLWBC:
 
     def on_clients(self, honest: LocalGradients, view: ClientView) -> LocalGradients:
         """The same gradients, with noise in their uploads."""
+        if honest.updates.whole:
+            return replace(honest, updates=self._noisy(honest.updates, view))
         item, change, dense_change = changes(view, self.successive == "halves")
         rows = torch.bincount(view.batch.row_owner, minlength=len(view.positions)).tolist()
         parts = zip(
@@ -52,6 +56,18 @@ class FLWBC:
         noise = tuple(self._noise(*part, view) for part in parts)
         return replace(honest, updates=replace(honest.updates, noise=noise))
 
+    def _noisy(self, honest: Updates, view: ClientView) -> Updates:
+        """The same on a GPU, where an upload's rows are all there to be added to."""
+        change, dense_change = changes_of_stacks(view, self.successive == "halves")
+        stack, dense, clients = honest.stack.clone(), honest.dense.clone(), view.batch.clients
+        for value, moved, purpose in (
+            (stack, change, "fl-wbc-items"),
+            (dense[:, None], dense_change[:, None], "fl-wbc-dense"),
+        ):
+            stream = view.streams.of_clients(purpose)
+            add_laplace_noise(value, moved, stream, clients, self.scale)
+        return Updates.in_stack(honest.table, stack, dense, honest.weight)
+
     def _noise(
         self, client: int, item: Tensor, change: Tensor, dense_change: Tensor, view: ClientView
     ) -> LaplaceNoise:
@@ -63,6 +79,20 @@ class FLWBC:
             dense_seed=view.streams.of("fl-wbc-dense", client).seed,
             dense_change=dense_change.cpu().numpy(),
         )
+
+
+def changes_of_stacks(
+    view: ClientView, in_halves: bool
+) -> tuple[Float[Tensor, "n items d"], Float[Tensor, "n params"]]:
+    """`changes` on all rows of each client: on those that it does not touch as well, η·ridge²·v."""
+    plain, batch, eta = view.plain, view.batch, view.devices.model.learning_rate
+    if in_halves:
+        earlier, batch = batch.halves()
+        plain = view.devices.train(view.shared, view.positions, earlier, view.streams)
+    before, local = plain.updates, view.devices.local[view.positions] - eta * plain.local
+    stepped = Shared(view.shared.items - eta * before.stack, view.shared.dense - eta * before.dense)
+    after = view.devices.model.gradients(stepped, local, batch, view.streams).updates
+    return before.stack - after.stack, before.dense - after.dense
 
 
 def changes(

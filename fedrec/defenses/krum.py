@@ -42,6 +42,8 @@ class Krum:
 
     def judge(self, received: Updates, among: Bool[Tensor, " n"], view: ServerView) -> Judgement:
         """Keep the `keep` best of `among`; of equals the first."""
+        if received.whole:
+            return Judgement(self._best(received.gram(), among, view.expected_malicious))
         candidates = among.nonzero()[:, 0]
         f = view.expected_malicious
         scores = self.scores(received.gram()[candidates][:, candidates], f)
@@ -49,6 +51,24 @@ class Krum:
         best = candidates[scores.argsort(stable=True)[:count]]
         keep = torch.zeros_like(among).index_fill_(0, best, True)
         return Judgement(keep)
+
+    def _best(
+        self, gram: Float64[Tensor, "n n"], among: Bool[Tensor, " n"], f: int
+    ) -> Bool[Tensor, " n"]:
+        """The same without knowing how many there are to choose from."""
+        norms, n = gram.diagonal(), among.sum()
+        distance = (norms[:, None] + norms - 2 * gram).clamp_(min=0)
+        if not self.squared:
+            distance.sqrt_()
+        both = among[:, None] & among & ~torch.eye(len(gram), dtype=torch.bool).to(among.device)
+        nearest = distance.where(both, torch.inf).sort(dim=1).values
+        count = (n - f - (2 if self.neighbours == "n-f-2" else 1)).clamp(min=1)
+        count = torch.minimum(count, n - 1)
+        place = torch.arange(len(gram), device=among.device)
+        scores = nearest.where(place < count, 0).sum(1).where(among, torch.inf)
+        rank = scores.argsort(stable=True).argsort()
+        kept = (n - f).clamp(min=1) if self.keep == "n-f" else self.keep
+        return (rank < kept) & among
 
     def scores(self, gram: Float64[Tensor, "n n"], f: int) -> Float64[Tensor, " n"]:
         """Each upload's score, from the inner products of all."""

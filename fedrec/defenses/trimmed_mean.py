@@ -30,11 +30,12 @@ class TrimmedMean:
 
     def reduce(self, received: Updates, kept: Bool[Tensor, " n"], view: ServerView) -> Gradient:
         """The trimmed mean of the uploads kept."""
-        survivors = received if bool(kept.all()) else received.select(kept)
-        return survivors.trimmed_mean(self._count(len(survivors), view.expected_malicious))
+        sizes = range(len(received) + 1)
+        trims = [self._count(n, view.expected_malicious) for n in sizes]
+        return received.trimmed_mean_of(kept, trims)
 
     def _count(self, n: int, f: int) -> int:
         """How many are dropped on each side; one at least is left."""
         # Rounded first: 0.29 · 100 is a little less than 29 in floating point.
         wanted = f if self.trim == "f" else int(round(self.trim * n, 9))
-        return min(wanted, (n - 1) // 2)
+        return max(min(wanted, (n - 1) // 2), 0)

@@ -73,12 +73,16 @@ class Union:
     def judge(self, received: Updates, among: Bool[Tensor, " n"], view: ServerView) -> Judgement:
         """Keep what lies in the larger cluster of uniformities."""
         found = self.uniformities(received, view)
-        values = found.double().cpu().numpy()
-        candidates = among.cpu().numpy()
-        keep = candidates.copy()
-        keep[candidates] = self.in_majority(values[candidates], view)
-        device = among.device
-        return Judgement(torch.from_numpy(keep).to(device), {"uniformity": found.float()})
+        # Who is judged is told by a number: the host sees one array.
+        seen = found.double().where(among, torch.nan)
+        keep = view.streams.decided(lambda values: self._kept(values, view), seen)
+        return Judgement(keep, {"uniformity": found.float()})
+
+    def _kept(self, values: Float[np.ndarray, " n"], view: ServerView) -> Bool[np.ndarray, " n"]:
+        """Those in the majority of the uploads that have a value."""
+        keep = ~np.isnan(values)
+        keep[keep] = self.in_majority(values[keep], view)
+        return keep
 
     def uniformities(self, received: Updates, view: ServerView) -> Float[Tensor, " n"]:
         """dᵢ of each upload (Algorithm 2, lines 1 to 4)."""
@@ -115,6 +119,7 @@ class Union:
 
     def _items(self, received: Updates, view: ServerView, upload: int) -> Int[Tensor, " t"]:
         n_items = len(received.table)
-        stream = view.streams.of("uniformity-items", upload)
-        drawn = stream.chosen(n_items, min(self.sample, n_items))
-        return torch.from_numpy(drawn).to(received.table.device)
+        count = min(self.sample, n_items)
+        return view.streams.drawn(
+            lambda own: own.of("uniformity-items", upload).chosen(n_items, count)
+        )

@@ -37,8 +37,8 @@ class Step(NamedTuple):
 
     betas: tuple[float, float]
     eps: float
-    correction: float  # of the mean square: 1 − β₂ᵗ
-    size: float  # η / (1 − β₁ᵗ)
+    correction: float | Tensor  # of the mean square: 1 − β₂ᵗ
+    size: float | Tensor  # η / (1 − β₁ᵗ)
 
     @staticmethod
     def number(t: int, learning_rate: float) -> "Step":
@@ -90,8 +90,15 @@ class Adam:
         """The row of a parameter for each gradient after a step down it; nothing changes."""
         moments = self.moments[which]
         tables = Tables(self._parameters[which], moments.exp_avg, moments.exp_avg_sq)
+        if not on_cpu(moments.step):
+            return _tensor_rows(gradient, row, tables, self._next_step(moments.step + 1))
         step = Step.number(int(moments.step) + 1, self._learning_rate)
         return (_compiled_rows if on_cpu(gradient) else _tensor_rows)(gradient, row, tables, step)
+
+    def _next_step(self, t: Tensor) -> "Step":
+        """`Step.number` of a count that lies on the device."""
+        after = [1 - torch.pow(beta, t.double()) for beta in BETAS]
+        return Step(BETAS, EPS, after[1].float(), (self._learning_rate / after[0]).float())
 
     def _step_on_cpu(self, parameter: Tensor, gradient: Tensor, moments: Moments) -> None:
         moments.step.add_(1)
@@ -132,7 +139,7 @@ def _tensor_rows(
     (beta1, beta2), eps, correction, size = step
     mean.mul_(beta1).add_(gradient, alpha=1 - beta1)
     square.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2).div_(correction)
-    return value.addcdiv_(mean, square.sqrt_().add_(eps), value=-size)
+    return value.sub_(mean.div_(square.sqrt_().add_(eps)).mul_(size))
 
 
 @compiled()

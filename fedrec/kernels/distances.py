@@ -54,11 +54,12 @@ def moved_bases(base: Float[Tensor, "g t d"], moves: Moves) -> Iterator[Float[Te
     return map(torch.index_copy, base[moves.group], repeat(0), *parts)
 
 
-def distances(x: Float[Tensor, "t d"]) -> Float[Tensor, "t t"]:
-    """‖x_i − x_j‖; 0 where its square is less than the rounding of norms."""
-    squares = x.square().sum(1)
-    both = squares[:, None] + squares
-    apart = torch.addmm(both, x, x.T, alpha=-2)
+def distances(x: Float[Tensor, "*sets t d"]) -> Float[Tensor, "*sets t t"]:
+    """‖x_i − x_j‖ in each set; 0 where its square is less than the rounding of norms."""
+    squares = x.square().sum(-1)
+    both = squares[..., :, None] + squares[..., None, :]
+    multiply = torch.addmm if x.dim() == 2 else torch.baddbmm
+    apart = multiply(both, x, x.mT, alpha=-2)
     rounding = 8 * torch.finfo(x.dtype).eps
     return apart.masked_fill_(apart <= rounding * both, 0).sqrt_()
 

@@ -5,9 +5,10 @@ CUDA records what it starts. What differs from round to round has to come from o
 host are made anew before the graphs run, and decisions of the host between two of them.
 """
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Hashable
 from contextlib import suppress
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -15,6 +16,8 @@ from torch import Tensor
 
 Draw = Callable[[int], np.ndarray]  # the number of a round -> what is drawn in it
 Decide = Callable[[np.ndarray], np.ndarray]
+T = TypeVar("T")
+UNKNOWN = -1  # the number of a round while it is recorded
 ALIGNED = 16  # bytes, at which each array begins
 ROOM = 2**20  # bytes of all that a round draws
 
@@ -135,3 +138,40 @@ class Tape:
             raise NotRecordable(f"a round draws more than {ROOM} bytes")
         kind = torch.from_numpy(np.empty(0, like.dtype)).dtype
         return self._block[begin : self._used].view(kind).view(like.shape)
+
+
+class Tapes:
+    """The kinds of rounds that are recorded so far."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        # A pretended GPU has no graphs.
+        self._records = device.type == "cuda" and torch.backends.cuda.is_built()
+        self._met: set[Hashable] = set()
+        self._tapes: dict[Hashable, Tape | None] = {}
+
+    def play(self, kind: Hashable | None, number: int, body: Callable[[Host, int], T]) -> T:
+        """Play a round of a kind: by its code the first time, then by a recording.
+
+        The first time, kernels are compiled and libraries get ready. A kind of None is never
+        recorded; nor is a round that turns out not to be recordable.
+        """
+        if kind is None or not self._records or kind not in self._met:
+            self._met.add(kind)
+            return body(ByCode(self._device, number), number)
+        if kind not in self._tapes:
+            self._tapes[kind] = self._recorded(number, body)
+        tape = self._tapes[kind]
+        return tape.play(number) if tape else body(ByCode(self._device, number), number)
+
+    def _recorded(self, number: int, body: Callable[[Host, int], T]) -> Tape | None:
+        torch.cuda.synchronize(self._device)
+        tape = Tape(self._device, number)
+        try:
+            tape.record(lambda host: body(host, UNKNOWN))
+        except NotRecordable as reason:
+            warnings.warn(
+                f"rounds are played by their code, which is slower: {reason}", stacklevel=2
+            )
+            return None
+        return tape

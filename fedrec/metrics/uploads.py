@@ -22,6 +22,10 @@ class Observer:
         self._pending: list[Updates] = []
         self.columns: dict[str, list[float]] = {}
 
+    def watches(self, number: int) -> bool:
+        """Whether it wants to see a round."""
+        return number <= self._rounds
+
     def see(
         self,
         number: int,

@@ -8,10 +8,12 @@ from pydantic import Field
 from torch import Tensor
 
 from fedrec.kernels.bpr import Embeddings, Pairs, Sums, summed_gradients
+from fedrec.kernels.device.gradients import bpr
 from fedrec.kernels.sums import inner_products
 from fedrec.models.base import (
     Batch,
     LocalGradients,
+    ResidentBatch,
     Sequences,
     Shared,
     xavier_uniform,
@@ -61,6 +63,8 @@ class MF:
         self, shared: Shared, local: Float[Tensor, "clients d"], batch: Batch, streams: Streams
     ) -> LocalGradients:
         """Each client's gradient of Eq. 1 over all its pairs, in closed form."""
+        if isinstance(batch, ResidentBatch):
+            return self._on_device(shared, local, batch, streams)
         rows, to_user, loss = self._summed(shared, local, batch, streams)
         return LocalGradients(
             updates=self._upload(shared, batch, rows),
@@ -78,6 +82,12 @@ class MF:
         """u · v_i for all items, the same at all pairs of a client."""
         return inner_products(local[batch.owner[pairs]], shared.items)
 
+    def latest_scores(
+        self, shared: Shared, local: Float[Tensor, "clients d"], batch: ResidentBatch
+    ) -> Float[Tensor, "clients items"]:
+        """The same: a sequence makes no difference."""
+        return inner_products(local, shared.items)
+
     def scores(
         self, shared: Shared, local: Float[Tensor, "clients d"], past: Sequences
     ) -> Float[Tensor, "clients items"]:
@@ -90,6 +100,23 @@ class MF:
         """The gradients of all pairs without L2, added up by row and by client."""
         embeddings, own = Embeddings(user=local, table=shared.items), streams.of_clients("dropout")
         return summed_gradients(embeddings, pairs_of(batch), len(batch.row_item), own, self.dropout)
+
+    def _on_device(
+        self,
+        shared: Shared,
+        local: Float[Tensor, "clients d"],
+        batch: ResidentBatch,
+        streams: Streams,
+    ) -> LocalGradients:
+        own, stream = batch.resident, streams.of_clients("dropout")
+        found = bpr(local, shared.items, own, stream, self.dropout, self.ridge)
+        items, to_user, loss = found
+        none = local.new_empty(len(local), 0)
+        return LocalGradients(
+            updates=Updates.in_stack(shared.items, items, none, own.sizes.to(items.dtype)),
+            local=to_user.add_(local, alpha=self.ridge),
+            loss=loss,
+        )
 
     def _upload(self, shared: Shared, batch: Batch, rows: Float[Tensor, "rows d"]) -> Updates:
         n = len(batch.clients)

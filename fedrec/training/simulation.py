@@ -14,7 +14,8 @@ from torch.profiler import record_function
 from fedrec.attacks.base import Trace
 from fedrec.config.cell_config import CellConfig
 from fedrec.data.split import Split
-from fedrec.federation import Federation, play_round, set_up
+from fedrec.federation import Federation, Round, on_host, play_round, set_up
+from fedrec.kernels.compiled import on_cpu
 from fedrec.metrics.detection import Detection
 from fedrec.metrics.ranking import LeaveOneOut, Metrics, Ranking, ranking_metrics
 from fedrec.metrics.uploads import Observer
@@ -51,6 +52,7 @@ class Simulation:
         self.observer = Observer(config.protocol.observe, config.protocol.window)
         self._detection = Detection()
         self._losses: list[float] = []  # of the rounds since the last evaluation
+        self._played: list[Round] = []  # of these, what is not looked at yet
         self._trace: Trace = {}
         self.malicious = Malicious(users=len(population.malicious))
         self.round = 0
@@ -61,6 +63,11 @@ class Simulation:
     def over(self) -> bool:
         """Whether no round is left to play."""
         return self._stopped or self.diverged_at is not None or self.round == self.rounds
+
+    @property
+    def _looks_at_once(self) -> bool:
+        """Whether nobody waits longer for it than for a look at many rounds."""
+        return on_cpu(self.items)
 
     @property
     def rounds(self) -> int:
@@ -89,8 +96,11 @@ class Simulation:
         """
         self.round += 1
         try:
-            self._play()
-            if self.over or self.round % self._protocol.evaluate_every == 0:
+            self._played.append(play_round(self._fed, self.round, self.observer))
+            due = self.over or self.round % self._protocol.evaluate_every == 0
+            if due or self._looks_at_once:
+                self._look()
+            if due:
                 return self._evaluated(evaluate(self._fed, self._rank))
         except FloatingPointError:
             self.diverged_at = self.round
@@ -101,8 +111,12 @@ class Simulation:
 
     @property
     def can_be_saved(self) -> bool:
-        """Whether the observer holds no upload back, which only a window's end is free of."""
-        return self.observer.settled
+        """Whether all that was played is looked at.
+
+        The observer holds uploads back until the end of a window, and a GPU is asked when an
+        evaluation is due.
+        """
+        return self.observer.settled and not self._played
 
     def snapshot(self) -> Snapshot:
         """All that changes from round to round."""
@@ -131,10 +145,19 @@ class Simulation:
         self._losses, self._trace = values["losses"], values["trace"]
         self.round, self._seconds_before = values["round"], values["seconds"]
 
-    def _play(self) -> None:
-        played = play_round(self._fed, self.round, self.observer)
-        self._losses.append(played.loss)
-        self._trace = played.attack or self._trace
+    def _look(self) -> None:
+        """See what the rounds played since the last look gave; on a GPU, wait for them."""
+        played, self._played = self._played, []
+        for one in on_host(played):
+            self._see(one)
+        self._fed.catch_up()
+        self._trace = self._fed.trace or self._trace
+
+    def _see(self, played: Round) -> None:
+        self.round, after = played.number, self.round
+        played.check()
+        self.round = after
+        self._losses.append(float(played.loss))
         self.malicious = self.malicious.after_round(int(played.malicious.sum()))
         if self._fed.defense.filters:
             self._detection.add(played.decision.kept, played.malicious, played.decision.scores)

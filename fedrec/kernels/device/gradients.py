@@ -48,8 +48,8 @@ def bpr(
 
 
 @operation("info_nce")
-def add_info_nce(
-    value: Float[Tensor, "n items d"],
+def with_info_nce(
+    base: Tables,
     table: Float[Tensor, "items d"],
     resident: Resident,
     draws: ClientStreams,
@@ -58,12 +58,13 @@ def add_info_nce(
     negatives: int,
     weight: float,
     mean: bool,
-) -> None:
-    """Add weight · ∂L_cl/∂v of each client: see `clients.contrastive.Contrastive`.
+) -> Float[Tensor, "n items d"]:
+    """base + weight · ∂L_cl/∂v of each client: see `clients.contrastive.Contrastive`.
 
     L_cl is the mean over a client's anchors, or their sum.
     """
-    ids, starts, sizes = (x.numpy() for x in (resident.ids, resident.starts, resident.sizes))
+    ids, starts, sizes = (x.numpy() for x in (resident.ids, resident.pasts, resident.sizes))
+    value = base.expand(len(ids), *table.shape).clone()
     given = Dropout.of(dropout, ids, rate)
     for c, seed in enumerate(draws.seeds(ids)):
         if sizes[c] > 1:
@@ -74,6 +75,7 @@ def add_info_nce(
             share = weight / sizes[c] if mean else weight
             gradient = info_nce_gradient(table[items], kept, given.scale, float(share))
             value[c].index_add_(0, items.view(-1), gradient.view(-1, table.shape[1]))
+    return value
 
 
 @operation("scatter")

@@ -14,7 +14,7 @@ class Resident(NamedTuple):
     which item is the j-th that the history lacks.
     """
 
-    index: Int[Tensor, "n 5"]  # user id, first pair, number of pairs, first gap, number of gaps
+    index: Int[Tensor, "n 6"]  # id, first pair, pairs, first gap, gaps, first of the history
     positive: Int[Tensor, " pairs"]
     negative: Int[Tensor, " pairs"]
     history: Int[Tensor, " pairs"]
@@ -35,6 +35,11 @@ class Resident(NamedTuple):
     def sizes(self) -> Int[Tensor, " n"]:
         """How many pairs each client has."""
         return self.index[:, 2]
+
+    @property
+    def pasts(self) -> Int[Tensor, " n"]:
+        """Where each client's history begins, which has an item for each pair."""
+        return self.index[:, 5]
 
     def places(self) -> tuple[Int[Tensor, " flat"], Int[Tensor, " flat"], Int[Tensor, " flat"]]:
         """Of all pairs, one after another: whose each is, its number there, where it lies.

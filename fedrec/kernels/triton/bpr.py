@@ -38,8 +38,8 @@ def bpr_kernel(
 ):
     """One client's next P pairs. Sums over all its pairs are written as one row for each P."""
     c, chunk = tl.program_id(0), tl.program_id(1)
-    client, start = tl.load(index + c * 5), tl.load(index + c * 5 + 1)
-    pairs, number = tl.load(index + c * 5 + 2), tl.load(counter)
+    client, start = tl.load(index + c * 6), tl.load(index + c * 6 + 1)
+    pairs, number = tl.load(index + c * 6 + 2), tl.load(counter)
     k = tl.arange(0, WIDE)
     to_own, cost = tl.zeros([WIDE], tl.float32), 0.0
     if chunk * P < pairs:

@@ -1,4 +1,4 @@
-"""The contrastive task on a GPU: `kernels.device.gradients.add_info_nce` tells what it does."""
+"""The contrastive task on a GPU: `kernels.device.gradients.with_info_nce` tells what it gives."""
 
 import triton
 import triton.language as tl
@@ -61,9 +61,9 @@ def info_nce_kernel(
 ):
     """Every STRIDE-th anchor of a client: it, its positive and its negatives are C rows."""
     c, a = tl.program_id(0), tl.program_id(1)
-    client, start = tl.load(index + c * 5), tl.load(index + c * 5 + 1)
-    size, number = tl.load(index + c * 5 + 2), tl.load(counter)
-    first_gap, own_gaps = tl.load(index + c * 5 + 3), tl.load(index + c * 5 + 4)
+    client, start = tl.load(index + c * 6), tl.load(index + c * 6 + 5)
+    size, number = tl.load(index + c * 6 + 2), tl.load(counter)
+    first_gap, own_gaps = tl.load(index + c * 6 + 3), tl.load(index + c * 6 + 4)
     j, k = tl.arange(0, C), tl.arange(0, WIDE)
     inside = (j < NEGATIVES + 2)[:, None] & (k < D)[None, :]
     blocks = ((NEGATIVES + 2) * D * 16 + 127) // 128
@@ -96,8 +96,8 @@ def info_nce_kernel(
         a += STRIDE
 
 
-def add_info_nce(
-    value: Tensor,
+def with_info_nce(
+    base: Tensor,
     table: Tensor,
     resident: Resident,
     draws: ClientStreams,
@@ -106,10 +106,10 @@ def add_info_nce(
     negatives: int,
     weight: float,
     mean: bool,
-) -> None:
-    """See `kernels.device.gradients.add_info_nce`."""
-    n, items, d = value.shape
-    sums = empty_sums(n, items, d, value.device)
+) -> Tensor:
+    """See `kernels.device.gradients.with_info_nce`."""
+    n, (items, d) = len(resident.index), table.shape
+    sums = empty_sums(n, items, d, table.device)
     info_nce_kernel[(n, PROGRAMS)](
         table,
         resident.index,
@@ -131,4 +131,4 @@ def add_info_nce(
         STEPS=max(resident.longest, 1).bit_length() + 1,
         STRIDE=PROGRAMS,
     )
-    settled(sums, value, 1.0, out=value)
+    return settled(sums, base, 1.0)

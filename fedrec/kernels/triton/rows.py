@@ -20,5 +20,7 @@ def put_kernel(target, place, rows, width, B: tl.constexpr):
 def put_rows(target: Tensor, place: Tensor, rows: Tensor) -> None:
     """See `kernels.device.gradients.put_rows`."""
     width = rows.shape[1]
+    if not rows.numel():
+        return
     grid = (triton.cdiv(width, BLOCK), len(place))
     put_kernel[grid](target, place, rows.contiguous(), width, B=BLOCK)

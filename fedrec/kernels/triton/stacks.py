@@ -42,13 +42,10 @@ def settle_kernel(sums, base, stride, out, share, size, B: tl.constexpr):
     tl.store(sums + c * size + i, tl.zeros([B], tl.int64), mask=inside)
 
 
-def settled(sums: Tensor, base: Tensor, share: float, out: Tensor | None = None) -> Tensor:
-    """The sums as numbers, plus a share of a table for all, or of a stack; they start again at 0.
-
-    `out` may be the stack itself.
-    """
+def settled(sums: Tensor, base: Tensor, share: float) -> Tensor:
+    """The sums as numbers, plus a share of a table for all, or of a stack; then they are 0."""
     n, items, d = sums.shape
-    out = torch.empty(n, items, d, device=sums.device) if out is None else out
+    out = torch.empty(n, items, d, device=sums.device)
     stride = items * d if base.dim() == 3 else 0
     grid = (triton.cdiv(items * d, BLOCK), n)
     settle_kernel[grid](sums, base, stride, out, share, items * d, B=BLOCK)

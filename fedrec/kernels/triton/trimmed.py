@@ -39,6 +39,8 @@ def trimmed_mean(value: Tensor, kept: Tensor, trims: Tensor) -> Tensor:
     out = torch.empty(items, d, device=value.device)
     grid = (triton.cdiv(items * d, COORDINATES),)
     flags = kept.to(torch.int8)
+    if not out.numel():
+        return out
     wide = triton.next_power_of_2(n)
     trimmed_kernel[grid](value, flags, trims, out, n, items * d, N=wide, B=COORDINATES)
     return out

@@ -42,7 +42,7 @@ def resident() -> Resident:
     gaps = [np.unique(items) - np.arange(len(np.unique(items))) for items in own]
     counts = np.array([len(g) for g in gaps])
     starts, first = (np.cumsum(x) - x for x in (sizes, counts))
-    columns = (np.arange(6) + 11, starts, sizes, first, counts)
+    columns = (np.arange(6) + 11, starts, sizes, first, counts, starts)
     index = np.stack(columns, 1)[[5, 3, 4, 2]]
     history, negative = np.concatenate(own), rng.integers(0, ITEMS, sizes.sum())
     arrays = (index, history, negative, history, np.concatenate(gaps))
@@ -85,7 +85,7 @@ def test_bpr(rate: float, shape: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("negatives", [1, 15])
 def test_the_contrastive_task(mean: bool, negatives: int) -> None:
     given = (drawn(4, ITEMS, D), drawn(ITEMS, D, seed=1), resident(), streams(), streams(99))
-    both(gradients.add_info_nce, *given, 0.2, negatives, 0.7, mean, rtol=1e-5, atol=3e-6)
+    both(gradients.with_info_nce, *given, 0.2, negatives, 0.7, mean, rtol=1e-5, atol=3e-6)
 
 
 def test_places_are_added_up() -> None:

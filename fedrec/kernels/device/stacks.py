@@ -1,0 +1,70 @@
+"""Sums and norms over item gradients of many clients that are all written out, on a GPU.
+
+A cohort's stack is 47 MB at ML-1M's size, which a GPU reads in 15 µs: less than it takes to find
+out which rows are there.
+"""
+
+from functools import lru_cache
+
+import torch
+from jaxtyping import Float, Float64, Int
+from torch import Tensor
+
+
+@lru_cache(maxsize=32)
+def every_row(
+    n: int, items: int, device: torch.device
+) -> tuple[Int[Tensor, " rows"], Int[Tensor, " rows"]]:
+    """Owner and item of the rows of a stack, one after another."""
+    owner = torch.arange(n, device=device)[:, None].expand(n, items)
+    item = torch.arange(items, device=device).expand(n, items)
+    return owner.reshape(-1).contiguous(), item.reshape(-1).contiguous()
+
+
+@lru_cache(maxsize=32)
+def no_ridge(n: int, device: torch.device) -> Float[Tensor, " n"]:
+    """Of gradients that have their ridge in them."""
+    return torch.zeros(n, device=device)
+
+
+@lru_cache(maxsize=32)
+def constant(numbers: tuple[int, ...], device: torch.device) -> Int[Tensor, " numbers"]:
+    """Numbers that a device is sent once."""
+    return torch.tensor(numbers, device=device)
+
+
+def weighted_sum(
+    stack: Float[Tensor, "n items d"], coefficients: Float[Tensor, " n"]
+) -> Float[Tensor, "items d"]:
+    """Σ_c coefficients[c] · stack[c]."""
+    return (coefficients @ stack.flatten(1)).view(stack.shape[1:])
+
+
+def norms(
+    stack: Float[Tensor, "n items d"], dense: Float[Tensor, "n params"]
+) -> Float[Tensor, " n"]:
+    """L2 norms of whole uploads."""
+    found = torch.linalg.vector_norm(stack.flatten(1), dim=1)
+    return torch.hypot(found, torch.linalg.vector_norm(dense, dim=1)) if dense.numel() else found
+
+
+def gram(
+    stack: Float[Tensor, "n items d"], dense: Float[Tensor, "n params"]
+) -> Float64[Tensor, "n n"]:
+    """Inner products of all pairs of whole uploads."""
+    found = torch.zeros(len(stack), len(stack), dtype=torch.float64, device=stack.device)
+    for part in (stack.flatten(1), dense):
+        if part.numel():
+            wide = part.double()
+            found += wide @ wide.mT
+    return found
+
+
+def written_out(
+    owner: Int[Tensor, " rows"],
+    item: Int[Tensor, " rows"],
+    value: Float[Tensor, "rows d"],
+    base: Float[Tensor, "n items d"],
+) -> Float[Tensor, "n items d"]:
+    """Rows, no two of the same client and item, added to a stack."""
+    return base.index_put((owner, item), base[owner, item] + value)
