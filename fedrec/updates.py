@@ -54,7 +54,9 @@ class Updates:
     GPU, where uploads are `whole`: every client has a row for each item, with the ridge in it.
     """
 
-    table: Float[Tensor, "*tables items d"]  # the broadcast item embeddings; known to the server, not sent
+    table: Float[
+        Tensor, "*tables items d"
+    ]  # the broadcast item embeddings; known to the server, not sent
     owner: Int[Tensor, " rows"]  # which of the n clients a row belongs to, ascending
     item: Int[Tensor, " rows"]
     value: Float[Tensor, "rows d"]

@@ -60,7 +60,8 @@ class Krum:
         distance = (norms[:, None] + norms - 2 * gram).clamp_(min=0)
         if not self.squared:
             distance.sqrt_()
-        both = among[:, None] & among & ~torch.eye(len(gram), dtype=torch.bool).to(among.device)
+        same = torch.eye(len(gram), dtype=torch.bool, device=among.device)
+        both = among[:, None] & among & ~same
         nearest = distance.where(both, torch.inf).sort(dim=1).values
         count = (n - f - (2 if self.neighbours == "n-f-2" else 1)).clamp(min=1)
         count = torch.minimum(count, n - 1)

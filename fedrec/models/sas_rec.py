@@ -1,22 +1,25 @@
 """SASRec: self-attentive sequential recommendation (Kang and McAuley 2018)."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod, sqrt
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn.functional import embedding, layer_norm, logsigmoid, relu
 
+from fedrec.kernels.device.gradients import scattered
+from fedrec.kernels.device.resident import Resident
 from fedrec.kernels.dropout import Places, masks
 from fedrec.kernels.sums import inner_products
 from fedrec.kernels.threads import torch_threads
 from fedrec.models.base import (
     Batch,
     LocalGradients,
+    ResidentBatch,
     Sequences,
     Shared,
     xavier_uniform,
@@ -63,6 +66,31 @@ class Tokens:
             used = time < counts
             if used.any():
                 yield clients, (first[clients][:, None] + time).where(used, 0), used
+
+
+class Grid(NamedTuple):
+    """The tokens of clients whose data lie on a GPU: a row for each, of the same length."""
+
+    read: Int[Tensor, "clients time"]  # where the items lie that are read
+    target: Int[Tensor, "clients time"]  # and the pairs that are compared with what follows
+    counts: Int[Tensor, " clients"]
+    used: Bool[Tensor, "clients time"]
+
+    @staticmethod
+    def of(resident: Resident, length: int) -> "Grid":
+        """The latest items of each client, but for the very last, which is only predicted."""
+        device, longest = resident.index.device, min(length, resident.longest - 1)
+        time = torch.arange(max(longest, 1), device=device)
+        counts = (resident.sizes - 1).clamp(max=length)
+        used = time < counts[:, None]
+        number = (resident.sizes - 1 - counts)[:, None] + time
+        number = number.where(used, 0)
+        return Grid(
+            read=resident.pasts[:, None] + number,
+            target=resident.starts[:, None] + number + used.long(),
+            counts=counts,
+            used=used,
+        )
 
 
 @settings
@@ -139,6 +167,8 @@ class SASRec:
         Every client gets a copy of the dense parameters and every place its own copy of its item's
         embedding, so one backward pass through a group of clients keeps their gradients apart.
         """
+        if isinstance(batch, ResidentBatch):
+            return self._on_device(shared, local, batch, streams)
         n = len(batch.clients)
         dense = shared.dense.expand(n, -1)
         tokens = Tokens.of(batch.sizes, self.length, predict=True)
@@ -151,12 +181,8 @@ class SASRec:
             leaves.append(dense.index_select(0, clients))
             for leaf in leaves:
                 leaf.requires_grad_()
-            past, positive, negative, own = leaves
-            longest, scale = int(counts.max()), 1 / (1 - self.dropout)
-            kept = self.kept(batch.clients[clients], longest, streams, scale)
-            state = self._states(past, self._named(own), counts, kept)
-            bpr = -logsigmoid((state * (positive - negative)).sum(2))
-            mean = (bpr * used).sum(1) / counts.clamp(min=1)
+            kept = self.kept(batch.clients[clients], int(counts.max()), streams)
+            mean = self._losses(leaves, counts, used, kept)
             *to_items, to_dense_of = torch.autograd.grad(mean.sum(), leaves)
             places = (
                 batch.history_row[read],
@@ -180,6 +206,60 @@ class SASRec:
             local=torch.zeros_like(local),
             loss=loss,
         )
+
+    def _on_device(
+        self,
+        shared: Shared,
+        local: Float[Tensor, "clients 0"],
+        batch: ResidentBatch,
+        streams: Streams,
+    ) -> LocalGradients:
+        """The same with all clients in one group, whose grid has room for the longest sequence."""
+        own, n = batch.resident, len(local)
+        grid = Grid.of(own, self.length)
+        named = own.history[grid.read], own.positive[grid.target], own.negative[grid.target]
+        leaves = [_looked_up(shared.items, items) for items in named]
+        leaves.append(shared.dense.expand(n, -1).detach())
+        for leaf in leaves:
+            leaf.requires_grad_()
+        kept = self.kept(batch.clients, grid.used.shape[1], streams)
+        mean = self._losses(leaves, grid.counts, grid.used, kept)
+        *to_items, to_dense = torch.autograd.grad(mean.sum(), leaves)
+        places = [items.where(grid.used, -1) for items in named]
+        stack = scattered(shared.items, torch.cat(places, 1), torch.cat(to_items, 1), self.ridge)
+        to_dense = to_dense + shared.dense * self.ridge
+        weight = grid.counts.to(to_dense.dtype)
+        return LocalGradients(
+            updates=Updates.in_stack(shared.items, stack, to_dense, weight),
+            local=torch.zeros_like(local),
+            loss=mean.detach(),
+        )
+
+    def _losses(
+        self,
+        leaves: Sequence[Tensor],
+        counts: Int[Tensor, " clients"],
+        used: Bool[Tensor, "clients time"],
+        kept: Mapping[str, Tensor],
+    ) -> Float[Tensor, " clients"]:
+        """The mean BPR loss of each client, from the embeddings read and compared, and Θ."""
+        past, positive, negative, own = leaves
+        state = self._states(past, self._named(own), counts, kept)
+        bpr = -logsigmoid((state * (positive - negative)).sum(2))
+        return (bpr * used).sum(1) / counts.clamp(min=1)
+
+    @torch.no_grad()
+    def latest_scores(
+        self, shared: Shared, local: Float[Tensor, "clients 0"], batch: ResidentBatch
+    ) -> Float[Tensor, "clients items"]:
+        """h · v_i for all items, h being the state from which the latest item is predicted."""
+        grid = Grid.of(batch.resident, self.length)
+        past = _looked_up(shared.items, batch.resident.history[grid.read])
+        own = self._named(shared.dense.expand(len(past), -1))
+        state = self._states(past, own, grid.counts, {})
+        last = (grid.counts - 1).clamp(min=0)[:, None, None].expand(-1, 1, self.dim)
+        found = state.gather(1, last)[:, 0] * (grid.counts > 0)[:, None]
+        return inner_products(found, shared.items)
 
     def scores_at(
         self,
@@ -275,13 +355,9 @@ class SASRec:
         return x * kept[name] if name in kept else x
 
     def kept(
-        self,
-        clients: Int[Tensor, " clients"],
-        time: int,
-        streams: Streams,
-        scale: float = 1,
+        self, clients: Int[Tensor, " clients"], time: int, streams: Streams
     ) -> Mapping[str, Float[Tensor, "clients ..."]]:
-        """What dropout keeps, `scale` or 0, by name, for clients with sequences of some length.
+        """What dropout keeps, scaled, by name, for clients with sequences of some length.
 
         Each name has streams of its own, and each element takes 16 random bits: a client's masks
         are the first places of those that a sequence of `length` would have.
@@ -292,7 +368,7 @@ class SASRec:
         for name, shape in self.dropped(time).items():
             places = Places(shape, width=full[name][-1], stride=self.length)
             drawn = masks(streams.of_clients(f"dropout/{name}"), clients, places, self.dropout)
-            found[name] = drawn.mul_(scale)
+            found[name] = drawn.mul_(1 / (1 - self.dropout))
         return found
 
     def dropped(self, time: int) -> Mapping[str, tuple[int, ...]]:
@@ -305,6 +381,17 @@ class SASRec:
                 f"{block}.out": (time, self.dim),
             }
         return shapes
+
+
+def _looked_up(
+    table: Float[Tensor, "*tables items d"], items: Int[Tensor, "clients time"]
+) -> Float[Tensor, "clients time d"]:
+    """The embeddings of items, from the table of all or from each client's own."""
+    if table.dim() == 2:
+        return embedding(items, table)
+    n, size, d = table.shape
+    first = torch.arange(n, device=items.device)[:, None] * size
+    return embedding(items + first, table.view(n * size, d))
 
 
 def _linear(x: Float[Tensor, "clients time a"], name: str, own: Parameters) -> Tensor:

@@ -69,7 +69,7 @@ def test_a_defence_sees_no_label_of_malice() -> None:
     names = {kind: {f.name for f in dataclasses.fields(kind)} for kind in (ServerView, Updates)}
     assert names[ServerView] == {"shared", "preview", "expected_malicious", "streams"}
     assert names[Updates] == {
-        *("table", "owner", "item", "value", "ridge", "dense", "weight", "noise")
+        *("table", "owner", "item", "value", "ridge", "dense", "weight", "noise", "whole")
     }
 
 
