@@ -33,7 +33,8 @@ the mistake is, what is wrong, and what to do about it.
 | 75 | interrupted: Ctrl-C, SIGTERM or a time limit | run the same command again: it goes on |
 
 Exit code 1 also stands for what the operating system or PyTorch reports, such as a full disk. Where
-memory is used up, the message says so: raise `mem_mb` in the profile.
+memory is used up, the message says so: raise `mem_mb` in the profile. Of a GPU's memory
+it says that fewer jobs should share the card ([On a GPU](../gpu.md)).
 
 The tables below are generated from the code. ⟨Brackets⟩ stand for what a message names there.
 """

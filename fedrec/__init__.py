@@ -16,10 +16,33 @@ Each name is imported when it is first used, so `import fedrec` takes no time.
 """
 
 from importlib import import_module
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
-__version__ = version("fedrec")
+
+def _version(tree: Path = Path(__file__).parents[1]) -> str:
+    """The installed version, or that of a source tree that is used without being installed."""
+    try:
+        return version("fedrec")
+    except PackageNotFoundError:
+        return _version_of(tree / "pyproject.toml")
+
+
+def _version_of(path: Path) -> str:
+    """The version that the project's own file names."""
+    import tomllib  # no installed package needs it
+
+    project = tomllib.loads(path.read_text()).get("project", {}) if path.exists() else {}
+    if project.get("name") != "fedrec":
+        raise ImportError(
+            f"fedrec is not installed, and {path} does not name its version: run `pip install .` "
+            "in the source tree, or keep the tree whole"
+        )
+    return str(project["version"])
+
+
+__version__ = _version()
 
 _PLACES = {
     "Plot": "fedrec.api",

@@ -4,12 +4,12 @@ import gzip
 import hashlib
 import json
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import pydantic
-from pydantic import Field, model_validator
+from pydantic import Field, model_serializer, model_validator
 
 from fedrec.errors import RecordError
 from fedrec.files import sealed, unsealed, write_bytes, write_text
@@ -112,6 +112,14 @@ class Provenance(RecordPart):
     device: str
     processor: str  # its model
     system: str  # operating system, architecture and C library
+    driver: str | None = None  # the GPU's, where it can be asked
+    cuda: str | None = None  # what PyTorch was built with, where a GPU ran it
+
+    @model_serializer(mode="wrap")
+    def _without_absent(self, dump: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        """A CPU's records lack what only a GPU has, so they are the bytes that they were."""
+        values = dump(self)
+        return {k: v for k, v in values.items() if v is not None or k not in ("driver", "cuda")}
 
 
 class Cost(RecordPart):
@@ -195,11 +203,12 @@ def add_to_pack(records: Sequence[Record], path: Path) -> None:
     """Pack records together with those that `path` holds already; of one cell, the new one stays.
 
     Raises:
-        RecordError: what `path` holds cannot be read, or would be mixed with records of other
-            draws; it is left as it is.
+        RecordError: what `path` holds cannot be read, would be mixed with records of other draws,
+            or replaced by those of another device; it is left as it is.
     """
-    kept = read_records([path]) if path.exists() else []
-    together = {record.cell: record for record in [*kept, *records]}.values()
+    kept = {record.cell: record for record in (read_records([path]) if path.exists() else ())}
+    _check_devices(path, kept, records)
+    together = (kept | {record.cell: record for record in records}).values()
     _check_draws([(path, record) for record in together])
     pack(list(together), path)
 
@@ -245,6 +254,17 @@ def _check_draws(found: Sequence[tuple[Path, Record]]) -> None:
         f"{path}: {cell_path(record.cell)} was made with other draws ({record.draws}) than "
         "the rest; run its cell again"
     )
+
+
+def _check_devices(path: Path, kept: Mapping[Cell, Record], records: Sequence[Record]) -> None:
+    """A published number does not change for the device's sake."""
+    for record in records:
+        old, new = kept.get(record.cell, record).provenance.device, record.provenance.device
+        if old != new:
+            raise RecordError(
+                f"{path}: {cell_path(record.cell)} was made on {old}, and {new} may not replace "
+                "it; give each device's records a folder of their own (`results` in the config)"
+            )
 
 
 def _records_in(path: Path) -> list[Record]:

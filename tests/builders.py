@@ -29,6 +29,7 @@ def make_record(
     clusters: Sequence[int] | None = None,
     dataset: str = "ml-1m",
     defense: str = "FedAvg",
+    device: str = "cpu",
 ) -> Record:
     """A record whose test metrics are all `hr`, at evaluations every 200 rounds."""
     names = ("hr@5", "ndcg@5", "hr@10", "ndcg@10", "hr@20", "ndcg@20", "mrr")
@@ -51,7 +52,7 @@ def make_record(
             defense={},
         ),
         malicious=Malicious(users=round(ratio * 6040), uploads=0, rounds=0),
-        provenance=PROVENANCE,
+        provenance=PROVENANCE.model_copy(update={"device": device}),
         cost=Cost(seconds=1.0, seconds_per_round=0.1, peak_memory_mb=1.0),
     )
 

@@ -34,6 +34,18 @@ def test_a_record_survives_its_file(tmp_path: Path) -> None:
     assert read_record(tmp_path / "runs" / "a.json") == record
 
 
+def test_what_only_a_gpu_has_is_in_no_other_record(tmp_path: Path) -> None:
+    """So a CPU's records are, to the byte, what they were before there were GPUs."""
+    path, record = tmp_path / "a.json", make_record(device="A card")
+    made = record.provenance.model_copy(update={"driver": "570.86.15", "cuda": "12.8"})
+    write_record(record.model_copy(update={"provenance": made}), path)
+    assert read_record(path).provenance == made
+    write_record(make_record(), path)
+    assert set(json.loads(path.read_text())["provenance"]) == {
+        "fedrec", "git", "python", "torch", "numpy", "device", "processor", "system"
+    }  # fmt: skip
+
+
 def test_packed_and_single_records_read_alike(tmp_path: Path) -> None:
     records = [make_record(seed=seed) for seed in range(3)]
     pack(records, tmp_path / "all.jsonl.gz")
@@ -57,6 +69,20 @@ def test_what_a_pack_holds_stays_or_is_replaced(tmp_path: Path) -> None:
     assert sorted(read_records([path]), key=lambda record: record.cell.seed) == expected
     pack(expected[::-1], tmp_path / "at-once.gz")
     assert path.read_bytes() == (tmp_path / "at-once.gz").read_bytes()
+
+
+@pytest.mark.parametrize(("old", "new"), [("cpu", "A card"), ("A card", "cpu")])
+def test_a_pack_replaces_no_record_by_that_of_another_device(
+    tmp_path: Path, old: str, new: str
+) -> None:
+    path = tmp_path / "all.jsonl.gz"
+    add_to_pack([make_record(seed=0, device=old), make_record(seed=1, device=old)], path)
+    before = path.read_bytes()
+    with pytest.raises(RecordError, match=rf"seed1\.json was made on {old}, and {new} may not"):
+        add_to_pack([make_record(seed=2, device=new), make_record(seed=1, device=new)], path)
+    assert path.read_bytes() == before
+    add_to_pack([make_record(seed=2, device=new)], path)  # other cells go beside them, and say so
+    assert [record.provenance.device for record in read_records([path])] == [old, old, new]
 
 
 def test_a_damaged_pack_is_not_written_over(tmp_path: Path) -> None:

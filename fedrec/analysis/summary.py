@@ -14,6 +14,8 @@ from fedrec.plan.metrics import Report
 from fedrec.records import Record
 
 METRICS = ("hr@5", "ndcg@5", "hr@10", "ndcg@10", "hr@20", "ndcg@20", "mrr")
+CPU = "cpu"  # as records name it
+BETWEEN = "; "  # names of devices, which have spaces
 ARM = ["dataset", "model", "attack", "defense", "ratio"]
 
 Error = Callable[[Float[np.ndarray, " seeds"], Noise], tuple[float, float]]
@@ -32,7 +34,7 @@ def summarise(
     which `p_holm` corrects for all rows of its metric. `users_low` and `users_high` bound the same
     loss for other users, with these runs. Losses are missing for the arm that they are against.
     `missing` counts seeds wanted in vain; `records` names the others, of which some may have
-    `diverged` or been `stopped`.
+    `diverged` or been `stopped`. `devices` is there if a GPU made a record of any arm.
     """
     arms: dict[Cell, list[Record]] = {seedless(cell): [] for cell in wanted}
     arms |= by_arm(records)
@@ -46,7 +48,8 @@ def summarise(
             rows.append(named | _row(arms, arm, noises) | {"missing": missing, **_traces(found)})
     frame = pd.DataFrame(rows).assign(mixed="; ".join(mixtures(records)))
     frame["p_holm"] = frame.groupby("metric").p_value.transform(lambda p: holm(p.to_numpy()))
-    return frame
+    # Without GPUs a summary is what it was before there were any, to the byte.
+    return frame if set(devices(records)) - {CPU} else frame.drop(columns="devices")
 
 
 def _row(arms: Arms, arm: Cell, noises: Noises) -> dict[str, object]:
@@ -90,6 +93,7 @@ def _traces(records: Sequence[Record]) -> dict[str, str | int]:
         **ended_early(records),
         "records": " ".join(cell_path(record.cell) for record in records),
         "versions": " ".join(sorted({version(record) for record in records})),
+        "devices": BETWEEN.join(devices(records)),
     }
 
 
@@ -111,6 +115,11 @@ def version(record: Record) -> str:
     """The code that made a record."""
     made = record.provenance
     return f"{made.fedrec}+{made.git}" if made.git else made.fedrec
+
+
+def devices(records: Sequence[Record]) -> list[str]:
+    """The devices that made records: `cpu`, and the names of cards."""
+    return sorted({record.provenance.device for record in records})
 
 
 def mixtures(records: Sequence[Record]) -> list[str]:

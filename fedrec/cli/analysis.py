@@ -211,7 +211,7 @@ def claims(args: argparse.Namespace) -> None:
     from fedrec.analysis.measure import measures
     from fedrec.analysis.scorecard import scorecard
     from fedrec.analysis.tables.claims import scorecard_table, secondary_table
-    from fedrec.analysis.tables.notes import of_records
+    from fedrec.analysis.tables.notes import of_picture, of_records
 
     known, records = Claims.load(args.claims), read_records(args.records)
     counts = {path.parent.name: vars(load_statistics(Counts, path)) for path in args.counts}
@@ -224,7 +224,7 @@ def claims(args: argparse.Namespace) -> None:
     made = scorecard_table(card, notes)
     made.write(args.output)
     secondary_table(cards, notes).write(args.secondary)
-    save_figure(draw(card, made.title, args.note), args.picture)
+    save_figure(draw(card, made.title, of_picture(records, args.note)), args.picture)
 
 
 def plan(args: argparse.Namespace) -> None:
@@ -248,7 +248,7 @@ def numbers(args: argparse.Namespace) -> None:
     from fedrec.analysis.figures.numbers import draw
     from fedrec.analysis.figures.style import save_figure
     from fedrec.analysis.numbers import numbers
-    from fedrec.analysis.tables.notes import of_records
+    from fedrec.analysis.tables.notes import of_picture, of_records
     from fedrec.analysis.tables.numbers import numbers_table, summary_of
 
     records, entry = read_records(args.records), valid(Scorecard, args.scorecard)
@@ -256,7 +256,8 @@ def numbers(args: argparse.Namespace) -> None:
     found = numbers(records, paper, entry.datasets, args.report, args.seeds)
     made = numbers_table(found, of_records(records, args.note, count=False))
     made.write(args.output)
-    save_figure(draw(found, f"{made.title}: {summary_of(found)}", args.note), args.picture)
+    title, note = f"{made.title}: {summary_of(found)}", of_picture(records, args.note)
+    save_figure(draw(found, title, note), args.picture)
 
 
 def runs(args: argparse.Namespace) -> None:
@@ -271,11 +272,12 @@ def figure(args: argparse.Namespace) -> None:
     from importlib import import_module
 
     from fedrec.analysis.figures.style import save_figure
+    from fedrec.analysis.tables.notes import of_picture
 
     block = figure_of(args.block)
     drawing = import_module(f"fedrec.analysis.figures.{block.kind}")
     shown = _shown(read_records(args.records), args)
-    made = drawing.draw(shown, block, args.report, note=args.note)
+    made = drawing.draw(shown, block, args.report, note=of_picture(shown, args.note))
     save_figure(made, args.output)
 
 

@@ -190,10 +190,13 @@ def _judged_lines(
     from fedrec.analysis.evidence import Evidence
     from fedrec.analysis.measure import Measure
     from fedrec.analysis.scorecard import judged
+    from fedrec.analysis.summary import devices
+    from fedrec.analysis.tables.notes import made_on
 
     listed = (cell for block in study.blocks().values() for cell in study.cells(block))
     # All records, because the noise of a result is estimated from all arms together.
-    records = Kept.of(study).some(dict.fromkeys([*listed, *_cells_of(study, claim, card)]))
+    own = _cells_of(study, claim, card)
+    records = Kept.of(study).some(dict.fromkeys([*listed, *own]))
     evidence = Evidence(list(records.values()), _counts(study), card, Measure(report=study.report))
     findings = list(claim.test.findings(evidence, claims.regions))
     verdict, why = judged(claims, claim, findings)
@@ -201,6 +204,8 @@ def _judged_lines(
     yield f"  decided by: {criterion(claims, claim, len(findings))}"
     yield f"  so far: {verdict}" + (f" ({why})" if why else "")
     yield from (f"    {finding}" for finding in findings)
+    if told := made_on(devices([records[cell] for cell in own if cell in records])):
+        yield f"  {told}"
 
 
 def _counts(study: "Study") -> Mapping[str, Mapping[str, int]]:

@@ -57,6 +57,12 @@ exit codes:
   3   training diverged; the record says so
   75  interrupted; the same command goes on where this one ended
 """
+# How PyTorch, CUDA and cuBLAS say it.
+CARD_IS_FULL = "CUDA.*out of memory|CUBLAS_STATUS_ALLOC_FAILED"
+LESS_ON_THE_CARD = (
+    "have fewer jobs share a card (`--resources gpu=N` with profiles/gpu), give the job a larger "
+    "card, or run it with `--device cpu`"
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -81,6 +87,10 @@ def _stopped(command: str, message: str, code: int) -> int:
 def _explained(error: Exception) -> str:
     """An error's message; PyTorch and NumPy say in different ways that memory is used up."""
     text = str(error)
+    if re.search(CARD_IS_FULL, text):
+        asked = re.search(r"Tried to allocate ([\d.]+ \w+)", text)
+        more = f" ({asked[1]} more were asked for)" if asked else ""
+        return f"out of memory on the GPU{more}: {LESS_ON_THE_CARD}"
     if isinstance(error, MemoryError) or re.search("out of memory|t allocate memory", text):
         first = text.partition("\n")[0] or "no more to be had"
         return f"out of memory ({first}): give the job more (`mem_mb` in the profile)"

@@ -90,10 +90,11 @@ def simulated(study: "Study", cell: Cell, args: argparse.Namespace) -> Record:
 
     config, path = study.cell_config(cell), Kept.of(study).path(cell)
     split = Split.load(split_of(study, cell.dataset, args.config))
-    job = Job(config.values, split.checksum, path)
+    job = Job(config.values, split.checksum, path, args.device)
     if not args.again and (job.take() or job.is_done):
-        print(f"{path}: is there already", file=sys.stderr)
-        return read_record(path)
+        found = read_record(path)
+        print(f"{path}: is there already, made on {found.provenance.device}", file=sys.stderr)
+        return found
     with job.claimed() as mine, Interruption() as interruption:
         if not mine:
             raise RecordError(f"{path}: another process is making it; wait for its end")
@@ -111,6 +112,7 @@ def result_lines(record: Record, report: Report, kept: Kept) -> Iterator[str]:
             [["", "this run", "no attack", "change"], *_beside(record, other, report)],
             right=(1, 2, 3),
         )
+        yield from _told_apart(record, other)
     else:
         alone = [[name.upper(), f"{record.reported(name, report):.4f}"] for name in METRICS]
         yield from columns([["", "this run"], *alone], right=(1,))
@@ -124,6 +126,13 @@ def _beside(record: Record, other: Record, report: Report) -> Iterator[list[str]
         ours, theirs = record.reported(name, report), other.reported(name, report)
         change = f"{100 * (ours / theirs - 1):+.1f} %" if theirs else "–"
         yield [name.upper(), f"{ours:.4f}", f"{theirs:.4f}", change]
+
+
+def _told_apart(record: Record, other: Record) -> Iterator[str]:
+    """That the two were made on different devices, if they were."""
+    here, there = (one.provenance.device for one in (record, other))
+    if here != there:
+        yield f"this run was made on {here}, the one without attack on {there}"
 
 
 def explain(args: argparse.Namespace) -> None:

@@ -101,7 +101,7 @@ def train(args: argparse.Namespace) -> None:
             simulate(job, path, split, args, stop)
 
         for cell, output in zip(cells, args.output, strict=True):
-            job = Job(cell, split.checksum, output)
+            job = Job(cell, split.checksum, output, args.device)
             if args.together:
                 make_with(job, [job.with_seed(seed) for seed in args.siblings], make, stop)
             else:
@@ -204,7 +204,9 @@ def _verified(records: Iterable[Record], args: argparse.Namespace) -> Iterator[t
         parts, made = first_difference(record, again), record.provenance
         path = cell_path(record.cell)
         print(f"{path}: {'parts ' + parts if parts else 'the same to the bit'}", end=" ")
-        print(f"({made.fedrec} at {made.git}, {made.device}, {made.processor})", flush=True)
+        now = again.provenance.device
+        told = made.device if now == made.device else f"{made.device}, now {now}"
+        print(f"({made.fedrec} at {made.git}, {told}, {made.processor})", flush=True)
         yield path, parts is None
 
 

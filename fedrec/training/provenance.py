@@ -14,16 +14,24 @@ from fedrec.records import Provenance
 
 def provenance(device: str) -> Provenance:
     """What code and which libraries run here, on what device of which machine."""
+    on_gpu = device == "cuda"
     return Provenance(
         fedrec=__version__,
         git=_git_commit(),
         python=platform.python_version(),
         torch=torch.__version__,
         numpy=np.__version__,
-        device=torch.cuda.get_device_name() if device == "cuda" else "cpu",
+        device=device_name(device),
         processor=processor(),
         system=system(),
+        driver=_driver() if on_gpu else None,
+        cuda=torch.version.cuda if on_gpu else None,
     )
+
+
+def device_name(device: str) -> str:
+    """What records call a device: `cpu`, or the name of the card."""
+    return torch.cuda.get_device_name() if device == "cuda" else "cpu"
 
 
 def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
@@ -42,6 +50,12 @@ def system() -> str:
     version = re.match(r"[\d.]*", platform.release())
     parts = (platform.system(), version and version[0], platform.machine(), *platform.libc_ver())
     return " ".join(filter(None, parts))
+
+
+def _driver() -> str | None:
+    """The version of the GPU's driver, which all cards of a machine share."""
+    told = _output(["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"])
+    return told.splitlines()[0] if told else None
 
 
 def _git_commit() -> str | None:

@@ -25,6 +25,8 @@ def choose_device(wanted: str) -> str:
     Raises:
         RuntimeError: `cuda` was asked for, but this build or machine has none.
     """
+    # cuBLAS reads it as it starts; without it PyTorch's deterministic mode refuses its sums.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     available = torch.cuda.is_available()
     if wanted == "cuda" and not available:
         raise RuntimeError(
@@ -53,8 +55,9 @@ def run_cell(
         "config": config.digest,
         "dataset": split.checksum,
         # As in the workflow, an edit of the code counts once it makes another version. A run may
-        # go on where a cluster starts it again: on another of its processors.
-        **made_by.model_dump(exclude={"git", "processor", "system"}),
+        # go on where a cluster starts it again: on another of its processors, with another driver,
+        # but on the same kind of device.
+        **made_by.model_dump(exclude={"git", "processor", "system", "driver"}),
     }
     with ExitStack() as stack:
         for listener in listeners:

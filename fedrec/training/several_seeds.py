@@ -12,13 +12,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from fedrec import __version__
 from fedrec.errors import Interrupted, RecordError
-from fedrec.records import config_hash, read_record
+from fedrec.records import Record, config_hash, read_record
 
 POLL = 0.2  # seconds between two looks at what another process is making
 
@@ -30,6 +30,7 @@ class Job:
     values: Mapping[str, Any]  # what `CellConfig.parse` takes
     dataset_checksum: str
     record: Path
+    device: str  # what `choose_device` takes
 
     @property
     def waiting(self) -> Path:
@@ -38,18 +39,18 @@ class Job:
 
     @property
     def is_done(self) -> bool:
-        """Whether there is a record already, in its place or waiting."""
-        return self._fits(self.record) or self._fits(self.waiting)
+        """Whether there is a record already: in its place, of any device, or waiting."""
+        return self._found(self.record) is not None or self._waits
 
     def with_seed(self, seed: int) -> "Job":
         """The same cell with another seed, whose record lies beside this one."""
         cell = {**self.values["cell"], "seed": seed}
         record = self.record.with_name(f"seed{seed}.json")
-        return Job({**self.values, "cell": cell}, self.dataset_checksum, record)
+        return replace(self, values={**self.values, "cell": cell}, record=record)
 
     def take(self) -> bool:
-        """Put a record that waits into its place, if it is of this cell, data and version."""
-        fits = self._fits(self.waiting)
+        """Put a record that waits into its place, if it is what this job would make here."""
+        fits = self._waits
         if fits:
             os.replace(self.waiting, self.record)
         self.waiting.unlink(missing_ok=True)
@@ -71,15 +72,33 @@ class Job:
             finally:
                 path.unlink(missing_ok=True)
 
-    def _fits(self, path: Path) -> bool:
+    @property
+    def _waits(self) -> bool:
+        found = self._found(self.waiting)
+        return found is not None and found.provenance.device == _named(self.device)
+
+    def _found(self, path: Path) -> Record | None:
+        """The record there, if it is of this cell, data and version."""
         if not path.exists():
-            return False
+            return None
         try:
             found = read_record(path)
         except RecordError:
-            return False
+            return None
         wanted = (config_hash(self.values), self.dataset_checksum, __version__)
-        return (found.config_hash, found.dataset_checksum, found.provenance.fedrec) == wanted
+        fits = (found.config_hash, found.dataset_checksum, found.provenance.fedrec) == wanted
+        return found if fits else None
+
+
+def _named(device: str) -> str:
+    """What records call a device that `choose_device` takes."""
+    # To look for a GPU takes PyTorch, and two seconds to import it.
+    if device == "cpu":
+        return device
+    from fedrec.training.provenance import device_name
+    from fedrec.training.run import choose_device
+
+    return device_name(choose_device(device))
 
 
 Simulate = Callable[[Job, Path], None]  # runs a job and writes its record to a path

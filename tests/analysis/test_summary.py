@@ -126,3 +126,11 @@ def test_the_reported_round_is_the_configs() -> None:
     records = [make_record("NoAttack", 0, hr=[0.3, 0.2], validation=[0.9, 0.1])]
     best, last = (summarise(records, report)["mean"].iloc[0] for report in ("best_val", "last"))
     assert (best, last) == (0.3, 0.2)
+
+
+def test_a_summary_names_devices_where_a_gpu_is_among_them(summary) -> None:
+    assert "devices" not in summary
+    records = [make_record("Fang", 0), make_record("Fang", 1, device="A card")]
+    frame = summarise([*records, make_record(device="A card")], "best_val", [cell("LIE", 0)])
+    found = frame[frame.metric == "hr@5"].set_index("attack").devices
+    assert found.to_dict() == {"LIE": "", "Fang": "A card; cpu", "NoAttack": "A card"}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from fedrec.cli.main import main
 from fedrec.data.interactions import Counts, Interactions
@@ -244,7 +245,6 @@ def test_a_folder_that_cannot_be_written_is_named(
         MemoryError(),
         MemoryError("Unable to allocate 18 TiB for an array"),
         RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 18 TB\nat x\ny"),
-        RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"),
     ],
 )
 def test_too_little_memory_is_said_in_one_line(
@@ -253,6 +253,18 @@ def test_too_little_memory_is_said_in_one_line(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    line = said_of(error, tmp_path, capsys, monkeypatch)
+    assert line.startswith("fedrec train: out of memory (") and "mem_mb" in line
+
+
+def said_of(
+    error: Exception,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> str:
+    """The one line that training ends with if its run fails."""
+
     def fail(*_: Any) -> None:
         raise error
 
@@ -260,7 +272,36 @@ def test_too_little_memory_is_said_in_one_line(
     monkeypatch.setattr("fedrec.training.run.run_cell", fail)
     assert main(command) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("fedrec train: out of memory (") and "mem_mb" in line
+    return str(line)
+
+
+@pytest.mark.parametrize(
+    ("error", "begins"),
+    [
+        (
+            torch.OutOfMemoryError(
+                "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of "
+                "79.10 GiB of which 1.20 GiB is free.\nProcess 7 has 9.00 GiB memory in use."
+            ),
+            "out of memory on the GPU (2.00 GiB more were asked for): ",
+        ),
+        (RuntimeError("CUDA error: out of memory\nCompile with"), "out of memory on the GPU: "),
+        (
+            RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`"),
+            "out of memory on the GPU: ",
+        ),
+    ],
+)
+def test_a_full_card_is_said_in_one_sentence_with_what_to_do(
+    error: Exception,
+    begins: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    line = said_of(error, tmp_path, capsys, monkeypatch)
+    assert line.startswith(f"fedrec train: {begins}have fewer jobs share a card")
+    assert "`--resources gpu=N`" in line and "`--device cpu`" in line and "mem_mb" not in line
 
 
 def test_a_diverged_run_is_recorded_and_said(
@@ -339,6 +380,20 @@ def test_publishing_keeps_what_was_published_before(tmp_path: Path) -> None:
         assert (kept / "data" / dataset / "counts.json").read_text() == dataset
 
 
+def test_publishing_replaces_no_cpus_record_by_a_gpus(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record, kept = tmp_path / "record.json", tmp_path / "published"
+    command = ["publish", str(record), "--folder", str(kept)]
+    write_record(make_record(), record)
+    assert main(command) == 0
+    write_record(make_record(device="A card"), record)
+    assert main(command) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "was made on cpu, and A card may not replace it; give each device's" in line
+    assert read_records([kept / "records.jsonl.gz"]) == [make_record()]
+
+
 BLOCK = {
     "title": "T",
     "datasets": ["ml-1m"],
@@ -355,6 +410,16 @@ def test_a_grid_is_drawn_from_what_records_there_are(tmp_path: Path) -> None:
     command = ["figure", block, "--records", str(record), "--output", str(pdf)]
     subprocess.run([Path(sys.executable).with_name("fedrec"), *command], check=True)
     assert pdf.exists() and pdf.with_suffix(".png").exists()
+
+
+def test_a_figure_of_two_devices_says_so(tmp_path: Path) -> None:
+    records, pdf = [tmp_path / "0.json", tmp_path / "1.json"], tmp_path / "figure.pdf"
+    for seed, (path, device) in enumerate(zip(records, ("cpu", "A card"), strict=True)):
+        write_record(make_record(seed=seed, device=device), path)
+    block = json.dumps(BLOCK | {"kind": "training_curves"})
+    command = ["figure", block, "--records", *map(str, records), "--output", str(pdf)]
+    assert main(command) == 0
+    assert "Mixes records of 2 devices: A card, cpu." in pdf.with_suffix(".svg").read_text()
 
 
 def test_a_table_is_no_figure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,6 +7,7 @@ import yaml
 
 from fedrec.cli.main import EPILOG, main, parser
 from fedrec.config.study import Study
+from fedrec.plan.cells import cell_path
 from fedrec.records import pack, read_record, write_record
 from tests.builders import make_record, tiny_split
 
@@ -77,6 +78,22 @@ def test_a_cell_is_run_and_shown_beside_the_unattacked_one(tiny: Session) -> Non
     assert told.splitlines()[0].split() == ["this", "run", "no", "attack", "change"]
     assert told.splitlines()[1].startswith("HR@5") and "%" in told
     assert told.splitlines()[-1].endswith(ATTACKED)
+
+
+def on_a_card(path: Path) -> None:
+    """A record that is there, as a GPU had made it."""
+    record = read_record(path)
+    made_by = record.provenance.model_copy(update={"device": "A card"})
+    write_record(record.model_copy(update={"provenance": made_by}), path)
+
+
+def test_runs_of_two_devices_are_set_side_by_side_with_a_word(tiny: Session) -> None:
+    for cell in (PLAIN, ATTACKED):
+        tiny("run", cell, "--device", "cpu")
+    assert "made on" not in tiny("run", ATTACKED)
+    on_a_card(tiny.runs / PLAIN)
+    told = tiny("run", ATTACKED)
+    assert "this run was made on cpu, the one without attack on A card" in told
 
 
 def test_a_changed_value_never_takes_the_studys_record(tiny: Session) -> None:
@@ -224,6 +241,13 @@ def test_a_claims_records_are_made_and_judged(tiny: Session) -> None:
     tiny_split(120).save(Path("results/tiny/data/synthetic/split.npz"))
     assert "so far: not run" not in tiny("claim", "attack-mf", "--run").rpartition("so far")[2]
     assert "records: 4 of 4 there" in tiny("claim", "attack-mf")
+
+
+def test_a_claim_tells_that_its_records_are_of_two_devices(tiny: Session) -> None:
+    for attack, device in (("NoAttack", "A card"), ("ClusterAttack", "cpu")):
+        record = make_record(attack, dataset="synthetic", device=device)
+        write_record(record, tiny.runs / cell_path(record.cell))
+    assert "Mixes records of 2 devices: A card, cpu." in tiny("claim", "attack-mf")
 
 
 def test_an_unknown_claim_is_met_with_the_nearest(tiny: Session) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from fedrec.training import provenance as module
 from fedrec.training.provenance import processor, provenance, system
@@ -70,6 +71,27 @@ def test_this_machine_is_named() -> None:
     found = provenance("cpu")
     assert found.processor == processor() and found.system == system()
     assert found.device == "cpu" and found.python == platform.python_version()
+
+
+@pytest.mark.parametrize(
+    ("told", "driver"),
+    [("570.86.15\n570.86.15", "570.86.15"), ("570.86.15", "570.86.15"), (None, None)],
+)
+def test_a_gpu_is_named_with_its_driver_and_cuda(
+    told: str | None, driver: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The driver of several cards is one; where it cannot be asked, the rest is told."""
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "A card")
+    monkeypatch.setattr(torch.version, "cuda", "12.8")
+    monkeypatch.setattr(module, "_output", lambda command, folder=None: told)
+    found = provenance("cuda")
+    assert (found.device, found.driver, found.cuda) == ("A card", driver, "12.8")
+
+
+def test_a_cpus_provenance_has_no_word_of_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even with a PyTorch that was built for them."""
+    monkeypatch.setattr(torch.version, "cuda", "12.8")
+    assert not {"driver", "cuda"} & set(provenance("cpu").model_dump())
 
 
 def test_a_command_that_is_not_there_says_nothing() -> None:

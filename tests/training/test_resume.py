@@ -234,6 +234,15 @@ def test_the_checkpoint_of_another_cell_is_not_used(
     assert record.science() == run_cell(CELLS["lazy"], SPLIT, "cpu").science()
 
 
+def test_a_run_does_not_go_on_on_another_device(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupted(tmp_path)
+    monkeypatch.setattr("fedrec.training.provenance.device_name", lambda device: "A card")
+    run_cell(CELLS["lazy"], SPLIT, "cpu", [Keeper(tmp_path / "r.json", never, every=1e9)])
+    assert "its device is cpu, and this run's is A card" in capsys.readouterr().err
+
+
 def test_a_run_goes_on_where_a_cluster_starts_it_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -25,6 +25,23 @@ def test_jobs_take_turns_at_several_gpus(monkeypatch: pytest.MonkeyPatch) -> Non
     assert choose_device("cpu") == "cpu"
 
 
+@pytest.mark.parametrize(("given", "expected"), [(None, ":4096:8"), (":16:8", ":16:8")])
+def test_cublas_is_set_up_before_cuda_starts_unless_somebody_did(
+    given: str | None, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def looked() -> bool:
+        found.append(os.environ["CUBLAS_WORKSPACE_CONFIG"])
+        return False
+
+    found: list[str] = []
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", given or "")
+    if given is None:
+        monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
+    monkeypatch.setattr(torch.cuda, "is_available", looked)
+    choose_device("auto")
+    assert found == [expected]
+
+
 def test_a_gpu_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert choose_device("auto") == "cpu"

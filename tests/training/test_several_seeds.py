@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from fedrec import __version__
 from fedrec.errors import Interrupted
@@ -32,8 +33,8 @@ class Trainer:
         write_record(record.model_copy(update=update), path)
 
 
-def a_job(folder: Path, seed: int = 0) -> Job:
-    return Job(VALUES, DATA, folder / "seed0.json").with_seed(seed)
+def a_job(folder: Path, seed: int = 0, device: str = "cpu") -> Job:
+    return Job(VALUES, DATA, folder / "seed0.json", device).with_seed(seed)
 
 
 def make(job: Job, trainer: Trainer, seeds: range = range(5)) -> None:
@@ -98,6 +99,50 @@ def test_a_record_of_something_else_is_not_taken(tmp_path: Path) -> None:
         assert names(tmp_path) == []
     job.waiting.write_text("damaged")
     assert not job.is_done and not job.take()
+
+
+def made_by_a_card(trainer: Trainer, job: Job, path: Path, name: str) -> None:
+    trainer(job, path)
+    record = read_record(path)
+    made_by = record.provenance.model_copy(update={"device": name})
+    write_record(record.model_copy(update={"provenance": made_by}), path)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "made_on", "fits"),
+    [
+        ("cpu", "cpu", True),
+        ("cpu", "A card", False),
+        ("cuda", "A card", True),
+        ("cuda", "Another card", False),
+        ("cuda", "cpu", False),
+        ("auto", "A card", True),
+        ("auto", "cpu", False),
+    ],
+)
+def test_a_record_of_another_device_is_not_taken(
+    wanted: str, made_on: str, fits: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda number: None)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "A card")
+    job = a_job(tmp_path, device=wanted)
+    made_by_a_card(Trainer(), job, job.waiting, made_on)
+    assert job.is_done == fits and job.take() == fits
+    assert names(tmp_path) == (["seed0.json"] if fits else [])
+
+
+def test_a_record_in_its_place_is_not_made_again_for_the_device(tmp_path: Path) -> None:
+    trainer, job = Trainer(), a_job(tmp_path)
+    made_by_a_card(trainer, job, job.record, "A card")
+    assert job.is_done
+    make(a_job(tmp_path, 1), trainer, range(2))
+    assert trainer.made == [0, 1]
+
+
+def test_another_seed_is_of_the_same_device(tmp_path: Path) -> None:
+    assert a_job(tmp_path, device="cuda").with_seed(3).device == "cuda"
 
 
 def test_what_another_process_is_making_is_left_to_it(tmp_path: Path) -> None:

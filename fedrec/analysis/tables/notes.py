@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
-from fedrec.analysis.summary import ended_early, mixtures, version
+from fedrec.analysis.summary import BETWEEN, CPU, devices, ended_early, mixtures, version
 from fedrec.records import Record
 
 NAMED = 3  # versions that are named one by one
@@ -28,7 +28,8 @@ def of_summary(table: pd.DataFrame, note: str) -> list[str]:
             missing,
             *map(int, (first.diverged.sum(), first.stopped.sum())),
         ),
-        _versions({v for text in table.versions.dropna() for v in str(text).split()}),
+        _versions(_split(table.versions)),
+        made_on(_split(table.devices, BETWEEN) if "devices" in table else ()),
         _mixed(table.mixed.dropna().iloc[:1].tolist()),
         note,
     )
@@ -39,9 +40,23 @@ def of_records(records: Sequence[Record], note: str, *, count: bool = True) -> l
     return _noted(
         counted(len(records), 0, **ended_early(records)) if count else "",
         _versions({version(r) for r in records}),
+        made_on(devices(records)),
         _mixed(mixtures(records)),
         note,
     )
+
+
+def of_picture(records: Sequence[Record], note: str) -> str:
+    """For a picture, which has room for no more than its study's note and the devices."""
+    return " ".join(_noted(note, made_on(devices(records))))
+
+
+def made_on(names: Iterable[str]) -> str:
+    """The devices that made records; nothing where that is a CPU alone."""
+    found = sorted(names)
+    if len(found) > 1:
+        return f"Mixes records of {len(found)} devices: {', '.join(found)}."
+    return f"Made on {found[0]}." if found and found != [CPU] else ""
 
 
 def counted(runs: int, missing: int, diverged: int, stopped: int) -> str:
@@ -57,6 +72,11 @@ def _capital(text: str) -> str:
 
 def _noted(*notes: str) -> list[str]:
     return [note for note in notes if note]
+
+
+def _split(column: "pd.Series[str]", between: str | None = None) -> set[str]:
+    """The names in a column that holds several in a row."""
+    return {name for text in column.dropna() for name in str(text).split(between) if name}
 
 
 def _versions(found: Iterable[str]) -> str:

@@ -10,7 +10,7 @@ import pytest
 from fedrec.analysis.summary import summarise
 from fedrec.analysis.tables.attacks import attack_table, constants, formatted
 from fedrec.analysis.tables.datasets import dataset_table, formatted_datasets
-from fedrec.analysis.tables.notes import of_records, of_summary
+from fedrec.analysis.tables.notes import of_picture, of_records, of_summary
 from fedrec.analysis.tables.table import Table, page
 from tests.builders import make_record
 
@@ -124,6 +124,28 @@ def test_stopped_runs_and_sums_are_shown() -> None:
     counts = "Runs: 2 of 5, 3 missing; 0 diverged, 1 stopped before the last round."
     assert counts in of_summary(table, "")
     assert "Runs: 1; 0 diverged, 1 stopped before the last round." in of_records([short], "")
+
+
+@pytest.mark.parametrize(
+    ("devices", "told"),
+    [
+        (["cpu", "cpu"], []),
+        (["A card", "A card"], ["Made on A card."]),
+        (["A card", "cpu"], ["Mixes records of 2 devices: A card, cpu."]),
+        (["A card", "B card"], ["Mixes records of 2 devices: A card, B card."]),
+    ],
+)
+def test_tables_and_pictures_say_which_devices_made_their_records(
+    devices: list[str], told: list[str], tmp_path: Path
+) -> None:
+    """From records, and from a summary that was a file in between."""
+    records = [make_record("Fang", seed, device=name) for seed, name in enumerate(devices)]
+    wanted = [make_record("LIE").cell]  # an arm without record is of no device
+    summarise(records, "best_val", wanted).to_csv(tmp_path / "summary.csv", index=False)
+    table = attack_table(pd.read_csv(tmp_path / "summary.csv"), PAPER, METRICS)
+    for notes in (of_summary(table, ""), of_records(records, "")):
+        assert [note for note in notes if "on A" in note or "devices" in note] == told
+    assert of_picture(records, "One seed.") == " ".join(["One seed.", *told])
 
 
 def test_a_page_shows_markup_as_text() -> None:
