@@ -146,5 +146,6 @@ def _median(work: Sequence[Callable[[], object]], device: str) -> float:
 
 
 def _play(fed: Federation, first: int, rounds: int) -> None:
-    for number in range(first, first + rounds):
-        play_round(fed, number)
+    with fed.tapes.on_stream():
+        for number in range(first, first + rounds):
+            play_round(fed, number)

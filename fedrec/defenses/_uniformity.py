@@ -7,7 +7,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from fedrec.kernels.distances import Moves, distances, mean_distance, mean_distances, moved_bases
+from fedrec.kernels.distances import (
+    Moves,
+    distances,
+    mean_distance,
+    mean_distances,
+    moved_bases,
+    pair_sums,
+)
 from fedrec.kernels.sums import mean_row, total
 from fedrec.updates import Updates
 
@@ -58,4 +65,6 @@ def _of_stack(
     points = points - points.mean(1, keepdim=True)
     if squared:
         return points.square().sum((1, 2)) * (2 / (t - 1))
-    return distances(points).sum(2).double().sum(1) / (t * (t - 1))
+    if points.dtype == torch.float64:
+        return distances(points).sum((1, 2)) / (t * (t - 1))
+    return pair_sums(points) * (2 / (t * (t - 1)))

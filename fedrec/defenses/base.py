@@ -140,7 +140,9 @@ class Defense:
             scores.update(judgement.scores)
         if self.filters and received.whole:
             return self._unless_nobody(received, kept, scores, view)
-        if not kept.any():  # filters that each judge all may leave nobody: a round without a say
+        if (
+            self.filters and not kept.any()
+        ):  # filters that each judge all may leave nobody: a round without a say
             received, kept = received.scaled(torch.zeros_like(received.weight)), everyone
         return Decision(kept, scores, self._reduced(received, kept, view))
 

@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from fedrec.kernels.compiled import Array, compiled, on_cpu
+from fedrec.kernels.device.operation import operation
 from fedrec.kernels.sums import four_products, mean_row, total
 from fedrec.kernels.threads import client_ranges, spread
 from fedrec.kernels.vectors import LANES, copy, dot, fused, padded
@@ -52,6 +53,12 @@ def moved_bases(base: Float[Tensor, "g t d"], moves: Moves) -> Iterator[Float[Te
     sizes = np.diff(moves.bounds).tolist()
     parts = (part.split(sizes) for part in (moves.place, moves.point))
     return map(torch.index_copy, base[moves.group], repeat(0), *parts)
+
+
+@operation("pairs")
+def pair_sums(points: Float[Tensor, "sets t d"]) -> Float64[Tensor, " sets"]:
+    """Σ ‖x_i − x_j‖ over the pairs of each set."""
+    return distances(points).double().sum((1, 2)) / 2
 
 
 def distances(x: Float[Tensor, "*sets t d"]) -> Float[Tensor, "*sets t t"]:

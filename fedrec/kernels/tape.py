@@ -7,7 +7,7 @@ host are made anew before the graphs run, and decisions of the host between two 
 
 import warnings
 from collections.abc import Callable, Hashable
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
@@ -147,8 +147,16 @@ class Tapes:
         self._device = device
         # A pretended GPU has no graphs.
         self._records = device.type == "cuda" and torch.backends.cuda.is_built()
+        self._stream = torch.cuda.Stream(device) if self._records else None
         self._met: set[Hashable] = set()
         self._tapes: dict[Hashable, Tape | None] = {}
+
+    def on_stream(self) -> AbstractContextManager[object]:
+        """Whatever touches what the rounds touch belongs in here: a run has a queue of its own.
+
+        CUDA records no other, and the runs of several seeds do not wait for one another.
+        """
+        return nullcontext() if self._stream is None else torch.cuda.stream(self._stream)
 
     def play(self, kind: Hashable | None, number: int, body: Callable[[Host, int], T]) -> T:
         """Play a round of a kind: by its code the first time, then by a recording.

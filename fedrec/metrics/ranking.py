@@ -11,14 +11,15 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from fedrec.data.split import Split
+from fedrec.kernels.compiled import on_cpu
 from fedrec.kernels.ranks import positions
 from fedrec.kernels.threads import spread
 from fedrec.models.base import Sequences
 from fedrec.plan.metrics import CUTOFFS
 from fedrec.records import Hits
 
-# Users ranked at a time, and scores at most: these stay in a CPU's cache.
-USERS, SCORES = 128, 2**20
+# Users ranked at a time, and scores at most: a CPU keeps these in its cache, a GPU is filled.
+USERS, SCORES = {"cpu": 128, "cuda": 1024}, {"cpu": 2**20, "cuda": 2**26}
 
 RepeatRule = Literal["miss", "drop_user", "unmask"]
 Metrics = Mapping[str, float]
@@ -58,7 +59,7 @@ class LeaveOneOut:
         self, split: Split, users: Int[np.ndarray, " users"], repeats: RepeatRule, device: str
     ) -> None:
         self._repeats = repeats
-        size = min(USERS, max(SCORES // split.n_items, 1))
+        size = min(USERS[device], max(SCORES[device] // split.n_items, 1))
         self._blocks = [
             _block(split, users[i : i + size], device) for i in range(0, len(users), size)
         ]
@@ -73,7 +74,9 @@ class LeaveOneOut:
         It is given what they interacted with until then; where that makes no difference, the model
         is not `sequential`, and scores once for both.
         """
-        positions = spread(lambda block: self._rank(block, scores, sequential), self._blocks)
+        # On a GPU one thread is enough, and the queue of the run is that thread's.
+        each = spread if on_cpu(self._blocks[0].users) else map
+        positions = each(lambda block: self._rank(block, scores, sequential), self._blocks)
         validation, test = (torch.cat(p).cpu().numpy() for p in zip(*positions, strict=True))
         return Ranking(ranking_metrics(validation), ranking_metrics(test), self._hits(test))
 

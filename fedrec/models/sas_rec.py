@@ -29,7 +29,8 @@ from fedrec.settings import settings
 from fedrec.updates import Updates
 
 NORM_EPS = 1e-8  # of the original's layer normalisation
-GROUP = 10  # clients of about equal length that are worked on together
+# Clients of about equal length that are worked on together.
+GROUP = {"cpu": 10, "cuda": 256}
 Parameters = Mapping[str, Tensor]  # name -> (clients, *shape)
 
 
@@ -60,7 +61,9 @@ class Tokens:
         gradient they leave alone: no loss depends on them.
         """
         first = self.counts.cumsum(0) - self.counts
-        for clients in self.counts.argsort(descending=True, stable=True).split(GROUP):
+        for clients in self.counts.argsort(descending=True, stable=True).split(
+            GROUP[self.counts.device.type]
+        ):
             counts = self.counts[clients][:, None]
             time = torch.arange(int(counts.max()), device=counts.device)
             used = time < counts

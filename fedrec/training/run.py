@@ -38,6 +38,14 @@ def choose_device(wanted: str) -> str:
     return "cuda"
 
 
+def prepare_torch() -> None:
+    """Have PyTorch refuse what does not give the same bits every time."""
+    # As `use_deterministic_algorithms` does, which first imports the compiler: 2 s.
+    torch.set_deterministic_debug_mode("error")
+    # A fill of each tensor that is about to be written anyway: 47 MB a round and more.
+    torch.utils.deterministic.fill_uninitialized_memory = False
+
+
 def run_cell(
     config: CellConfig, split: Split, device: str, listeners: Sequence[Listener] = ()
 ) -> Record:
@@ -48,8 +56,7 @@ def run_cell(
     Raises:
         Interrupted: a listener was asked to end the process, and kept what is needed to go on.
     """
-    # As `use_deterministic_algorithms` does, which first imports the compiler: 2 s.
-    torch.set_deterministic_debug_mode("error")
+    prepare_torch()
     run, made_by = Simulation(config, split, device), provenance(device)
     identity = {
         "config": config.digest,

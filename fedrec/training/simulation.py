@@ -95,6 +95,10 @@ class Simulation:
         last evaluation has zeros for all metrics, and the mean loss of the rounds before.
         """
         self.round += 1
+        with self._fed.tapes.on_stream():
+            return self._play()
+
+    def _play(self) -> Evaluation | None:
         try:
             self._played.append(play_round(self._fed, self.round, self.observer))
             due = self.over or self.round % self._protocol.evaluate_every == 0
@@ -121,6 +125,8 @@ class Simulation:
     def snapshot(self) -> Snapshot:
         """All that changes from round to round."""
         state = self._fed.attack_state
+        with self._fed.tapes.on_stream():
+            arrays = self._fed.arrays()
         values = {
             "round": self.round,
             "seconds": self.seconds,
@@ -132,12 +138,13 @@ class Simulation:
             "uploads": self.observer.columns,
             "attack": None if state is None else dataclasses.asdict(state),
         }
-        return Snapshot(self._fed.arrays(), values)
+        return Snapshot(arrays, values)
 
     def restore(self, snapshot: Snapshot) -> None:
         """Be the run, of the same cell on the same data, that the snapshot was taken of."""
         values = snapshot.values
-        self._fed.restore(snapshot.arrays, values["attack"])
+        with self._fed.tapes.on_stream():
+            self._fed.restore(snapshot.arrays, values["attack"])
         self._detection.restore(values["detection"])
         self.malicious = Malicious(**values["malicious"])
         self.observer.columns = values["uploads"]

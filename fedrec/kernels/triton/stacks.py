@@ -10,17 +10,10 @@ from fedrec.kernels.triton.jit import kernel
 UNIT = tl.constexpr(2.0**-40)
 BLOCK = 1024
 
-_sums: dict[tuple[object, ...], Tensor] = {}
-
 
 def empty_sums(n: int, items: int, d: int, device: torch.device) -> Tensor:
-    """A stack of zeros, which `settle` makes zeros again: one for each shape and CUDA stream."""
-    # An interpreted kernel has neither a GPU nor a stream.
-    stream = torch.cuda.current_stream(device).cuda_stream if device.type == "cuda" else 0
-    key = (n, items, d, device, stream)
-    if key not in _sums:
-        _sums[key] = torch.zeros(n, items, d, dtype=torch.int64, device=device)
-    return _sums[key]
+    """A stack of sums of nothing."""
+    return torch.zeros(n, items, d, dtype=torch.int64, device=device)
 
 
 @kernel
@@ -31,19 +24,16 @@ def add_at(sums, place, x, mask):
 
 @kernel
 def settle_kernel(sums, base, stride, out, share, size, B: tl.constexpr):
-    """out = sums + share · base, and sums = 0."""
+    """out = sums + share · base."""
     c, i = tl.program_id(1).to(tl.int64), tl.program_id(0) * B + tl.arange(0, B)
     inside = i < size
     whole = tl.load(sums + c * size + i, mask=inside, other=0)
     under = tl.load(base + c * stride + i, mask=inside, other=0.0)
     tl.store(out + c * size + i, whole.to(tl.float32) * UNIT + share * under, mask=inside)
-    # Another thread may write the zero than has read the sum.
-    tl.debug_barrier()
-    tl.store(sums + c * size + i, tl.zeros([B], tl.int64), mask=inside)
 
 
 def settled(sums: Tensor, base: Tensor, share: float) -> Tensor:
-    """The sums as numbers, plus a share of a table for all, or of a stack; then they are 0."""
+    """The sums as numbers, plus a share of a table for all, or of a stack."""
     n, items, d = sums.shape
     out = torch.empty(n, items, d, device=sums.device)
     stride = items * d if base.dim() == 3 else 0

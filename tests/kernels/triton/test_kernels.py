@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from fedrec.kernels import dropout, k_means
+from fedrec.kernels import distances, dropout, k_means
 from fedrec.kernels.device import draws, gradients
 from fedrec.kernels.device.operation import Operation
 from fedrec.kernels.device.resident import Resident
@@ -132,6 +132,12 @@ def test_masks_are_the_same_bits(shape: tuple[int, ...]) -> None:
 def test_k_means(k: int) -> None:
     points = drawn(150, D) + 3 * torch.randint(0, 3, (150, 1))
     both(k_means.lloyd, points, points[:k].clone(), 1e-4, 30, rtol=1e-5, atol=1e-5)
+
+
+def test_distances_of_pairs() -> None:
+    points = drawn(3, 150, D)
+    points[1, 70] = points[1, 3]  # two at one place
+    both(distances.pair_sums, points, rtol=1e-6, atol=0)
 
 
 def test_an_empty_cluster_keeps_its_centroid() -> None:

@@ -1,0 +1,318 @@
+"""Everything that a GPU must show, in one script: `python tools/gpu_check.py --help`.
+
+It needs a checkout of the project and the packages that it trains with; the project itself need not
+be installed. Each part runs in a process of its own, so that one that fails leaves the others.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import torch  # noqa: E402
+
+from fedrec.bench.cells import SIZES, bench_cell, bench_split  # noqa: E402
+from fedrec.config.cell_config import CellConfig  # noqa: E402
+from fedrec.data.interactions import Counts  # noqa: E402
+from fedrec.federation import play_round, set_up  # noqa: E402
+from fedrec.training.provenance import provenance  # noqa: E402
+from fedrec.training.run import choose_device, prepare_torch  # noqa: E402
+from fedrec.training.simulation import Simulation  # noqa: E402
+
+ATTACKS = [
+    *("NoAttack", "LabelFlip", "FedAttack", "Gaussian", "LIE", "Fang"),
+    *("ClusterAttack", "ClusterAttack+CL"),
+]
+DEFENSES = [
+    *("TrimmedMean", "Krum", "MultiKrum", "NormBound", "FL-WBC"),
+    *("UNION", "MultiKrum+UNION", "NormBound+UNION"),
+]
+PAIRS = [(a, "FedAvg") for a in ATTACKS] + [("ClusterAttack", d) for d in DEFENSES]
+SMALL = Counts(users=600, items=400, interactions=24_000)
+RATIO = 0.05
+Found = dict[str, Any]
+
+
+def small_cell(model: str, attack: str, defense: str, rounds: int) -> CellConfig:
+    """A cell of the paper's methods, with more malicious clients and fewer rounds."""
+    config = bench_cell(attack, defense, model)
+    ratio = 0.0 if attack == "NoAttack" else RATIO
+    every = max(rounds // 4, 1)
+    return replace(
+        config,
+        cell=config.cell.model_copy(update={"ratio": ratio}),
+        protocol=replace(config.protocol, rounds=rounds, evaluate_every=every),
+    )
+
+
+def trained(config: CellConfig, size: Counts, device: str) -> Found:
+    """A run's losses, hits and seconds, and how it played its rounds."""
+    prepare_torch()
+    start, split = time.perf_counter(), bench_split(size)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        run = Simulation(config, split, device)
+        while not run.over:
+            run.play()
+    return {
+        "loss": [e.loss for e in run.evaluations],
+        "hr@5": [e.test["hr@5"] for e in run.evaluations],
+        "items": float(run.items.double().abs().sum()),
+        "diverged_at": run.diverged_at,
+        "seconds": time.perf_counter() - start,
+        "said": sorted({str(w.message) for w in said if "played by their code" in str(w.message)}),
+    }
+
+
+def kernels(args: argparse.Namespace) -> Found:
+    """Every kernel beside its plain twin, by the project's own tests."""
+    command = [sys.executable, "-m", "pytest", "-o", "addopts=", "-q", "tests/kernels/triton"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment())
+    return {"passed": done.returncode == 0, "said": done.stdout[-3000:]}
+
+
+def same_as_the_cpu(args: argparse.Namespace) -> Found:
+    """Each attack and each defence, on the CPU, and twice on the GPU."""
+    jobs = [(model, *pair) for model in args.models for pair in PAIRS]
+    spawn = get_context("spawn")
+    trained(small_cell("MF", "ClusterAttack", "NormBound+UNION", 1), SMALL, "cpu")  # compiles
+    with ProcessPoolExecutor(args.processes, spawn) as cpu:
+        with ProcessPoolExecutor(args.gpu_processes, spawn) as gpu:
+            expected = [cpu.submit(attempt, *job, args.rounds, "cpu") for job in jobs]
+            turns = [
+                [gpu.submit(attempt, *job, args.rounds, args.device) for job in jobs]
+                for _ in range(2)
+            ]
+            rows = zip(jobs, expected, *turns, strict=True)
+            return {"/".join(job): compared(*(r.result() for r in runs)) for job, *runs in rows}
+
+
+def attempt(model: str, attack: str, defense: str, rounds: int, device: str) -> Found:
+    """A run, or what went wrong."""
+    try:
+        return trained(small_cell(model, attack, defense, rounds), SMALL, device)
+    except Exception:
+        return {"error": traceback.format_exc()[-1500:]}
+
+
+def compared(cpu: Found, first: Found, second: Found) -> Found:
+    """How far two runs on a GPU are from each other, and from the CPU's."""
+    failed = [run["error"] for run in (cpu, first, second) if "error" in run]
+    if failed:
+        return {"error": failed[0]}
+    apart = max(abs(x / y - 1) for x, y in zip(first["loss"], cpu["loss"], strict=True))
+    alike = all(first[key] == second[key] for key in ("loss", "hr@5", "items"))
+    return {
+        "same_twice": alike,
+        "loss_from_cpu": apart,
+        "hr_as_cpu": first["hr@5"] == cpu["hr@5"],
+        "seconds": [cpu["seconds"], first["seconds"], second["seconds"]],
+        "said": first["said"],
+    }
+
+
+def speed(args: argparse.Namespace) -> Found:
+    """Milliseconds a round at the paper's sizes: all rounds, and those that are attacked."""
+    cells = [
+        *(("MF", "NoAttack", "FedAvg"), ("MF", "ClusterAttack", "FedAvg")),
+        *(("MF", "NoAttack", "NormBound+UNION"), ("MF", "ClusterAttack", "NormBound+UNION")),
+        *(("MF", "ClusterAttack", "MultiKrum+UNION"), ("MF", "ClusterAttack", "TrimmedMean")),
+        *(("MF", "ClusterAttack", "FL-WBC"), ("MF", "ClusterAttack", "Krum")),
+        *(("SASRec", "NoAttack", "FedAvg"), ("SASRec", "ClusterAttack", "NormBound+UNION")),
+    ]
+    found = {}
+    for size in args.sizes:
+        split = bench_split(SIZES[size])
+        for cell in cells:
+            found[f"{size}: {'/'.join(cell)}"] = guarded(timed, cell, split, args)
+    return found
+
+
+def guarded(work: Callable[..., Found], *given: Any) -> Found:
+    """What work gives, or what went wrong."""
+    try:
+        return work(*given)
+    except Exception:
+        return {"error": traceback.format_exc()[-1500:]}
+
+
+def timed(cell: tuple[str, str, str], split: Any, args: argparse.Namespace) -> Found:
+    """One cell's rounds, plain and attacked, an evaluation, and its memory on the card."""
+    model, attack, defense = cell
+    prepare_torch()
+    config = bench_cell(attack, defense, model)
+    reset_memory(args.device)
+    run = Simulation(config, split, args.device)
+    fed = run._fed
+    groups: dict[int, list[float]] = {}
+    with fed.tapes.on_stream():
+        for number in range(1, args.timed_rounds + 1):
+            attackers = len(fed.attackers(fed.streams.at(number)))
+            wait(args.device)
+            start = time.perf_counter()
+            play_round(fed, number)
+            wait(args.device)
+            groups.setdefault(attackers, []).append((time.perf_counter() - start) * 1e3)
+        wait(args.device)
+        start = time.perf_counter()
+        for number in range(args.timed_rounds + 1, 2 * args.timed_rounds + 1):
+            play_round(fed, number)
+        wait(args.device)
+        in_a_row = (time.perf_counter() - start) * 1e3 / args.timed_rounds
+    run.round = config.protocol.evaluate_every - 1
+    start = time.perf_counter()
+    run.play()
+    return {
+        "milliseconds_a_round": in_a_row,
+        "median_by_attackers": {m: sorted(x)[len(x) // 2] for m, x in sorted(groups.items())},
+        "rounds_by_attackers": {m: len(x) for m, x in sorted(groups.items())},
+        "evaluation_and_round_ms": (time.perf_counter() - start) * 1e3,
+        "peak_memory_mb": memory(args.device),
+    }
+
+
+def together(args: argparse.Namespace) -> Found:
+    """Five seeds of a cell in one process, in turn on a stream each, over one alone."""
+    found, split = {}, bench_split(SIZES["ml-1m"])
+    for cell in (
+        ("MF", "NoAttack", "FedAvg"),
+        ("MF", "ClusterAttack", "NormBound+UNION"),
+        ("SASRec", "NoAttack", "FedAvg"),
+    ):
+        found["/".join(cell)] = guarded(side_by_side, cell, split, args)
+    return found
+
+
+def side_by_side(cell: tuple[str, str, str], split: Any, args: argparse.Namespace) -> Found:
+    """Milliseconds for a round of one seed, and of five."""
+    model, attack, defense = cell
+    prepare_torch()
+    config = bench_cell(attack, defense, model)
+    configs = [
+        replace(config, cell=config.cell.model_copy(update={"seed": seed})) for seed in range(5)
+    ]
+    runs = [set_up(each, split, args.device)[0] for each in configs]
+    found = {}
+    for count in (5, 1):
+        for first in (1, args.timed_rounds + 1):  # the first time is to get ready
+            wait(args.device)
+            start = time.perf_counter()
+            for number in range(first, first + args.timed_rounds):
+                for fed in runs[:count]:
+                    with fed.tapes.on_stream():
+                        play_round(fed, number)
+            wait(args.device)
+        found[str(count)] = (time.perf_counter() - start) * 1e3 / args.timed_rounds
+    return {"milliseconds": found, "five_over_one": found["5"] / found["1"]}
+
+
+def long_cell(args: argparse.Namespace) -> Found:
+    """A whole cell at ML-1M's size: ClusterAttack against NormBound with UNION."""
+    config = bench_cell("ClusterAttack", "NormBound+UNION")
+    config = replace(config, protocol=replace(config.protocol, rounds=args.long_rounds))
+    found = trained(config, SIZES["ml-1m"], args.device)
+    return {key: found[key] for key in ("diverged_at", "seconds", "said")} | {
+        "last_loss": found["loss"][-1],
+        "rounds": args.long_rounds,
+    }
+
+
+PARTS = {part.__name__: part for part in (kernels, speed, together, same_as_the_cpu, long_cell)}
+
+
+def wait(device: str) -> None:
+    """Until the GPU has done all that it was given."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def reset_memory(device: str) -> None:
+    """Forget the peak so far."""
+    if device == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+
+
+def memory(device: str) -> float | None:
+    """The most memory of the card that was held, in MiB."""
+    return torch.cuda.max_memory_reserved() / 2**20 if device == "cuda" else None
+
+
+def environment() -> dict[str, str]:
+    """Of processes that are started, so that they find the project."""
+    return os.environ | {"PYTHONPATH": f"{ROOT}:{os.environ.get('PYTHONPATH', '')}"}
+
+
+def apart(part: str, given: Sequence[str], limit: float) -> Found:
+    """A part in a process of its own, for some seconds at most."""
+    command = [sys.executable, __file__, *given, "--part", part]
+    start = time.perf_counter()
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=limit, env=environment()
+        )
+    except subprocess.TimeoutExpired as late:
+        return {"error": f"longer than {limit:.0f} s", "said": str(late.stdout)[-1500:]}
+    lines = done.stdout.strip().splitlines()
+    found = {"error": done.stderr[-2000:]} if done.returncode else json.loads(lines[-1])
+    return {"seconds": time.perf_counter() - start, "found": found}
+
+
+def page(report: Found) -> Iterator[str]:
+    """The report for people."""
+    yield "# What a GPU showed\n"
+    yield "\n".join(f"- {name}: {value}" for name, value in report["machine"].items() if value)
+    for name, part in report["parts"].items():
+        yield f"\n## {name.replace('_', ' ')}\n\n{(PARTS[name].__doc__ or '').strip()}\n"
+        yield f"```json\n{json.dumps(part, indent=1)}\n```"
+
+
+def arguments() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, epilog="Parts: " + ", ".join(PARTS))
+    parser.add_argument("--device", default="cuda", help="cuda, or cpu to try the script")
+    parser.add_argument("--out", type=Path, default=Path(), help="the folder of the report")
+    parser.add_argument("--parts", nargs="*", default=list(PARTS), help="which to run, in order")
+    parser.add_argument("--seconds", type=float, default=560, help="for everything")
+    parser.add_argument("--rounds", type=int, default=200, help="of each cell beside the CPU's")
+    parser.add_argument("--timed-rounds", type=int, default=150)
+    parser.add_argument("--long-rounds", type=int, default=6000)
+    parser.add_argument("--sizes", nargs="*", default=["ml-1m", "gowalla"])
+    parser.add_argument("--models", nargs="*", default=["MF", "SASRec"])
+    parser.add_argument("--processes", type=int, default=max((os.cpu_count() or 2) - 4, 1))
+    parser.add_argument("--gpu-processes", type=int, default=4)
+    parser.add_argument("--part", help=argparse.SUPPRESS)
+    return parser
+
+
+def main(given: Sequence[str]) -> None:
+    """Run the parts that are asked for, and write the report."""
+    args = arguments().parse_args(given)
+    args.device = choose_device(args.device)
+    if args.part:
+        print(json.dumps(PARTS[args.part](args)))
+        return
+    end = time.monotonic() + args.seconds
+    report: Found = {"machine": provenance(args.device).model_dump(), "parts": {}}
+    for part in args.parts:
+        report["parts"][part] = apart(part, given, max(end - time.monotonic(), 1))
+        print(part, json.dumps(report["parts"][part])[:6000], flush=True)
+        (args.out / "gpu-check.json").write_text(json.dumps(report, indent=1))
+    (args.out / "gpu-check.md").write_text("\n".join(page(report)) + "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
