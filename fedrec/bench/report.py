@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Literal
 
 import pydantic
+from pydantic import Field
 
 from fedrec import __version__
+from fedrec.bench.counted import Counted
 from fedrec.bench.machine import Machine
 from fedrec.bench.measure import Result
 from fedrec.errors import ConfigError
@@ -22,6 +24,7 @@ class Benchmark(RecordPart):
     fedrec: str = __version__
     machines: list[Machine]
     results: list[Result]
+    counted: list[Counted] = Field(default_factory=list)
 
     def write(self, path: Path) -> None:
         """As JSON."""
@@ -31,6 +34,11 @@ class Benchmark(RecordPart):
         """Take up one more result."""
         self.results.append(result)
         return result
+
+    def count(self, counted: Counted) -> Counted:
+        """Take up what one more case was counted to cost."""
+        self.counted.append(counted)
+        return counted
 
     @staticmethod
     def read(path: Path) -> "Benchmark":

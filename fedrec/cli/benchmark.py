@@ -6,6 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedrec.cli.arguments import DEVICES, print_lines, stage_of
+from fedrec.errors import ConfigError
+
+PRETEND = "pretend"
 
 if TYPE_CHECKING:  # importing it takes PyTorch
     from fedrec.bench.cells import Case
@@ -28,7 +31,10 @@ def add_to(stages: Any) -> None:
     sub.add_argument("--plot", type=Path, metavar="PNG", help=text)
     text = "show two files of results side by side, and time nothing"
     sub.add_argument("--compare", type=Path, nargs=2, metavar=("BEFORE", "AFTER"), help=text)
-    sub.add_argument("--device", nargs="+", choices=DEVICES, default=["auto"])
+    text = "pretend: count what a GPU would have to do, and time nothing; needs none"
+    sub.add_argument(
+        "--device", nargs="+", choices=[*DEVICES, PRETEND], default=["auto"], help=text
+    )
     sub.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
 
 
@@ -40,6 +46,8 @@ def bench(args: argparse.Namespace) -> None:
 
     if args.compare:
         return print_lines(comparison(*map(Benchmark.read, args.compare)))
+    if PRETEND in args.device:
+        return _count(args)
     cases, effort = _bench_cases(args), Effort(rounds=args.rounds, reference=args.reference)
     machines = [apart(measure_machine, device, args.threads) for device in _devices(args)]
     print_lines(map(describe, machines))
@@ -52,6 +60,23 @@ def bench(args: argparse.Namespace) -> None:
         from fedrec.bench.scaling import draw
 
         draw(made).savefig(args.plot)
+
+
+def _count(args: argparse.Namespace) -> None:
+    """Count instead of time.
+
+    Raises:
+        ConfigError: something is to be timed as well.
+    """
+    from fedrec.bench.counted import count_case, counted_lines
+    from fedrec.bench.report import Benchmark
+
+    if args.device != [PRETEND] or args.plot:
+        raise ConfigError("--device pretend times nothing: leave out other devices and --plot")
+    made = Benchmark(machines=[], results=[])
+    print_lines(counted_lines(map(made.count, map(count_case, _bench_cases(args)))))
+    if args.output:
+        made.write(args.output)
 
 
 def _bench_cases(args: argparse.Namespace) -> "list[Case]":
@@ -75,4 +100,4 @@ def _bench_cases(args: argparse.Namespace) -> "list[Case]":
 def _devices(args: argparse.Namespace) -> list[str]:
     from fedrec.training.run import choose_device
 
-    return [choose_device(device) for device in args.device]
+    return [device if device == PRETEND else choose_device(device) for device in args.device]
