@@ -364,6 +364,5 @@ def set_up(config: CellConfig, split: Split, device: str) -> tuple[Federation, P
         expected_malicious=expected_malicious(clients, config.cell.ratio),
         streams=streams,
     )
-    if device == "cuda":
-        torch.cuda.synchronize()  # what is made by here is used on a stream of the run's own
+    fed.tapes.wait()
     return fed, population

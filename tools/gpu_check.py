@@ -5,6 +5,7 @@ be installed. Each part runs in a process of its own, so that one that fails lea
 """
 
 import argparse
+import gc
 import json
 import os
 import subprocess
@@ -73,8 +74,14 @@ def trained(config: CellConfig, size: Counts, device: str) -> Found:
         "items": float(run.items.double().abs().sum()),
         "diverged_at": run.diverged_at,
         "seconds": time.perf_counter() - start,
-        "said": sorted({str(w.message) for w in said if "played by their code" in str(w.message)}),
+        "said": by_code(said),
     }
+
+
+def by_code(said: Sequence[warnings.WarningMessage]) -> list[str]:
+    """Why rounds were not recorded."""
+    told = {str(warning.message) for warning in said}
+    return sorted(text for text in told if "played by their code" in text)
 
 
 def kernels(args: argparse.Namespace) -> Found:
@@ -89,15 +96,15 @@ def same_as_the_cpu(args: argparse.Namespace) -> Found:
     jobs = [(model, *pair) for model in args.models for pair in PAIRS]
     spawn = get_context("spawn")
     trained(small_cell("MF", "ClusterAttack", "NormBound+UNION", 1), SMALL, "cpu")  # compiles
-    with ProcessPoolExecutor(args.processes, spawn) as cpu:
-        with ProcessPoolExecutor(args.gpu_processes, spawn) as gpu:
-            expected = [cpu.submit(attempt, *job, args.rounds, "cpu") for job in jobs]
-            turns = [
-                [gpu.submit(attempt, *job, args.rounds, args.device) for job in jobs]
-                for _ in range(2)
-            ]
-            rows = zip(jobs, expected, *turns, strict=True)
-            return {"/".join(job): compared(*(r.result() for r in runs)) for job, *runs in rows}
+    cpus = ProcessPoolExecutor(args.processes, spawn)
+    gpus = ProcessPoolExecutor(args.gpu_processes, spawn)
+    with cpus, gpus:
+        expected = [cpus.submit(attempt, *job, args.rounds, "cpu") for job in jobs]
+        turns = [
+            [gpus.submit(attempt, *job, args.rounds, args.device) for job in jobs] for _ in range(2)
+        ]
+        rows = zip(jobs, expected, *turns, strict=True)
+        return {"/".join(job): compared(*(r.result() for r in runs)) for job, *runs in rows}
 
 
 def attempt(model: str, attack: str, defense: str, rounds: int, device: str) -> Found:
@@ -142,9 +149,12 @@ def speed(args: argparse.Namespace) -> Found:
 
 
 def guarded(work: Callable[..., Found], *given: Any) -> Found:
-    """What work gives, or what went wrong."""
+    """What work gives, and whether it could not record; or what went wrong."""
     try:
-        return work(*given)
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            found = work(*given)
+        return found | {"said": by_code(said)}
     except Exception:
         return {"error": traceback.format_exc()[-1500:]}
 
@@ -242,6 +252,7 @@ def wait(device: str) -> None:
 def reset_memory(device: str) -> None:
     """Forget the peak so far."""
     if device == "cuda":
+        gc.collect()
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
 

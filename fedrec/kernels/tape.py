@@ -158,6 +158,11 @@ class Tapes:
         """
         return nullcontext() if self._stream is None else torch.cuda.stream(self._stream)
 
+    def wait(self) -> None:
+        """Until all is made that was asked for so far, on another stream it may be."""
+        if self._records:
+            torch.cuda.synchronize(self._device)
+
     def play(self, kind: Hashable | None, number: int, body: Callable[[Host, int], T]) -> T:
         """Play a round of a kind: by its code the first time, then by a recording.
 
@@ -173,7 +178,7 @@ class Tapes:
         return tape.play(number) if tape else body(ByCode(self._device, number), number)
 
     def _recorded(self, number: int, body: Callable[[Host, int], T]) -> Tape | None:
-        torch.cuda.synchronize(self._device)
+        self.wait()
         tape = Tape(self._device, number)
         try:
             tape.record(lambda host: body(host, UNKNOWN))
