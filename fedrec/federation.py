@@ -220,7 +220,7 @@ def _step_on_gpu(fed: Federation, streams: Streams, observer: Observer | None) -
 def _kind(fed: Federation, streams: Streams) -> Hashable | None:
     """What a recording hangs on: how many attack, and the attack's state. None: on too much."""
     attackers, state = len(fed.attackers(streams)), fed.attack_state
-    if state is None:
+    if state is None or not attackers:
         return attackers, None
     if isinstance(fed.attack, Learning):
         return attackers, fed.attack.recorded_for(state)

@@ -90,15 +90,6 @@ class Streams:
             return torch.from_numpy(draw(self))
         return self.host.drawn(lambda number: draw(Streams(self.seed, number)), self.round)
 
-    def decided(self, decide: Callable[[np.ndarray], np.ndarray], seen: Tensor) -> Tensor:
-        """What the host decides when it sees some numbers: a truth for each, where they are.
-
-        `decide` must depend on the numbers alone, but for what no round changes.
-        """
-        if self.host is None:
-            return torch.from_numpy(decide(seen.numpy()))
-        return self.host.decided(decide, seen)
-
     def _check_round(self) -> None:
         if self.round < 0:
             raise NotRecordable("what it draws would be the same in every round: use Streams.drawn")

@@ -69,7 +69,9 @@ class FedAttack:
     ) -> Forgery[None]:
         """The same where nobody waits to hear how many pairs a client has."""
         lengths, room = view.devices.pairs.lengths, batch.resident.longest
-        order = view.devices.model.latest_scores(view.shared, own, batch).argsort(dim=1, stable=True)
+        order = view.devices.model.latest_scores(view.shared, own, batch).argsort(
+            dim=1, stable=True
+        )
         n_items = order.shape[1]
 
         def places(streams: Streams, client: int) -> np.ndarray:

@@ -3,9 +3,12 @@
 from dataclasses import dataclass
 from functools import lru_cache
 from math import log
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
+import torch
+from jaxtyping import Bool, Float, Float64, Int
+from torch import Tensor
 
 from fedrec.rng import Streams
 
@@ -50,7 +53,7 @@ def in_lower_cluster(values: Float[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
     return values <= ordered[np.argmin(cost)]
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=64)
 def reference_dispersions(n: int, samples: int, seed: int) -> Dispersions:
     """What B uniform samples of n numbers give. It depends on n alone, so it is drawn once."""
     drawn = Streams(seed).generator("gap-reference", n).random((samples, n))
@@ -81,3 +84,71 @@ def _running_dispersion(ordered: Float[np.ndarray, "b n"]) -> Float[np.ndarray, 
     shifted = ordered - ordered[:, :1]  # no cancellation where the first values are equal
     count = np.arange(1, ordered.shape[1] + 1)
     return np.square(shifted).cumsum(axis=1) - shifted.cumsum(axis=1) ** 2 / count
+
+
+class Cuts(NamedTuple):
+    """Some numbers in order, and what it costs to part them, as tensors that nobody waits for.
+
+    Numbers that do not count come last, and no cut lies among them.
+    """
+
+    place: Int[Tensor, " n"]  # where each number is in the order, from 0
+    count: Int[Tensor, ""]  # of those that count
+    spread: Float64[Tensor, ""]
+    one: Float64[Tensor, ""]  # the dispersion of one cluster, of min-max scaled numbers
+    two: Float64[Tensor, ""]  # of the best two
+    low: Int[Tensor, ""]  # how many lie below the best cut
+
+    @staticmethod
+    def of(values: Float64[Tensor, " n"], among: Bool[Tensor, " n"]) -> "Cuts":
+        """The best cut of those `among` marks: `in_lower_cluster` tells which it is."""
+        ordered, order = values.where(among, torch.inf).sort(stable=True)
+        n, count = len(values), among.sum()
+        number = torch.arange(n, device=values.device)
+        counts = number < count
+        top = ordered.where(counts, -torch.inf).max()
+        spread = top - ordered[0]
+        scaled = ((ordered - ordered[0]) / spread).where(counts & (spread > 0), 0)
+        # Sums of the first 1, 2, … numbers and of their squares.
+        earlier = (number[:, None] <= number).to(scaled)
+        sums, squares = torch.stack([scaled, scaled.square()]) @ earlier
+        size, rest = number + 1, (count - number - 1).clamp(min=1)
+        below = squares - sums.square() / size
+        above = (squares[-1] - squares) - (sums[-1] - sums).square() / rest
+        apart = scaled.roll(-1) > scaled  # equal numbers are never parted
+        cost = (below + above).clamp(min=0).where(apart & (size < count), torch.inf)
+        best = cost.min(0)
+        one = squares[-1] - sums[-1].square() / count
+        return Cuts(order.argsort(), count, spread, one, best.values, best.indices + 1)
+
+
+def majority_of(
+    values: Float64[Tensor, " n"],
+    among: Bool[Tensor, " n"],
+    references: Float64[Tensor, "n_plus_1 3"],
+    at_most: int,
+) -> Bool[Tensor, " n"]:
+    """Those in the larger cluster of the values that `among` marks, if they fall apart; or all.
+
+    `union.Union.in_majority` for a GPU: row k of `references` is `Dispersions` of k numbers. A
+    smaller cluster of `at_most` numbers is parted in any case.
+    """
+    cuts = Cuts.of(values, among)
+    lower = cuts.place < cuts.low
+    smaller = torch.minimum(cuts.low, cuts.count - cuts.low)
+    minority = lower == (2 * cuts.low <= cuts.count)
+    one, two, error = references.index_select(0, cuts.count[None])[0]
+    gap_one, gap_two = one - cuts.one.log(), two - cuts.two.log()
+    falls = (gap_one < gap_two - error) & (cuts.count >= 3)
+    parted = (smaller <= at_most) | falls
+    return among & ~(minority & parted & (cuts.spread > 0) & (cuts.count >= 2))
+
+
+@lru_cache(maxsize=4)
+def reference_table(n: int, samples: int, seed: int, device: torch.device) -> Tensor:
+    """`reference_dispersions` of up to n numbers, a row for each; zeros where there is none."""
+    rows = [(0.0, 0.0, 0.0)] * 3
+    for k in range(3, n + 1):
+        found = reference_dispersions(k, samples, seed)
+        rows.append((found.one, found.two, found.error))
+    return torch.tensor(rows[: n + 1], dtype=torch.float64, device=device)

@@ -60,9 +60,8 @@ class Krum:
         distance = (norms[:, None] + norms - 2 * gram).clamp_(min=0)
         if not self.squared:
             distance.sqrt_()
-        same = torch.eye(len(gram), dtype=torch.bool, device=among.device)
-        both = among[:, None] & among & ~same
-        nearest = distance.where(both, torch.inf).sort(dim=1).values
+        distance.fill_diagonal_(torch.inf)
+        nearest = distance.where(among[:, None] & among, torch.inf).sort(dim=1).values
         count = (n - f - (2 if self.neighbours == "n-f-2" else 1)).clamp(min=1)
         count = torch.minimum(count, n - 1)
         place = torch.arange(len(gram), device=among.device)

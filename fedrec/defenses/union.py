@@ -5,14 +5,21 @@ from typing import ClassVar, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Float64, Int
 from pydantic import Field
 from torch import Tensor
 
 from fedrec.clients.contrastive import Contrastive, Reduction
-from fedrec.defenses._gap_statistic import falls_apart, in_lower_cluster, reference_dispersions
+from fedrec.defenses._gap_statistic import (
+    falls_apart,
+    in_lower_cluster,
+    majority_of,
+    reference_dispersions,
+    reference_table,
+)
 from fedrec.defenses._uniformity import uniformities
 from fedrec.defenses.base import ClientView, Judgement, PreviewRule, ServerView
+from fedrec.kernels.compiled import on_cpu
 from fedrec.models.base import LocalGradients
 from fedrec.settings import Presets, settings
 from fedrec.updates import Updates
@@ -73,16 +80,23 @@ class Union:
     def judge(self, received: Updates, among: Bool[Tensor, " n"], view: ServerView) -> Judgement:
         """Keep what lies in the larger cluster of uniformities."""
         found = self.uniformities(received, view)
-        # Who is judged is told by a number: the host sees one array.
-        seen = found.double().where(among, torch.nan)
-        keep = view.streams.decided(lambda values: self._kept(values, view), seen)
-        return Judgement(keep, {"uniformity": found.float()})
+        decide = self._decided_by_host if on_cpu(found) else self._decided
+        return Judgement(decide(found.double(), among, view), {"uniformity": found.float()})
 
-    def _kept(self, values: Float[np.ndarray, " n"], view: ServerView) -> Bool[np.ndarray, " n"]:
-        """Those in the majority of the uploads that have a value."""
-        keep = ~np.isnan(values)
+    def _decided_by_host(
+        self, found: Float64[Tensor, " n"], among: Bool[Tensor, " n"], view: ServerView
+    ) -> Bool[Tensor, " n"]:
+        values, keep = found.numpy(), among.numpy().copy()
         keep[keep] = self.in_majority(values[keep], view)
-        return keep
+        return torch.from_numpy(keep)
+
+    def _decided(
+        self, found: Float64[Tensor, " n"], among: Bool[Tensor, " n"], view: ServerView
+    ) -> Bool[Tensor, " n"]:
+        """The same on a GPU, where nobody waits for it."""
+        table = reference_table(len(found), self.references, view.streams.seed, found.device)
+        at_most = view.expected_malicious if self.minority_rule else 0
+        return majority_of(found, among, table, at_most)
 
     def uniformities(self, received: Updates, view: ServerView) -> Float[Tensor, " n"]:
         """dᵢ of each upload (Algorithm 2, lines 1 to 4)."""

@@ -1,8 +1,8 @@
-"""A round on a GPU is recorded once, as graphs of kernels, and played again without its code.
+"""A round on a GPU is recorded once, as a graph of kernels, and played again without its code.
 
 Python takes longer to start a kernel than the kernel runs. So the code of a round runs once while
 CUDA records what it starts. What differs from round to round has to come from outside: draws of the
-host are made anew before the graphs run, and decisions of the host between two of them.
+host are made anew before the kernels run. Nothing may wait for a kernel to hear what it found.
 """
 
 import warnings
@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 Draw = Callable[[int], np.ndarray]  # the number of a round -> what is drawn in it
-Decide = Callable[[np.ndarray], np.ndarray]
 T = TypeVar("T")
 UNKNOWN = -1  # the number of a round while it is recorded
 ALIGNED = 16  # bytes, at which each array begins
@@ -37,9 +36,6 @@ class Host(Protocol):
     def drawn(self, draw: Draw, number: int) -> Tensor:
         """What the host draws in this round."""
 
-    def decided(self, decide: Decide, seen: Tensor) -> Tensor:
-        """What the host decides when it sees some numbers."""
-
 
 class ByCode:
     """Plays a round by its code."""
@@ -52,10 +48,6 @@ class ByCode:
         """Draw, and send it over."""
         return uploaded(draw(number), self._device)
 
-    def decided(self, decide: Decide, seen: Tensor) -> Tensor:
-        """Wait for the numbers, decide, and send that over."""
-        return uploaded(decide(seen.cpu().numpy()), self._device)
-
 
 def uploaded(array: np.ndarray, device: torch.device) -> Tensor:
     """A copy on a device, for which the host does not wait."""
@@ -64,16 +56,14 @@ def uploaded(array: np.ndarray, device: torch.device) -> Tensor:
 
 
 class Tape:
-    """A recorded round: graphs, and what the host draws before and decides between them."""
+    """A recorded round: a graph of kernels, and what the host draws before."""
 
-    def __init__(self, device: torch.device, number: int) -> None:
-        # Made before any graph is recorded: a graph's own memory is used again within it.
+    def __init__(self, device: torch.device, number: int, pool: Any) -> None:
+        # Made before the graph is recorded: a graph's own memory is used again within it.
         self._block = torch.zeros(ROOM, dtype=torch.uint8, device=device)
-        self._used, self._number = 0, number
+        self._used, self._number, self._pool = 0, number, pool
         self._draws: list[tuple[int, Draw]] = []
-        self._decisions: list[tuple[Decide, Tensor, Tensor]] = []
-        self._graphs: list[torch.cuda.CUDAGraph] = []
-        self._result: Any = None
+        self._graph, self._result = torch.cuda.CUDAGraph(), None
         self.counter = self.drawn(np.array, number)
 
     def record(self, body: Callable[["Tape"], Any]) -> None:
@@ -83,59 +73,32 @@ class Tape:
             NotRecordable: it waits for the device, or draws by itself.
         """
         try:
-            self._begin()
+            self._graph.capture_begin(self._pool, capture_error_mode="thread_local")
             self._result = body(self)
-            self._graphs[-1].capture_end()
+            self._graph.capture_end()
         except Exception as error:
             with suppress(RuntimeError):  # a recording that CUDA has given up
-                self._graphs[-1].capture_end()
+                self._graph.capture_end()
             raise NotRecordable(str(error)) from error
 
     def play(self, number: int) -> Any:
         """Play a round; gives what the function gave, with this round's numbers in it."""
-        self._draw(number)
-        self._graphs[0].replay()
-        for graph, (decide, seen, place) in zip(self._graphs[1:], self._decisions, strict=True):
-            decision = torch.from_numpy(decide(seen.cpu().numpy())).pin_memory()
-            place.copy_(decision, non_blocking=True)
-            graph.replay()
-        return self._result
-
-    def drawn(self, draw: Draw, number: int) -> Tensor:
-        """Where what is drawn will lie. It must have the same shape in every round."""
-        place = self._place(draw(self._number))
-        self._draws.append((self._used, draw))
-        return place
-
-    def decided(self, decide: Decide, seen: Tensor) -> Tensor:
-        """Where what is decided will lie: a truth for each number that is seen."""
-        self._graphs[-1].capture_end()
-        place = self._place(np.zeros(len(seen), np.bool_))
-        self._decisions.append((decide, seen, place))
-        self._begin()
-        return place
-
-    def _begin(self) -> None:
-        """Record one more graph. All of a tape's graphs share their memory."""
-        graph = torch.cuda.CUDAGraph()
-        pool = self._graphs[0].pool() if self._graphs else None
-        self._graphs.append(graph)
-        graph.capture_begin(pool, capture_error_mode="thread_local")
-
-    def _draw(self, number: int) -> None:
-        """Draw all arrays, and send them over in one go."""
         host = torch.empty(self._used, dtype=torch.uint8, pin_memory=True)
         for end, draw in self._draws:
             drawn = np.ascontiguousarray(draw(number)).reshape(-1).view(np.uint8)
             host.numpy()[end - len(drawn) : end] = drawn
         self._block[: self._used].copy_(host, non_blocking=True)
+        self._graph.replay()
+        return self._result
 
-    def _place(self, like: np.ndarray) -> Tensor:
-        """Room for an array, at the end of what is used."""
+    def drawn(self, draw: Draw, number: int) -> Tensor:
+        """Where what is drawn will lie. It must have the same shape in every round."""
+        like = draw(self._number)
         begin = -(-self._used // ALIGNED) * ALIGNED
         self._used = begin + like.nbytes
         if self._used > ROOM:
             raise NotRecordable(f"a round draws more than {ROOM} bytes")
+        self._draws.append((self._used, draw))
         kind = torch.from_numpy(np.empty(0, like.dtype)).dtype
         return self._block[begin : self._used].view(kind).view(like.shape)
 
@@ -148,6 +111,8 @@ class Tapes:
         # A pretended GPU has no graphs.
         self._records = device.type == "cuda" and torch.backends.cuda.is_built()
         self._stream = torch.cuda.Stream(device) if self._records else None
+        # One memory for all: no two play at a time, and what one leaves is copied at once.
+        self._pool = torch.cuda.graph_pool_handle() if self._records else None
         self._met: set[Hashable] = set()
         self._tapes: dict[Hashable, Tape | None] = {}
 
@@ -179,7 +144,7 @@ class Tapes:
 
     def _recorded(self, number: int, body: Callable[[Host, int], T]) -> Tape | None:
         self.wait()
-        tape = Tape(self._device, number)
+        tape = Tape(self._device, number, self._pool)
         try:
             tape.record(lambda host: body(host, UNKNOWN))
         except NotRecordable as reason:

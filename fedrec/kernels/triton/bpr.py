@@ -11,7 +11,7 @@ from fedrec.kernels.triton.jit import kernel
 from fedrec.kernels.triton.lanes import lane16
 from fedrec.kernels.triton.stacks import add_at, empty_sums, settled
 
-PAIRS = 64  # of a client that a program works on
+PAIRS = 16  # of a client that a program works on
 
 
 @kernel

@@ -11,7 +11,7 @@ from fedrec.kernels.triton.jit import kernel
 from fedrec.kernels.triton.lanes import lane16, lane32
 from fedrec.kernels.triton.stacks import add_at, empty_sums, settled
 
-PROGRAMS = 128  # that share a client's anchors
+PROGRAMS = 512  # that share a client's anchors
 FAR = tl.constexpr(2**62)
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from fedrec.kernels.triton.jit import kernel
 
 UNIT = tl.constexpr(2.0**-40)
-BLOCK = 1024
+BLOCK = 4096
 
 
 def empty_sums(n: int, items: int, d: int, device: torch.device) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from fedrec.kernels import distances, dropout, k_means
+from fedrec.kernels import adam, distances, dropout, k_means
 from fedrec.kernels.device import draws, gradients
 from fedrec.kernels.device.operation import Operation
 from fedrec.kernels.device.resident import Resident
@@ -132,6 +132,13 @@ def test_masks_are_the_same_bits(shape: tuple[int, ...]) -> None:
 def test_k_means(k: int) -> None:
     points = drawn(150, D) + 3 * torch.randint(0, 3, (150, 1))
     both(k_means.lloyd, points, points[:k].clone(), 1e-4, 30, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("step", [0, 5000])
+def test_adam(step: int) -> None:
+    moments = adam.Moments(drawn(40, D), drawn(40, D).square(), torch.tensor(float(step)))
+    given = (drawn(40, D), drawn(40, D, seed=1), moments, 1e-3)
+    both(adam.adam_step, *given, rtol=1e-5, atol=1e-6)
 
 
 def test_distances_of_pairs() -> None:
