@@ -301,7 +301,8 @@ class _Call:
         """Refuse operands that are on the host, but for numbers and indices."""
         if self.name in COPIES:
             return
-        anywhere = self.indices if isinstance(self.args[0], Pretend) else []
+        first = next(iter(self.args), None)
+        anywhere = self.indices if isinstance(first, Pretend) else []
         _check_places([x for x in self.tensors if not any(x is index for index in anywhere)])
         self._check_target()
 
