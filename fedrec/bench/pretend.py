@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cached_property, partial
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -26,7 +27,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._mode_utils import no_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_leaves, tree_map, tree_map_only
 
 from fedrec.kernels.device import operation
 
@@ -185,18 +186,16 @@ class _Placing(TorchFunctionMode):
     def __torch_function__(
         self, function: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        kwargs = {name: _renamed(value) for name, value in (kwargs or {}).items()}
-        kwargs.pop("pin_memory", None)  # which needs a GPU
-        return CALLS.get(function, function)(*map(_renamed, args), **kwargs)
+        kwargs = kwargs or {}
+        if kwargs or len(args) > 1:  # else it is a tensor's attribute, or names no place
+            args, kwargs = tree_map_only((str, torch.device), _renamed, (args, kwargs))
+            kwargs.pop("pin_memory", None)  # which needs a GPU
+        return CALLS.get(function, function)(*args, **kwargs)
 
 
-def _renamed(value: Any) -> Any:
+def _renamed(place: str | torch.device) -> str | torch.device:
     """The device by the name that PyTorch's own code knows."""
-    if isinstance(value, torch.device):
-        return INSIDE if value.type == "cuda" else value
-    if isinstance(value, str):
-        return INSIDE if value.partition(":")[0] == "cuda" else value
-    return value
+    return INSIDE if str(place).partition(":")[0] == "cuda" else place
 
 
 def _built(
@@ -275,7 +274,7 @@ class _Call:
 
     @cached_property
     def tensors(self) -> list[Tensor]:
-        return _tensors([self.args, self.kwargs])
+        return [x for x in tree_leaves((self.args, self.kwargs)) if isinstance(x, Tensor)]
 
     @cached_property
     def pretend(self) -> bool:
@@ -302,16 +301,17 @@ class _Call:
         """Refuse operands that are on the host, but for numbers and indices."""
         if self.name in COPIES:
             return
-        anywhere = self.indices if isinstance(self.args[0], Pretend) else []
+        first = next(iter(self.args), None)
+        anywhere = self.indices if isinstance(first, Pretend) else []
         _check_places([x for x in self.tensors if not any(x is index for index in anywhere)])
         self._check_target()
 
     def _check_target(self) -> None:
         """Even a number cannot take a result from the other place."""
-        for value, wanted in zip(self.args, self.function._schema.arguments, strict=False):
-            written = wanted.alias_info is not None and wanted.alias_info.is_write
-            if written and self.pretend and any(not is_pretend(x) for x in _tensors(value)):
-                raise _misplaced()
+        wanted = zip(self.function._schema.arguments, self.args, strict=False)
+        written = [x for what, x in wanted if what.alias_info and what.alias_info.is_write]
+        if self.pretend and any(not is_pretend(x) for x in tree_leaves(written)):
+            raise _misplaced()
 
     def count(self, counts: Counts) -> None:
         """What a GPU would suffer."""
@@ -360,7 +360,7 @@ class _Call:
 
     def done(self) -> Any:
         """The result, on the pretend device if it belongs there."""
-        args, kwargs = _mapped(_unwrapped, self.args), _mapped(_unwrapped, self.kwargs)
+        args, kwargs = tree_map_only(Pretend, attrgetter("plain"), (self.args, self.kwargs))
         if kwargs.get("device") is not None:
             kwargs["device"] = CPU
         result = self.function(*args, **kwargs)
@@ -381,8 +381,8 @@ def _run(counts: Counts, what: operation.Operation, *given: Any) -> Any:
 
 
 def _check_places(tensors: Sequence[Tensor]) -> None:
-    there = any(map(is_pretend, tensors))
-    if there and any(not is_pretend(x) and x.dim() > 0 for x in tensors):
+    here = [x for x in tensors if not isinstance(x, Pretend)]
+    if len(here) < len(tensors) and any(x.dim() > 0 for x in here):
         raise _misplaced()
 
 
