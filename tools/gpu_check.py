@@ -28,7 +28,7 @@ import torch  # noqa: E402
 from fedrec.bench.cells import SIZES, bench_cell, bench_split  # noqa: E402
 from fedrec.config.cell_config import CellConfig  # noqa: E402
 from fedrec.data.interactions import Counts  # noqa: E402
-from fedrec.federation import play_round, set_up  # noqa: E402
+from fedrec.federation import Federation, play_round, set_up  # noqa: E402
 from fedrec.training.provenance import provenance  # noqa: E402
 from fedrec.training.run import choose_device, prepare_torch  # noqa: E402
 from fedrec.training.simulation import Simulation  # noqa: E402
@@ -44,6 +44,7 @@ DEFENSES = [
 PAIRS = [(a, "FedAvg") for a in ATTACKS] + [("ClusterAttack", d) for d in DEFENSES]
 SMALL = Counts(users=600, items=400, interactions=24_000)
 RATIO = 0.05
+PROFILED, DEAREST = 20, 14  # rounds, and kernels that are named
 Found = dict[str, Any]
 
 
@@ -141,9 +142,10 @@ def speed(args: argparse.Namespace) -> Found:
         *(("SASRec", "NoAttack", "FedAvg"), ("SASRec", "ClusterAttack", "NormBound+UNION")),
     ]
     found = {}
+    chosen = [cell for cell in cells if args.cell in "/".join(cell)]
     for size in args.sizes:
         split = bench_split(SIZES[size])
-        for cell in cells:
+        for cell in chosen:
             found[f"{size}: {'/'.join(cell)}"] = guarded(timed, cell, split, args)
     return found
 
@@ -182,6 +184,7 @@ def timed(cell: tuple[str, str, str], split: Any, args: argparse.Namespace) -> F
             play_round(fed, number)
         wait(args.device)
         in_a_row = (time.perf_counter() - start) * 1e3 / args.timed_rounds
+        busy = busy_times(fed, 2 * args.timed_rounds + 1, args.device)
     run.round = config.protocol.evaluate_every - 1
     start = time.perf_counter()
     run.play()
@@ -191,6 +194,25 @@ def timed(cell: tuple[str, str, str], split: Any, args: argparse.Namespace) -> F
         "rounds_by_attackers": {m: len(x) for m, x in sorted(groups.items())},
         "evaluation_and_round_ms": (time.perf_counter() - start) * 1e3,
         "peak_memory_mb": memory(args.device),
+        "busy": busy,
+    }
+
+
+def busy_times(fed: Federation, first: int, device: str) -> Found:
+    """Microseconds a round that the card was busy, in all and by its dearest kernels."""
+    if device != "cuda":
+        return {}
+    rounds = range(first, first + PROFILED)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profiler:
+        for number in rounds:
+            play_round(fed, number)
+        wait(device)
+    found = [(e.key, e.device_time_total / PROFILED, e.count) for e in profiler.key_averages()]
+    dearest = sorted(found, key=lambda kernel: -kernel[1])[:DEAREST]
+    return {
+        "all": sum(time for _, time, _ in found),
+        "kernels": sum(count for *_, count in found) / PROFILED,
+        "dearest": {name[:60]: round(time, 1) for name, time, _ in dearest},
     }
 
 
@@ -305,6 +327,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--models", nargs="*", default=["MF", "SASRec"])
     parser.add_argument("--processes", type=int, default=max((os.cpu_count() or 2) - 4, 1))
     parser.add_argument("--gpu-processes", type=int, default=4)
+    parser.add_argument("--cell", default="", help="time only cells whose names have this in them")
     parser.add_argument("--part", help=argparse.SUPPRESS)
     return parser
 

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
+from fedrec.kernels.device.operation import operation
 from fedrec.rng import Streams
 
 
@@ -122,6 +123,7 @@ class Cuts(NamedTuple):
         return Cuts(order.argsort(), count, spread, one, best.values, best.indices + 1)
 
 
+@operation("majority")
 def majority_of(
     values: Float64[Tensor, " n"],
     among: Bool[Tensor, " n"],

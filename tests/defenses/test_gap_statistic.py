@@ -1,9 +1,11 @@
 """Exact two-means in one dimension, and the gap statistic by a slow loop."""
 
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.cluster import KMeans
@@ -14,7 +16,9 @@ from fedrec.defenses._gap_statistic import (
     in_lower_cluster,
     reference_dispersions,
 )
+from fedrec.defenses.union import Union
 from fedrec.rng import Streams
+from fedrec.testing import random_updates, server_view
 
 SMALL = settings(max_examples=60, deadline=None)
 integers = st.lists(st.integers(-6, 6), min_size=2, max_size=8)
@@ -157,3 +161,20 @@ def test_two_points_of_several_values_fall_apart() -> None:
     """Two clusters without dispersion: the logarithm's pole is no error."""
     assert falls_apart(np.array([0.3] * 49 + [0.2]), reference_dispersions(50, 50, 0))
     assert falls_apart(np.array([0.3, 0.2, 0.3]), reference_dispersions(3, 50, 0))
+
+
+@given(
+    st.lists(st.integers(-9, 9), min_size=1, max_size=20),
+    st.integers(0, 4),
+    st.booleans(),
+    st.integers(0, 2**20),
+)
+def test_a_gpu_decides_alike(numbers: list[int], prepared: int, rule: bool, seed: int) -> None:
+    """`Union.in_majority`, without waiting; but for cuts that cost the same."""
+    rng = np.random.default_rng(seed)
+    values = torch.from_numpy(np.array(numbers) + rng.normal(0, 0.3, len(numbers)))
+    among = torch.from_numpy(rng.random(len(numbers)) < 0.8)
+    union, received = Union(minority_rule=rule), random_updates(n=2)
+    view = replace(server_view(received), expected_malicious=prepared)
+    expected = union._decided_by_host(values, among, view)
+    assert union._decided(values, among, view).tolist() == expected.tolist()

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
+from fedrec.defenses._gap_statistic import majority_of, reference_table
 from fedrec.kernels import adam, distances, dropout, k_means
 from fedrec.kernels.device import draws, gradients
 from fedrec.kernels.device.operation import Operation
@@ -132,6 +133,22 @@ def test_masks_are_the_same_bits(shape: tuple[int, ...]) -> None:
 def test_k_means(k: int) -> None:
     points = drawn(150, D) + 3 * torch.randint(0, 3, (150, 1))
     both(k_means.lloyd, points, points[:k].clone(), 1e-4, 30, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["spread", "parted", "equal", "in two places", "few"])
+@pytest.mark.parametrize("at_most", [0, 2])
+def test_who_is_in_the_majority(kind: str, at_most: int) -> None:
+    values, among = drawn(21).double(), torch.arange(21) % 5 != 3
+    if kind == "parted":
+        values[:4] += 9
+    if kind == "equal":
+        values[:] = 0.3
+    if kind == "in two places":
+        values = (values > 0.5).double()
+    if kind == "few":
+        among = torch.arange(21) < 2
+    references = reference_table(21, 50, 0, torch.device("cpu"))
+    both(majority_of, values, among, references, at_most, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("step", [0, 5000])
