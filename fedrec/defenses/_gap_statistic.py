@@ -1,7 +1,7 @@
 """Does a set of numbers fall into two clusters? (Tibshirani et al. 2001; paper, Algorithm 3.)"""
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from math import log
 from typing import NamedTuple
 
@@ -54,7 +54,7 @@ def in_lower_cluster(values: Float[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
     return values <= ordered[np.argmin(cost)]
 
 
-@lru_cache(maxsize=64)
+@cache
 def reference_dispersions(n: int, samples: int, seed: int) -> Dispersions:
     """What B uniform samples of n numbers give. It depends on n alone, so it is drawn once."""
     drawn = Streams(seed).generator("gap-reference", n).random((samples, n))
@@ -146,7 +146,7 @@ def majority_of(
     return among & ~(minority & parted & (cuts.spread > 0) & (cuts.count >= 2))
 
 
-@lru_cache(maxsize=4)
+@cache  # for good: a recorded round reads it again
 def reference_table(n: int, samples: int, seed: int, device: torch.device) -> Tensor:
     """`reference_dispersions` of up to n numbers, a row for each; zeros where there is none."""
     rows = [(0.0, 0.0, 0.0)] * 3

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn.functional import embedding, layer_norm, logsigmoid, relu
 
+from fedrec.kernels.compiled import on_cpu
 from fedrec.kernels.device.gradients import scattered
 from fedrec.kernels.device.resident import Resident
 from fedrec.kernels.dropout import Places, masks
@@ -322,8 +323,8 @@ class SASRec:
         time, d = past.shape[1:]
         # As in the original, the latest item has the last position, however short the sequence.
         place = self.length - counts[:, None] + torch.arange(time, device=past.device)
-        place = place.clamp(max=self.length - 1)[:, :, None].expand(-1, -1, d)
-        x = self._drop(past * sqrt(d) + own["positions"].gather(1, place), "input", kept)
+        positions = _rows_at(own["positions"], place.clamp(max=self.length - 1))
+        x = self._drop(past * sqrt(d) + positions, "input", kept)
         for block in range(self.blocks):
             x = self._attend(x, str(block), own, kept)
             x = self._feed(x, str(block), own, kept)
@@ -395,6 +396,18 @@ def _looked_up(
     n, size, d = table.shape
     first = torch.arange(n, device=items.device)[:, None] * size
     return embedding(items + first, table.view(n * size, d))
+
+
+def _rows_at(
+    rows: Float[Tensor, "clients length d"], place: Int[Tensor, "clients time"]
+) -> Float[Tensor, "clients time d"]:
+    """Some rows of each client."""
+    if on_cpu(rows):
+        return rows.gather(1, place[:, :, None].expand(-1, -1, rows.shape[2]))
+    # The same numbers: each row is once itself and else nothing. Gradients add up by a product of
+    # matrices, and not in an order that is sorted out first.
+    number = torch.arange(rows.shape[1], device=rows.device)
+    return (place[:, :, None] == number).to(rows.dtype) @ rows
 
 
 def _linear(x: Float[Tensor, "clients time a"], name: str, own: Parameters) -> Tensor:

@@ -1,5 +1,6 @@
 """What made a record: the code, the libraries, and the machine."""
 
+import os
 import platform
 import re
 import subprocess
@@ -59,8 +60,13 @@ def _driver() -> str | None:
 
 
 def _git_commit() -> str | None:
-    """The commit of the project's checkout, marked if files differ from it; None elsewhere."""
-    here = Path(__file__)
+    """The commit of the project's checkout, marked if files differ from it; None elsewhere.
+
+    Where files were copied without their history, FEDREC_COMMIT may name it.
+    """
+    here, told = Path(__file__), os.environ.get("FEDREC_COMMIT")
+    if told:
+        return told
     tracked = _output(["git", "ls-files", "--error-unmatch", here.name], here.parent)
     describe = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
     return _output(describe, here.parent) if tracked else None

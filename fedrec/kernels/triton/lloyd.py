@@ -66,17 +66,20 @@ def move_kernel(
     D: tl.constexpr,
     WIDE: tl.constexpr,
     K: tl.constexpr,
+    P: tl.constexpr,
 ):
     """A centroid becomes the mean of its cluster, or stays where that is empty."""
     c, j = tl.program_id(0), tl.arange(0, WIDE)
     inside, moved = j < D, tl.zeros([WIDE], tl.float64)
     if not arrived(shift, tolerance, k, K):
-        summed, size, b = tl.zeros([WIDE], tl.float64), 0, 0
-        while b < programs:
-            part = tl.load(partial + (b * k + c) * D + j, mask=inside, other=0.0)
-            summed += part.to(tl.float64)
-            size += tl.load(members + b * k + c)
-            b += 1
+        summed, size, first = tl.zeros([WIDE], tl.float64), 0, 0
+        while first < programs:
+            b = first + tl.arange(0, P)
+            at = (b[:, None] * k + c) * D + j[None, :]
+            some = (b < programs)[:, None] & inside[None, :]
+            summed += tl.sum(tl.load(partial + at, mask=some, other=0.0).to(tl.float64), 0)
+            size += tl.sum(tl.load(members + b * k + c, mask=b < programs, other=0), 0)
+            first += P
         old = tl.load(centroid + c * D + j, mask=inside, other=0.0)
         mean = (summed / tl.maximum(size, 1)).to(tl.float32)
         new = tl.where(size > 0, mean, old)
@@ -100,5 +103,5 @@ def lloyd(
     for i in range(max_iterations):
         own = (centroid, partial, members, shift[i], tolerance)
         assign_kernel[(programs,)](points, label, *own, count, k, **sizes, P=POINTS)
-        move_kernel[(k,)](*own, programs, k, **sizes)
+        move_kernel[(k,)](*own, programs, k, **sizes, P=POINTS)
     return label, centroid
