@@ -148,6 +148,7 @@ class Tapes:
         try:
             tape.record(lambda host: body(host, UNKNOWN))
         except NotRecordable as reason:
+            self._pool = torch.cuda.graph_pool_handle()  # the other may be left half given back
             warnings.warn(
                 f"rounds are played by their code, which is slower: {reason}", stacklevel=2
             )
