@@ -24,7 +24,8 @@ from fedrec.kernels.compiled import on_cpu
 from fedrec.kernels.sums import total
 from fedrec.kernels.tape import Host, Tapes
 from fedrec.metrics.uploads import Observer
-from fedrec.models.base import GpuModel, Shared
+from fedrec.models.base import Shared
+from fedrec.models.resident import GpuModel
 from fedrec.plan.cells import Cell, cell_path
 from fedrec.rng import Streams
 from fedrec.server import Server
@@ -240,9 +241,8 @@ class Played(NamedTuple):
         """The same for good, but for the gradient, which nobody asks for later."""
         scores = {name: score.clone() for name, score in self.decision.scores.items()}
         decision = replace(self.decision, kept=self.decision.kept.clone(), scores=scores)
-        numbers = (None if x is None else x.clone() for x in (self.loss, self.health, self.seen))
-        loss, health, seen = numbers
-        return Played(loss, health, decision, self.trace, seen)
+        seen = None if self.seen is None else self.seen.clone()
+        return Played(self.loss.clone(), self.health.clone(), decision, self.trace, seen)
 
 
 def _step(fed: Federation, streams: Streams, observer: Observer | None) -> Played:

@@ -73,7 +73,8 @@ class Streams:
 
     def of_clients(self, purpose: str) -> ClientStreams:
         """The streams of one purpose, one for each client."""
-        return ClientStreams(self.key(purpose), self.round, self.host and self.host.counter)
+        counter = None if self.host is None else self.host.counter
+        return ClientStreams(self.key(purpose), self.round, counter)
 
     def of(self, purpose: str, client: int = 0) -> Stream:
         """The stream of one purpose, for one client (0 where no client is meant)."""

@@ -4,6 +4,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from pydantic import Field, model_validator
 
 from fedrec.attacks._normal_gradients import (
@@ -80,5 +81,6 @@ class Fang:
         drawn = of_each_coordinate(like, UNIFORM, "fang", view, streams)
         return drawn.map(lambda part: part * (self.far - self.near) + self.near)
 
-    def _once(self, streams: Streams, client: int) -> np.ndarray:
-        return np.float32(streams.generator("fang", client).uniform(self.near, self.far))
+    def _once(self, streams: Streams, client: int) -> Float[np.ndarray, ""]:
+        drawn = streams.generator("fang", client).uniform(self.near, self.far)
+        return np.array(drawn, np.float32)

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from fedrec.attacks._poisoned_data import OwnRow, trained_on
 from fedrec.attacks.base import AttackerView, Forgery
-from fedrec.models.base import Batch, ResidentBatch
+from fedrec.models.base import Batch
+from fedrec.models.resident import GpuModel, ResidentBatch
 from fedrec.rng import Streams
 from fedrec.settings import settings
 
@@ -69,9 +70,9 @@ class FedAttack:
     ) -> Forgery[None]:
         """The same where nobody waits to hear how many pairs a client has."""
         lengths, room = view.devices.pairs.lengths, batch.resident.longest
-        order = view.devices.model.latest_scores(view.shared, own, batch).argsort(
-            dim=1, stable=True
-        )
+        model = view.devices.model
+        assert isinstance(model, GpuModel)  # others are given no resident batch
+        order = model.latest_scores(view.shared, own, batch).argsort(dim=1, stable=True)
         n_items = order.shape[1]
 
         def places(streams: Streams, client: int) -> np.ndarray:

@@ -14,8 +14,9 @@ from fedrec.data.split import Split
 from fedrec.errors import ConfigError, Diverged, RecordError
 from fedrec.plan.cells import Cell, cell_path
 from fedrec.records import Record, read_record, read_records, write_record
+from fedrec.training.in_turn import Steps, finished, in_turn
 from fedrec.training.interruption import Interruption
-from fedrec.training.several_seeds import Job, make_with
+from fedrec.training.several_seeds import Job, Simulate, make_with
 from fedrec.training.verification import first_difference, some_of
 from fedrec.yaml_files import nearest_name
 
@@ -85,7 +86,9 @@ def cell(args: argparse.Namespace) -> None:
 
 
 def train(args: argparse.Namespace) -> None:
-    """Simulate cells, one after another in one process, and write each record as it is finished.
+    """Simulate cells in one process, and write each record as it is finished.
+
+    On the CPU they come one after another; on a GPU their rounds are played in turn.
 
     A run that was ended, by SIGTERM, SIGINT or otherwise, goes on from `<output>.checkpoint`.
     """
@@ -97,16 +100,27 @@ def train(args: argparse.Namespace) -> None:
         def stop() -> bool:
             return interruption.requested
 
-        def make(job: Job, path: Path) -> None:
-            simulate(job, path, split, args, stop)
+        def make(job: Job, path: Path) -> Steps[None]:
+            return simulating(job, path, split, args, stop)
 
-        for cell, output in zip(cells, args.output, strict=True):
-            job = Job(cell, split.checksum, output, args.device)
-            if args.together:
+        given = zip(cells, args.output, strict=True)
+        jobs = [Job(cell, split.checksum, output, args.device) for cell, output in given]
+        if args.together:
+            for job in jobs:
                 make_with(job, [job.with_seed(seed) for seed in args.siblings], make, stop)
-            else:
-                make(job, output)
+        else:
+            _make_all(jobs, make, args.device)
     _tell_of_divergence(args.output, args.accept_divergence)
+
+
+def _make_all(jobs: Iterable[Job], make: Simulate, device: str) -> None:
+    from fedrec.training.run import choose_device
+
+    if choose_device(device) == "cpu":
+        for job in jobs:
+            finished(make(job, job.record))
+    else:
+        in_turn(make(job, job.record) for job in jobs)
 
 
 def _tell_of_divergence(outputs: Iterable[Path], accept: bool) -> None:
@@ -127,16 +141,23 @@ def simulate(
     job: Job, path: Path, split: Split, args: argparse.Namespace, stop: Callable[[], bool]
 ) -> None:
     """Run one cell, from its checkpoint if there is one, and write its record to a path."""
+    finished(simulating(job, path, split, args, stop))
+
+
+def simulating(
+    job: Job, path: Path, split: Split, args: argparse.Namespace, stop: Callable[[], bool]
+) -> Steps[None]:
+    """`simulate`, a round at each step."""
     from fedrec.config.cell_config import CellConfig
     from fedrec.kernels.threads import prepare
     from fedrec.training.progress import Progress
     from fedrec.training.resume import Keeper
-    from fedrec.training.run import choose_device, run_cell
+    from fedrec.training.run import choose_device, running
 
     prepare(args.threads)
     keeper = Keeper(job.record, stop, args.save_every)
     config, device = CellConfig.parse(job.values), choose_device(args.device)
-    record = run_cell(config, split, device, [keeper, Progress()])
+    record = yield from running(config, split, device, [keeper, Progress()])
     write_record(record, path)
     keeper.forget()
 

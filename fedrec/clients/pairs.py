@@ -13,7 +13,8 @@ from torch import Tensor
 from fedrec.data.split import Split, draw_negatives
 from fedrec.kernels.compiled import on_cpu
 from fedrec.kernels.device.resident import Resident
-from fedrec.models.base import Batch, ResidentBatch
+from fedrec.models.base import Batch
+from fedrec.models.resident import ResidentBatch
 from fedrec.rng import Streams
 
 
@@ -30,6 +31,10 @@ class PairSource(Protocol):
 
     def of(self, positions: Int[Tensor, " n"]) -> "PairSource":
         """The data of these clients alone."""
+
+    @property
+    def lengths(self) -> Int[np.ndarray, " everybody"]:
+        """How many pairs each user has, by id, where the host reads it."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +111,12 @@ class FixedPairs:
             row_item=self.row_item[rows],
         )
 
+    @property
+    def lengths(self) -> Int[np.ndarray, " everybody"]:
+        """How many pairs each user has, by id; 0 of those whose data are not here."""
+        users, sizes = self.users.cpu().numpy(), self.sizes.cpu().numpy()
+        return np.bincount(users, sizes, minlength=len(users)).astype(np.int64)
+
     @cached_property
     def _pair_starts(self) -> Int[Tensor, " users"]:
         return _starts(self.sizes)
@@ -120,22 +131,24 @@ class ResidentPairs:
     """Everybody's pairs and histories on a GPU, where a batch is no more than a list of clients."""
 
     everybody: Resident
-    lengths: Int[np.ndarray, " everybody"]  # pairs by user id, where the host reads them
+    lengths: Int[np.ndarray, " everybody"]
 
     @staticmethod
     def of_pairs(pairs: "FixedPairs", device: torch.device) -> "ResidentPairs":
         """The same pairs, sent to a device."""
         bounds = np.concatenate([[0], pairs.sizes.cumsum(0).numpy()])
         history = pairs.positive.numpy()
-        own = [np.unique(history[a:b]) for a, b in pairwise(bounds)]
-        gaps = [items - np.arange(len(items)) for items in own]
-        counts = np.array([len(items) for items in own])
+        distinct = [np.unique(history[a:b]) for a, b in pairwise(bounds)]
+        gap = np.concatenate([items - np.arange(len(items)) for items in distinct])
+        counts = np.array([len(items) for items in distinct])
         sizes = pairs.sizes.numpy()
         first = np.cumsum(counts) - counts
         columns = (pairs.users.numpy(), bounds[:-1], sizes, first, counts, bounds[:-1])
-        index, flat = torch.from_numpy(np.stack(columns, 1)), torch.from_numpy(np.concatenate(gaps))
-        arrays = (index, pairs.positive, pairs.negative, pairs.positive, flat)
-        return ResidentPairs(Resident(*(x.to(device) for x in arrays), int(sizes.max())), sizes)
+        own = torch.from_numpy(np.stack(columns, 1))
+        lists = (pairs.positive, pairs.negative, pairs.positive, torch.from_numpy(gap))
+        entry, positive, negative, met, gaps = (x.to(device) for x in (own, *lists))
+        resident = Resident(entry, positive, negative, met, gaps, int(sizes.max()))
+        return ResidentPairs(resident, sizes)
 
     @property
     def users(self) -> Int[Tensor, " users"]:
@@ -148,8 +161,8 @@ class ResidentPairs:
 
     def of(self, positions: Int[Tensor, " n"]) -> "ResidentPairs":
         """The data of these clients alone."""
-        index = self.everybody.index.index_select(0, positions)
-        return ResidentPairs(self.everybody._replace(index=index), self.lengths)
+        entry = self.everybody.entry.index_select(0, positions)
+        return ResidentPairs(self.everybody._replace(entry=entry), self.lengths)
 
 
 def _starts(sizes: Int[Tensor, " n"]) -> Int[Tensor, " n"]:

@@ -94,7 +94,7 @@ class Cuts(NamedTuple):
     """
 
     place: Int[Tensor, " n"]  # where each number is in the order, from 0
-    count: Int[Tensor, ""]  # of those that count
+    counted: Int[Tensor, ""]  # of those that count
     spread: Float64[Tensor, ""]
     one: Float64[Tensor, ""]  # the dispersion of one cluster, of min-max scaled numbers
     two: Float64[Tensor, ""]  # of the best two
@@ -137,13 +137,13 @@ def majority_of(
     """
     cuts = Cuts.of(values, among)
     lower = cuts.place < cuts.low
-    smaller = torch.minimum(cuts.low, cuts.count - cuts.low)
-    minority = lower == (2 * cuts.low <= cuts.count)
-    one, two, error = references.index_select(0, cuts.count[None])[0]
+    smaller = torch.minimum(cuts.low, cuts.counted - cuts.low)
+    minority = lower == (2 * cuts.low <= cuts.counted)
+    one, two, error = references.index_select(0, cuts.counted[None])[0]
     gap_one, gap_two = one - cuts.one.log(), two - cuts.two.log()
-    falls = (gap_one < gap_two - error) & (cuts.count >= 3)
+    falls = (gap_one < gap_two - error) & (cuts.counted >= 3)
     parted = (smaller <= at_most) | falls
-    return among & ~(minority & parted & (cuts.spread > 0) & (cuts.count >= 2))
+    return among & ~(minority & parted & (cuts.spread > 0) & (cuts.counted >= 2))
 
 
 @cache  # for good: a recorded round reads it again

@@ -13,11 +13,11 @@ from fedrec.kernels.sums import inner_products
 from fedrec.models.base import (
     Batch,
     LocalGradients,
-    ResidentBatch,
     Sequences,
     Shared,
     xavier_uniform,
 )
+from fedrec.models.resident import ResidentBatch
 from fedrec.rng import Streams
 from fedrec.settings import Presets, settings
 from fedrec.updates import Updates

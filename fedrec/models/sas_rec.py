@@ -20,18 +20,18 @@ from fedrec.kernels.threads import torch_threads
 from fedrec.models.base import (
     Batch,
     LocalGradients,
-    ResidentBatch,
     Sequences,
     Shared,
     xavier_uniform,
 )
+from fedrec.models.resident import ResidentBatch
 from fedrec.rng import Streams
 from fedrec.settings import settings
 from fedrec.updates import Updates
 
 NORM_EPS = 1e-8  # of the original's layer normalisation
 # Clients of about equal length that are worked on together.
-GROUP = {"cpu": 10, "cuda": 256}
+GROUP = {"cpu": 10, "cuda": 1024}
 Parameters = Mapping[str, Tensor]  # name -> (clients, *shape)
 
 
@@ -83,7 +83,7 @@ class Grid(NamedTuple):
     @staticmethod
     def of(resident: Resident, length: int) -> "Grid":
         """The latest items of each client, but for the very last, which is only predicted."""
-        device, longest = resident.index.device, min(length, resident.longest - 1)
+        device, longest = resident.entry.device, min(length, resident.longest - 1)
         time = torch.arange(max(longest, 1), device=device)
         counts = (resident.sizes - 1).clamp(max=length)
         used = time < counts[:, None]

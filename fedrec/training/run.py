@@ -14,6 +14,7 @@ from fedrec.data.split import Split
 from fedrec.metrics.ranking import Metrics
 from fedrec.plan.metrics import REPORTS
 from fedrec.records import Cost, Record, Trajectory
+from fedrec.training.in_turn import Steps, finished
 from fedrec.training.listener import Listener
 from fedrec.training.provenance import provenance
 from fedrec.training.simulation import Evaluation, Simulation
@@ -43,7 +44,7 @@ def prepare_torch() -> None:
     # As `use_deterministic_algorithms` does, which first imports the compiler: 2 s.
     torch.set_deterministic_debug_mode("error")
     # A fill of each tensor that is about to be written anyway: 47 MB a round and more.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 def run_cell(
@@ -56,6 +57,13 @@ def run_cell(
     Raises:
         Interrupted: a listener was asked to end the process, and kept what is needed to go on.
     """
+    return finished(running(config, split, device, listeners))
+
+
+def running(
+    config: CellConfig, split: Split, device: str, listeners: Sequence[Listener] = ()
+) -> Steps[Record]:
+    """`run_cell`, a round at each step."""
     prepare_torch()
     run, made_by = Simulation(config, split, device), provenance(device)
     identity = {
@@ -70,7 +78,7 @@ def run_cell(
         for listener in listeners:
             listener.begins(run, identity)
             stack.callback(listener.ends, run)
-        _play(run, listeners)
+        yield from _play(run, listeners)
     track = trajectory(run.evaluations)
     return Record(
         schema_version=2,
@@ -92,12 +100,13 @@ def run_cell(
     )
 
 
-def _play(run: Simulation, listeners: Sequence[Listener]) -> None:
+def _play(run: Simulation, listeners: Sequence[Listener]) -> Steps[None]:
     """Play what is left of a run."""
     while not run.over:
         evaluation = run.play()
         for listener in listeners:
             listener.played(run, evaluation)
+        yield
 
 
 def trajectory(evaluations: Sequence[Evaluation]) -> Trajectory:

@@ -1,7 +1,9 @@
 """Records that a warm process makes ahead of the commands that they belong to.
 
 Importing and reading take as long as some hundred rounds, so one process may go on with a cell's
-other seeds. Such a record waits beside its place, as `<record>.ahead`, until its own command takes
+other seeds; on a GPU it plays their rounds in turn with its own.
+
+Such a record waits beside its place, as `<record>.ahead`, until its own command takes
 it. It is no output that Snakemake knows of, because Snakemake deletes the outputs of a job before
 it runs and after it fails.
 """
@@ -11,7 +13,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from typing import Any
 from fedrec import __version__
 from fedrec.errors import Interrupted, RecordError
 from fedrec.records import Record, config_hash, read_record
+from fedrec.training.in_turn import Steps, finished, in_turn
 
 POLL = 0.2  # seconds between two looks at what another process is making
 
@@ -101,7 +104,7 @@ def _named(device: str) -> str:
     return device_name(choose_device(device))
 
 
-Simulate = Callable[[Job, Path], None]  # runs a job and writes its record to a path
+Simulate = Callable[[Job, Path], Steps[None]]  # runs a job and writes its record to a path
 
 
 def make_with(
@@ -124,18 +127,23 @@ def make_with(
 def _make_all(job: Job, others: Sequence[Job], simulate: Simulate) -> None:
     if job.take():
         return
-    simulate(job, job.waiting)
-    for other in others:
-        with other.claimed() as mine:
-            if mine and not other.is_done:
-                _try(simulate, other)
+    if _named(job.device) == "cpu":
+        finished(simulate(job, job.waiting))
+        for other in others:
+            with other.claimed() as mine:
+                if mine and not other.is_done:
+                    finished(_ahead(simulate, other))
+    else:
+        with ExitStack() as claims:
+            free = [o for o in others if claims.enter_context(o.claimed()) and not o.is_done]
+            in_turn([simulate(job, job.waiting), *(_ahead(simulate, other) for other in free)])
     job.take()
 
 
-def _try(simulate: Simulate, job: Job) -> None:
+def _ahead(simulate: Simulate, job: Job) -> Steps[None]:
     """What goes wrong ahead of time is for the job's own command to say."""
     try:
-        simulate(job, job.waiting)
+        yield from simulate(job, job.waiting)
     except Interrupted:
         raise
     except Exception as error:

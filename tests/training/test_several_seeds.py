@@ -9,6 +9,7 @@ import torch
 from fedrec import __version__
 from fedrec.errors import Interrupted
 from fedrec.records import config_hash, read_record, write_record
+from fedrec.training.in_turn import Steps
 from fedrec.training.several_seeds import Job, make_with
 from tests.builders import make_record
 
@@ -22,7 +23,11 @@ class Trainer:
     def __init__(self, error: Exception | None = None, at: int | None = None) -> None:
         self.error, self.at, self.made = error, at, list[int]()
 
-    def __call__(self, job: Job, path: Path) -> None:
+    def __call__(self, job: Job, path: Path) -> Steps[None]:
+        yield
+        self.train(job, path)
+
+    def train(self, job: Job, path: Path) -> None:
         seed = job.values["cell"]["seed"]
         if seed == self.at and self.error:
             raise self.error
@@ -60,8 +65,8 @@ def test_others_wait_for_their_own_commands_which_then_train_nothing(tmp_path: P
 
 def test_what_there_is_already_is_not_made_again(tmp_path: Path) -> None:
     trainer = Trainer()
-    trainer(a_job(tmp_path, 1), tmp_path / "seed1.json")
-    trainer(a_job(tmp_path, 2), tmp_path / "seed2.json.ahead")
+    trainer.train(a_job(tmp_path, 1), tmp_path / "seed1.json")
+    trainer.train(a_job(tmp_path, 2), tmp_path / "seed2.json.ahead")
     make(a_job(tmp_path), trainer, range(4))
     assert trainer.made == [1, 2, 0, 3]
 
@@ -94,7 +99,7 @@ def test_a_record_of_something_else_is_not_taken(tmp_path: Path) -> None:
     trainer, job = Trainer(), a_job(tmp_path)
     of_other_settings = replace(job, values=VALUES | {"rounds": 1})
     for wanted in (of_other_settings, replace(job, dataset_checksum="0" * 64)):
-        trainer(job, wanted.waiting)
+        trainer.train(job, wanted.waiting)
         assert not wanted.is_done and not wanted.take()
         assert names(tmp_path) == []
     job.waiting.write_text("damaged")
@@ -102,7 +107,7 @@ def test_a_record_of_something_else_is_not_taken(tmp_path: Path) -> None:
 
 
 def made_by_a_card(trainer: Trainer, job: Job, path: Path, name: str) -> None:
-    trainer(job, path)
+    trainer.train(job, path)
     record = read_record(path)
     made_by = record.provenance.model_copy(update={"device": name})
     write_record(record.model_copy(update={"provenance": made_by}), path)

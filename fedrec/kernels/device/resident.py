@@ -14,7 +14,7 @@ class Resident(NamedTuple):
     which item is the j-th that the history lacks.
     """
 
-    index: Int[Tensor, "n 6"]  # id, first pair, pairs, first gap, gaps, first of the history
+    entry: Int[Tensor, "n 6"]  # id, first pair, pairs, first gap, gaps, first of the history
     positive: Int[Tensor, " pairs"]
     negative: Int[Tensor, " pairs"]
     history: Int[Tensor, " pairs"]
@@ -24,22 +24,22 @@ class Resident(NamedTuple):
     @property
     def ids(self) -> Int[Tensor, " n"]:
         """The clients' user ids."""
-        return self.index[:, 0]
+        return self.entry[:, 0]
 
     @property
     def starts(self) -> Int[Tensor, " n"]:
         """Where each client's pairs begin."""
-        return self.index[:, 1]
+        return self.entry[:, 1]
 
     @property
     def sizes(self) -> Int[Tensor, " n"]:
         """How many pairs each client has."""
-        return self.index[:, 2]
+        return self.entry[:, 2]
 
     @property
     def pasts(self) -> Int[Tensor, " n"]:
         """Where each client's history begins, which has an item for each pair."""
-        return self.index[:, 5]
+        return self.entry[:, 5]
 
     def places(self) -> tuple[Int[Tensor, " flat"], Int[Tensor, " flat"], Int[Tensor, " flat"]]:
         """Of all pairs, one after another: whose each is, its number there, where it lies.

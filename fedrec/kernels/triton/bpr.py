@@ -87,7 +87,7 @@ def bpr(
         local,
         table,
         items * d if table.dim() == 3 else 0,
-        resident.index,
+        resident.entry,
         resident.positive,
         resident.negative,
         sums,

@@ -108,11 +108,11 @@ def with_info_nce(
     mean: bool,
 ) -> Tensor:
     """See `kernels.device.gradients.with_info_nce`."""
-    n, (items, d) = len(resident.index), table.shape
+    n, (items, d) = len(resident.entry), table.shape
     sums = empty_sums(n, items, d, table.device)
     info_nce_kernel[(n, PROGRAMS)](
         table,
-        resident.index,
+        resident.entry,
         resident.history,
         resident.gaps,
         sums,

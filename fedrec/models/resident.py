@@ -1,0 +1,99 @@
+"""Batches whose data lie on a GPU, and models that are trained on them."""
+
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from fedrec.kernels.device.resident import Resident
+from fedrec.models.base import Batch, Model, Shared
+
+
+class ResidentBatch(Batch):
+    """All pairs of some clients, where they lie on a GPU: kernels look them up there.
+
+    What else a batch has is written out when somebody asks for it, and the host waits for that.
+    """
+
+    resident: Resident
+
+    def __init__(self, resident: Resident) -> None:
+        vars(self)["resident"] = resident
+
+    def __getattr__(self, name: str) -> Tensor:
+        """A column that is not written out yet."""
+        if name not in Batch.__dataclass_fields__:
+            raise AttributeError(name)
+        vars(self).update(vars(self._written_out()))
+        found: Tensor = vars(self)[name]
+        return found
+
+    @property
+    def clients(self) -> Int[Tensor, " clients"]:
+        """User ids."""
+        return self.resident.ids
+
+    @property
+    def sizes(self) -> Int[Tensor, " clients"]:
+        """Pairs per client."""
+        return self.resident.sizes
+
+    def flipped(self) -> "ResidentBatch":
+        """The same pairs with positive and negative swapped."""
+        own = self.resident
+        return ResidentBatch(own._replace(positive=own.negative, negative=own.positive))
+
+    def retargeted(
+        self, positive: Int[Tensor, " pairs"], negative: Int[Tensor, " pairs"]
+    ) -> "ResidentBatch":
+        """The same clients and histories with other items in their pairs."""
+        owner, number, _ = self.resident.places()
+        room = torch.zeros(len(self.sizes), self.resident.longest).to(positive)
+        return self.with_targets(
+            *(room.index_put((owner, number), x) for x in (positive, negative))
+        )
+
+    def with_targets(
+        self, positive: Int[Tensor, "clients longest"], negative: Int[Tensor, "clients longest"]
+    ) -> "ResidentBatch":
+        """The same, with other items in their pairs: a row for each client, filled up."""
+        n, longest = positive.shape
+        entry = self.resident.entry.clone()
+        entry[:, 1] = torch.arange(n, device=entry.device) * longest
+        return ResidentBatch(
+            self.resident._replace(
+                entry=entry, positive=positive.reshape(-1), negative=negative.reshape(-1)
+            )
+        )
+
+    def halves(self) -> tuple["ResidentBatch", "ResidentBatch"]:
+        """The earlier pairs of each client and its later ones.
+
+        Of an odd number the earlier half has one more.
+        """
+        earlier, later = self.resident.entry.clone(), self.resident.entry.clone()
+        half = (self.sizes + 1) // 2
+        earlier[:, 2], later[:, 2] = half, self.sizes - half
+        later[:, [1, 5]] += half[:, None]
+        first, second = (ResidentBatch(self.resident._replace(entry=x)) for x in (earlier, later))
+        return first, second
+
+    def _written_out(self) -> Batch:
+        own = self.resident
+        owner, number, at = own.places()
+        positive, negative = own.positive[at], own.negative[at]
+        history = own.history[own.pasts[owner] + number]
+        nothing = torch.zeros_like(owner)
+        plain = Batch(self.clients, self.sizes, owner, positive, negative, history, *[nothing] * 5)
+        return plain.retargeted(positive, negative)
+
+
+@runtime_checkable
+class GpuModel(Model, Protocol):
+    """A model that is also trained on a `ResidentBatch`, without waiting for the GPU."""
+
+    def latest_scores(
+        self, shared: Shared, local: Float[Tensor, "clients k"], batch: ResidentBatch
+    ) -> Float[Tensor, "clients items"]:
+        """`scores_at` the latest pair of each client."""
