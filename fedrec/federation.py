@@ -24,8 +24,8 @@ from fedrec.kernels.compiled import on_cpu
 from fedrec.kernels.sums import total
 from fedrec.kernels.tape import Host, Tapes
 from fedrec.metrics.uploads import Observer
+from fedrec.models._resident import GpuModel
 from fedrec.models.base import Shared
-from fedrec.models.resident import GpuModel
 from fedrec.plan.cells import Cell, cell_path
 from fedrec.rng import Streams
 from fedrec.server import Server

@@ -16,7 +16,7 @@ from fedrec.kernels.compiled import on_cpu
 from fedrec.kernels.device.draws import uniform
 from fedrec.kernels.k_means import Clusters, k_means
 from fedrec.kernels.sums import squared_norms, total
-from fedrec.models.resident import ResidentBatch
+from fedrec.models._resident import ResidentBatch
 from fedrec.rng import Streams
 from fedrec.settings import Presets, settings
 from fedrec.updates import Updates

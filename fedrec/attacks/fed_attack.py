@@ -10,8 +10,8 @@ from torch import Tensor
 
 from fedrec.attacks._poisoned_data import OwnRow, trained_on
 from fedrec.attacks.base import AttackerView, Forgery
+from fedrec.models._resident import GpuModel, ResidentBatch
 from fedrec.models.base import Batch
-from fedrec.models.resident import GpuModel, ResidentBatch
 from fedrec.rng import Streams
 from fedrec.settings import settings
 

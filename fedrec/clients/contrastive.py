@@ -11,8 +11,8 @@ from torch import Tensor
 from fedrec.kernels.device.gradients import with_info_nce
 from fedrec.kernels.dropout import Dropout
 from fedrec.kernels.info_nce import ItemRows, Lists, Task, draw, gradient_of_one, with_task
+from fedrec.models._resident import ResidentBatch
 from fedrec.models.base import Batch
-from fedrec.models.resident import ResidentBatch
 from fedrec.rng import Streams
 from fedrec.updates import Updates
 

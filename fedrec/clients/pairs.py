@@ -13,8 +13,8 @@ from torch import Tensor
 from fedrec.data.split import Split, draw_negatives
 from fedrec.kernels.compiled import on_cpu
 from fedrec.kernels.device.resident import Resident
+from fedrec.models._resident import ResidentBatch
 from fedrec.models.base import Batch
-from fedrec.models.resident import ResidentBatch
 from fedrec.rng import Streams
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from fedrec.kernels.bpr import Embeddings, Pairs, Sums, summed_gradients
 from fedrec.kernels.device.gradients import bpr
 from fedrec.kernels.sums import inner_products
+from fedrec.models._resident import ResidentBatch
 from fedrec.models.base import (
     Batch,
     LocalGradients,
@@ -17,7 +18,6 @@ from fedrec.models.base import (
     Shared,
     xavier_uniform,
 )
-from fedrec.models.resident import ResidentBatch
 from fedrec.rng import Streams
 from fedrec.settings import Presets, settings
 from fedrec.updates import Updates

@@ -17,6 +17,7 @@ from fedrec.kernels.device.resident import Resident
 from fedrec.kernels.dropout import Places, masks
 from fedrec.kernels.sums import inner_products
 from fedrec.kernels.threads import torch_threads
+from fedrec.models._resident import ResidentBatch
 from fedrec.models.base import (
     Batch,
     LocalGradients,
@@ -24,7 +25,6 @@ from fedrec.models.base import (
     Shared,
     xavier_uniform,
 )
-from fedrec.models.resident import ResidentBatch
 from fedrec.rng import Streams
 from fedrec.settings import settings
 from fedrec.updates import Updates
