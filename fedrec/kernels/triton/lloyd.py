@@ -7,7 +7,7 @@ from torch import Tensor
 
 from fedrec.kernels.triton.jit import kernel
 
-POINTS = 64  # that a program works on
+PRODUCTS = 1024  # of points and centroids, that a program works on
 LEAST = 16  # rows and columns of what a kernel multiplies
 
 
@@ -45,7 +45,8 @@ def assign_kernel(
         # ‖x − c‖² less the ‖x‖² that all centroids share
         product = tl.dot(x, tl.trans(c), input_precision="ieee")
         away = tl.where(some, tl.sum(c * c, 1), float("inf"))[None, :] - 2 * product
-        nearest = tl.argmin(away, 1, tie_break_left=True)
+        # No centroid is near what is not a number; the host may not have seen that it is not.
+        nearest = tl.minimum(tl.argmin(away, 1, tie_break_left=True), k - 1)
         tl.store(label + p, nearest.to(tl.int64), mask=live)
         mine = (i[:, None] == nearest[None, :]) & live[None, :]
         summed = tl.dot(mine.to(tl.float32), x, input_precision="ieee")
@@ -94,14 +95,15 @@ def lloyd(
 ) -> tuple[Tensor, Tensor]:
     """See `kernels.k_means.lloyd`. All iterations are started; after the last they do nothing."""
     (count, d), k, device = points.shape, len(start), points.device
-    programs, wide = triton.cdiv(count, POINTS), max(triton.next_power_of_2(d), LEAST)
-    sizes = {"D": d, "WIDE": wide, "K": max(triton.next_power_of_2(k), LEAST)}
+    wide, many = (max(triton.next_power_of_2(x), LEAST) for x in (d, k))
+    some = max(PRODUCTS // many, LEAST)
+    programs, sizes = triton.cdiv(count, some), {"D": d, "WIDE": wide, "K": many, "P": some}
     centroid, label = start.clone(), torch.zeros(count, dtype=torch.int64, device=device)
     partial = torch.empty(programs, k, d, device=device)
     members = torch.empty(programs, k, dtype=torch.int32, device=device)
     shift = torch.full((max_iterations + 1, k), torch.inf, dtype=torch.float64, device=device)
     for i in range(max_iterations):
         own = (centroid, partial, members, shift[i], tolerance)
-        assign_kernel[(programs,)](points, label, *own, count, k, **sizes, P=POINTS)
-        move_kernel[(k,)](*own, programs, k, **sizes, P=POINTS)
+        assign_kernel[(programs,)](points, label, *own, count, k, **sizes)
+        move_kernel[(k,)](*own, programs, k, **sizes)
     return label, centroid

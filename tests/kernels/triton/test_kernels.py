@@ -151,6 +151,14 @@ def test_who_is_in_the_majority(kind: str, at_most: int) -> None:
     both(majority_of, values, among, references, at_most, rtol=0, atol=0)
 
 
+def test_what_is_not_a_number_is_in_some_cluster() -> None:
+    points = drawn(70, D)
+    points[3] = torch.nan
+    moved = _moved((points, points[:5].clone()), DEVICE)
+    label, _ = k_means.lloyd.kernel(*moved, 1e-4, 5)  # type: ignore[attr-defined]
+    assert label.min() >= 0 and label.max() < 5
+
+
 @pytest.mark.parametrize("step", [0, 5000])
 def test_adam(step: int) -> None:
     moments = adam.Moments(drawn(40, D), drawn(40, D).square(), torch.tensor(float(step)))
