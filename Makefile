@@ -39,6 +39,9 @@ verify-published: $(INSTALLED) ## run COUNT=3 published records again, chosen by
 	fedrec verify --count $(COUNT) --seed $(SEED)
 
 test: $(INSTALLED) ## all tests
+	@python -c 'import triton' 2> /dev/null \
+		|| pip install --quiet --disable-pip-version-check --no-deps --requirement envs/triton.txt \
+		|| echo "no Triton can be had: the tests of its kernels are skipped"
 	@pytest
 
 lint: $(INSTALLED) ## formatter, linter, types, import directions, snakefmt, snakemake --lint

@@ -30,10 +30,10 @@ from fedrec.kernels.sums import mean_row, squared_norms, total
 
 @dataclass(frozen=True)
 class Gradient:
-    """One gradient of the shared parameters, after aggregation."""
+    """One gradient of the shared parameters, or one for each of some clients."""
 
-    items: Float[Tensor, "items d"]
-    dense: Float[Tensor, " params"]
+    items: Float[Tensor, "*clients items d"]
+    dense: Float[Tensor, "*clients params"]
 
     def map(self, function: Callable[..., Tensor], *others: "Gradient") -> "Gradient":
         """`function` of the items, then of the dense part, here and in `others`."""

@@ -29,7 +29,7 @@ def item_norm_statistics(
     if updates.whole and not over_all_items:
         raise ConfigError(
             "norms_over: touched_items: on a GPU it is not kept which items are touched; "
-            "train this cell with --device cpu"
+            "run this cell with --device cpu"
         )
     norms = updates.row_norms().double()
     if updates.whole:
@@ -78,7 +78,8 @@ def _statistics_of(whole: Updates) -> tuple[Gradient, Gradient]:
     center = Gradient(*(part.mean(0) for part in parts))
     if len(whole) == 1:
         return center, center.map(torch.zeros_like)
-    return center, Gradient(*(part.std(0) for part in parts))
+    # std() warns of an empty tensor.
+    return center, Gradient(*(part.std(0) if part.numel() else part[0] for part in parts))
 
 
 class Law(NamedTuple):

@@ -42,6 +42,9 @@ def test_a_broken_attack_is_told_which_rule_it_breaks() -> None:
 
 
 def test_a_view_grants_what_the_threat_model_grants() -> None:
-    """No benign client's data, no aggregation rule: the fields are the whole of the view."""
+    """No benign client's data, no aggregation rule: the fields are the whole of the view.
+
+    `who` names the attackers themselves.
+    """
     fields = {field.name for field in dataclasses.fields(AttackerView)}
-    assert fields == {"shared", "devices", "selected", "benign"}
+    assert fields == {"shared", "devices", "selected", "benign", "who"}

@@ -66,8 +66,9 @@ def test_a_mean_of_zero_stays() -> None:
         Gradient(torch.zeros(4, 1), torch.zeros(2)),
         Gradient(torch.ones(4, 1), torch.ones(2)),
     )
+    distance = Gradient(torch.full((4, 1), 3.5), torch.full((2,), 3.5))
     for attack in (Fang(), Fang(**LITERATURE)):
-        forged = attack.moved(mean, deviation, 0, STREAMS)
+        forged = attack.moved(mean, deviation, distance)
         assert not forged.items.any() and not forged.dense.any()
 
 
