@@ -194,18 +194,28 @@ def _asked_for(cell: Cell, args: argparse.Namespace) -> bool:
 def verify(args: argparse.Namespace) -> None:
     """Run the cells of some kept records again: are the records the same to the bit?
 
-    Where one is not, it says in which round which measure parts first, and ends with 1.
+    Where one is not, it says in which round which measure parts first, and ends with 1. Without
+    --cells it chooses among those that were made on the kind of device that there is here.
     """
     records = read_records([args.records])
     if args.cells:
         chosen = [record for record in records if cell_path(record.cell) in args.cells]
     else:
-        chosen = some_of(records, args.count, args.seed)
+        chosen = some_of(_made_here(records, args.device), args.count, args.seed)
     if not chosen:
         raise RecordError(f"{args.records}: holds no record of the cells to verify")
     parted = [path for path, same in _verified(chosen, args) if not same]
     if parted:
         raise RecordError(f"{len(parted)} of {len(chosen)} records are not the same again")
+
+
+def _made_here(records: Iterable[Record], device: str) -> list[Record]:
+    """The records of the kind of device that there is: no other gives the same bits."""
+    from fedrec.training.provenance import device_name
+    from fedrec.training.run import choose_device
+
+    here = device_name(choose_device(device))
+    return [record for record in records if record.provenance.device == here]
 
 
 def _verified(records: Iterable[Record], args: argparse.Namespace) -> Iterator[tuple[str, bool]]:

@@ -269,7 +269,7 @@ def said_of(
         raise error
 
     command = a_train_command(tmp_path, a_cell(capsys))
-    monkeypatch.setattr("fedrec.training.run.run_cell", fail)
+    monkeypatch.setattr("fedrec.training.run.running", fail)
     assert main(command) == 1
     (line,) = capsys.readouterr().err.splitlines()
     return str(line)
@@ -535,3 +535,12 @@ def test_what_a_table_lacks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr().out == ""
     assert main(["missing", "tabel-4", "--config", MINIATURE]) == 1
     assert "no table or figure 'tabel-4'; did you mean `table-4`" in capsys.readouterr().err
+
+
+def test_only_records_of_this_kind_of_device_are_chosen_to_be_verified(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "record.json"
+    write_record(make_record(device="A card"), path)
+    assert main(["verify", "--records", str(path), "--device", "cpu"]) == 1
+    assert "holds no record of the cells to verify" in capsys.readouterr().err
