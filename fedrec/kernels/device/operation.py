@@ -27,10 +27,19 @@ class Operation:
 
     @property
     def kernel(self) -> Callable[..., Any]:
-        """What a GPU runs."""
-        found: Callable[..., Any] = getattr(
-            import_module(f"fedrec.kernels.triton.{self.file}"), self.twin.__name__
-        )
+        """What a GPU runs.
+
+        Raises:
+            RuntimeError: Triton is not there.
+        """
+        try:
+            file = import_module(f"fedrec.kernels.triton.{self.file}")
+        except ModuleNotFoundError as missing:
+            raise RuntimeError(
+                "a GPU needs Triton, which PyTorch's CUDA builds for Linux bring: "
+                "install one, or run with --device cpu"
+            ) from missing
+        found: Callable[..., Any] = getattr(file, self.twin.__name__)
         return found
 
 
