@@ -172,10 +172,9 @@ def play_round(fed: Federation, number: int, observer: Observer | None = None) -
         played = _step(fed, streams, observer)
     else:
         played = _step_on_gpu(fed, streams, observer)
-    fed.trace, fed.seen = (
-        played.trace or fed.trace,
-        fed.seen if played.seen is None else played.seen,
-    )
+    fed.trace = played.trace or fed.trace
+    if played.seen is not None:
+        fed.seen = played.seen
     found = Round(number, played.loss, played.health, malicious, played.decision)
     if on_cpu(fed.position):
         found.check()

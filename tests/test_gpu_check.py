@@ -1,0 +1,43 @@
+"""The script for a lent GPU, tried without one: on the pretend device."""
+
+from typing import Any
+
+import pytest
+
+from fedrec.bench.pretend import pretending
+from fedrec.data.interactions import Counts
+from tools.gpu_check import compared, page, small_cell, trained
+
+TINY = Counts(users=60, items=40, interactions=1200)
+
+
+def a_run(**changed: Any) -> dict[str, Any]:
+    run = {"loss": [0.7, 0.6], "hr@5": [0.1, 0.2], "items": 3.0, "seconds": 1.0, "said": []}
+    return run | changed
+
+
+def test_a_cell_is_trained_there_as_on_the_cpu() -> None:
+    config = small_cell("MF", "ClusterAttack", "NormBound+UNION", rounds=4)
+    expected = trained(config, TINY, "cpu")
+    with pretending():
+        found = trained(config, TINY, "cuda")
+    told = compared(expected, found, found)
+    assert told["same_twice"] and told["hr_as_cpu"] and told["loss_from_cpu"] < 1e-5
+
+
+def test_runs_are_compared() -> None:
+    told = compared(a_run(), a_run(loss=[0.7, 0.63]), a_run())
+    assert told["loss_from_cpu"] == pytest.approx(0.05) and told["hr_as_cpu"]
+    assert not told["same_twice"]
+    assert compared(a_run(), {"error": "no card"}, a_run()) == {"error": "no card"}
+
+
+def test_a_run_that_diverged_at_once_has_no_loss_to_divide_by() -> None:
+    over = a_run(loss=[0.0])
+    assert compared(over, over, over)["loss_from_cpu"] == 0
+
+
+def test_the_page_names_machine_and_parts() -> None:
+    report = {"machine": {"device": "A card", "git": None}, "parts": {"kernels": {"passed": True}}}
+    text = "\n".join(page(report))
+    assert "device: A card" in text and "git" not in text and "## kernels" in text
