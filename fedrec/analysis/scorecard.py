@@ -105,14 +105,14 @@ def plan(claims: Claims, evidence: Evidence, records: Sequence[Record]) -> list[
     return cheapest_first(steps)
 
 
-def scorecard(claims: Claims, evidence: Evidence) -> pd.DataFrame:
-    """One row for each claim: its verdict, the numbers behind it, and runs of its first look.
+def scorecard(judging: Sequence[Look]) -> pd.DataFrame:
+    """One row for each look that judges a claim: verdict, numbers, and runs of the first look.
 
     Of `runs` that it takes, `missing` have no record, for want of time or because they failed; some
     of the others may have `diverged` or been `stopped` before their last round.
     """
     rows = []
-    for look in looks(claims, evidence):
+    for look in judging:
         claim, findings, beside = look.claim, look.findings, look.beside
         verdict, why = look.verdict
         rows.append(
@@ -122,7 +122,7 @@ def scorecard(claims: Claims, evidence: Evidence) -> pd.DataFrame:
                 "says": claim.says,
                 "verdict": verdict,
                 "why": why,
-                "test": criterion(claims, claim, len(findings)),
+                "test": criterion(look.claims, claim, len(findings)),
                 "findings": "; ".join(map(str, findings)),
                 "beside": "; ".join(map(str, beside)),
                 "look": look.number,

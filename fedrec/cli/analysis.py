@@ -1,6 +1,7 @@
 """From records to tables, figures and verdicts."""
 
 import argparse
+import shlex
 from collections.abc import Sequence
 from io import StringIO
 from os.path import relpath
@@ -73,6 +74,10 @@ def add_to(stages: Any) -> None:
     _add_picture(sub)
     text = "the verdicts by other measures, likewise"
     sub.add_argument("--secondary", type=Path, required=True, help=text)
+    text = "for each claim its command, time, disk and expected numbers, likewise"
+    sub.add_argument("--appendix", type=Path, required=True, help=text)
+    text = "config files that the appendix names in its commands (default: the paper's)"
+    sub.add_argument("--config", nargs="*", default=[], help=text)
 
     sub = stage("plan", plan)
     _add_claims(sub)
@@ -209,21 +214,25 @@ def claims(args: argparse.Namespace) -> None:
     from fedrec.analysis.figures.scorecard import draw
     from fedrec.analysis.figures.style import save_figure
     from fedrec.analysis.measure import measures
-    from fedrec.analysis.scorecard import scorecard
+    from fedrec.analysis.scorecard import looks, scorecard
+    from fedrec.analysis.tables.appendix import appendix_table
     from fedrec.analysis.tables.claims import scorecard_table, secondary_table
     from fedrec.analysis.tables.notes import of_picture, of_records
 
     known, records = Claims.load(args.claims), read_records(args.records)
     counts = {path.parent.name: vars(load_statistics(Counts, path)) for path in args.counts}
     entry, notes = valid(Scorecard, args.scorecard), of_records(records, args.note)
-    cards = {
-        str(measure): scorecard(known, Evidence(records, counts, entry, measure))
+    judging = {
+        str(measure): looks(known, Evidence(records, counts, entry, measure))
         for measure in measures(args.report)
     }
+    cards = {measure: scorecard(found) for measure, found in judging.items()}
     card = next(iter(cards.values()))
     made = scorecard_table(card, notes)
     made.write(args.output)
     secondary_table(cards, notes).write(args.secondary)
+    options = f" --config {shlex.join(args.config)}" if args.config else ""
+    appendix_table(next(iter(judging.values())), records, options, notes).write(args.appendix)
     save_figure(draw(card, made.title, of_picture(records, args.note)), args.picture)
 
 

@@ -1,7 +1,6 @@
 """What records say: one claim, two records side by side, and what a study still lacks."""
 
 import argparse
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fedrec.cli.arguments import add_config, print_lines, stage_of
 from fedrec.cli.kept import Kept
-from fedrec.cli.text import columns, duration, size
+from fedrec.cli.text import columns
 from fedrec.errors import ConfigError
 from fedrec.plan.blocks import Scorecard
 from fedrec.plan.cells import Cell, cell_named, cell_path
@@ -38,6 +37,8 @@ def add_to(stages: Any) -> None:
     sub.add_argument(
         "--run", action="store_true", dest="make", help="make the missing records, then judge"
     )
+    text = "ignore published records of this claim: with --run, train every run here"
+    sub.add_argument("--again", action="store_true", help=text)
     sub.add_argument("--cores", default="all", help="jobs at a time with --run (default: all)")
     add_config(sub)
 
@@ -110,26 +111,11 @@ def _state(study: "Study", kept: Kept, cell: Cell, record: Record | None) -> Sta
 def _status_row(
     name: str, cells: Sequence[Cell], states: Mapping[Cell, State], records: Sequence[Record]
 ) -> list[str]:
+    from fedrec.analysis.effort import effort
+
     counts = Counter(states[cell].name for cell in cells)
-    left = [cell for cell in cells if states[cell].name in TO_MAKE]
-    return [name, *(str(counts[state] or "–") for state in STATES), time_of(left, records)]
-
-
-def time_of(cells: Iterable[Cell], records: Sequence[Record]) -> str:
-    """How long some cells take on one thread, as far as records tell."""
-    from fedrec.analysis.measure import seedless
-    from fedrec.analysis.more_seeds import seconds_of
-
-    arms = Counter(map(seedless, cells))
-    times = {arm: seconds_of(arm, records) for arm in arms}
-    known = sum(
-        count * seconds for arm, count in arms.items() if (seconds := times[arm]) is not None
-    )
-    unknown = sum(count for arm, count in arms.items() if times[arm] is None)
-    if not arms:
-        return "–"
-    parts = [duration(known)] if known else []
-    return " + ".join([*parts, *([f"{unknown} of unknown length"] if unknown else [])])
+    left = effort((cell for cell in cells if states[cell].name in TO_MAKE), records)
+    return [name, *(str(counts[state] or "–") for state in STATES), left.time or "–"]
 
 
 # One claim
@@ -143,20 +129,26 @@ def claim(args: argparse.Namespace) -> None:
 
       fedrec claim attack-mf
       fedrec claim attack-sasrec --run
+      fedrec claim attack-mf --run --again
     """
     from fedrec.config.study import Study
 
     study = Study.load(*args.config)
     card = study.claims or Scorecard()
     claims, one = _claim(Path(card.file), args.id)
-    print_lines(_judged_lines(study, claims, one, card))
-    wanted, kept = _cells_of(study, one, card), Kept.of(study)
-    there = kept.some(wanted)
-    missing = [cell for cell in wanted if cell not in there]
+    wanted = _cells_of(study, one, card)
+
+    def judge() -> list[Cell]:
+        """Print the verdict, and return the cells without a record."""
+        there = Kept.of(study).some(wanted, published=not args.again)
+        print_lines(_judged_lines(study, claims, one, card, there))
+        return [cell for cell in wanted if cell not in there]
+
+    missing = judge()
     print_lines(_missing_lines(study, wanted, missing, args))
     if args.make and missing:
         _make(study, missing, args)
-        print_lines(_judged_lines(study, claims, one, card))
+        judge()
 
 
 def _claim(file: Path, wanted: str) -> "tuple[Claims, Claim]":
@@ -183,9 +175,13 @@ def _cells_of(study: "Study", claim: "Claim", card: Scorecard) -> list[Cell]:
 
 
 def _judged_lines(
-    study: "Study", claims: "Claims", claim: "Claim", card: Scorecard
+    study: "Study",
+    claims: "Claims",
+    claim: "Claim",
+    card: Scorecard,
+    there: Mapping[Cell, Record],
 ) -> Iterator[str]:
-    """A claim, its test, and the verdict of the records that there are."""
+    """A claim, its test, and the verdict of its records."""
     from fedrec.analysis.claims import criterion
     from fedrec.analysis.evidence import Evidence
     from fedrec.analysis.measure import Measure
@@ -194,17 +190,18 @@ def _judged_lines(
     from fedrec.analysis.tables.notes import made_on
 
     listed = (cell for block in study.blocks().values() for cell in study.cells(block))
-    # All records, because the noise of a result is estimated from all arms together.
-    own = _cells_of(study, claim, card)
-    records = Kept.of(study).some(dict.fromkeys([*listed, *own]))
-    evidence = Evidence(list(records.values()), _counts(study), card, Measure(report=study.report))
+    # The noise of a result is estimated from all arms together, so other arms' records count too.
+    own = set(_cells_of(study, claim, card))
+    others = Kept.of(study).some(dict.fromkeys(cell for cell in listed if cell not in own))
+    records = [*others.values(), *there.values()]
+    evidence = Evidence(records, _counts(study), card, Measure(report=study.report))
     findings = list(claim.test.findings(evidence, claims.regions))
     verdict, why = judged(claims, claim, findings)
     yield f"{claim.id} ({claim.place}): {claim.says}"
     yield f"  decided by: {criterion(claims, claim, len(findings))}"
     yield f"  so far: {verdict}" + (f" ({why})" if why else "")
     yield from (f"    {finding}" for finding in findings)
-    if told := made_on(devices([records[cell] for cell in own if cell in records])):
+    if told := made_on(devices(list(there.values()))):
         yield f"  {told}"
 
 
@@ -224,13 +221,14 @@ def _missing_lines(
     study: "Study", wanted: Sequence[Cell], missing: Sequence[Cell], args: argparse.Namespace
 ) -> Iterator[str]:
     """How many records there are, and how to make the rest."""
+    from fedrec.analysis.effort import effort
     from fedrec.cli.workflow import command
 
     yield f"  records: {len(wanted) - len(missing)} of {len(wanted)} there"
-    published = list(Kept.of(study).published().values())
     if missing:
-        time, disk = time_of(missing, published), size(len(missing) * _bytes(published))
-        yield f"  missing: {len(missing)}; on one CPU thread {time}; on disk {disk}; made by"
+        takes = effort(missing, list(Kept.of(study).published().values()))
+        needs = f"they take {takes.time}, and {takes.disk} of disk"
+        yield f"  missing: {len(missing)}; {needs}; made by"
     listed, others = _by_maker(study, missing)
     if listed:
         yield f"    {command(_targets(study, listed), args.config)}"
@@ -247,12 +245,6 @@ def _targets(study: "Study", cells: Iterable[Cell]) -> list[str]:
         (arm, f"{{{','.join(some)}}}" if len(some) > 1 else some[0]) for arm, some in seeds.items()
     )
     return [f"{study.results}/runs/{arm}/seed{some}.json" for arm, some in found]
-
-
-def _bytes(records: Sequence[Record]) -> float:
-    """What a record takes on the disk; 40 kB where there is none to look at."""
-    some = [len(json.dumps(record.model_dump(), indent=1)) for record in records[:20]]
-    return sum(some) / len(some) if some else 40e3
 
 
 def _by_maker(study: "Study", cells: Iterable[Cell]) -> tuple[list[Cell], list[Cell]]:

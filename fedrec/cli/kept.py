@@ -31,12 +31,12 @@ class Kept:
         pack = self.results / "published" / "records.jsonl.gz"
         return {record.cell: record for record in (read_records([pack]) if pack.exists() else ())}
 
-    def some(self, cells: Iterable[Cell]) -> dict[Cell, Record]:
-        """The records of some cells: of the study's own runs, else published ones."""
+    def some(self, cells: Iterable[Cell], published: bool = True) -> dict[Cell, Record]:
+        """The records of some cells: of the study's own runs, else published ones if allowed."""
         wanted = list(cells)
         own = {cell: read_record(p) for cell in wanted if (p := self.path(cell)).exists()}
-        published = self.published() if len(own) < len(wanted) else {}
-        return {cell: published[cell] for cell in wanted if cell in published} | own
+        others = self.published() if published and len(own) < len(wanted) else {}
+        return {cell: others[cell] for cell in wanted if cell in others} | own
 
     def one(self, cell: Cell) -> Record:
         """The record of a cell.

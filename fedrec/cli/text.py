@@ -1,8 +1,6 @@
-"""Lines to be read in a terminal: columns, durations, sizes."""
+"""Lines to be read in a terminal."""
 
 from collections.abc import Iterator, Sequence
-
-UNITS = (("d", 86400.0), ("h", 3600.0), ("min", 60.0), ("s", 1.0))
 
 
 def columns(
@@ -16,18 +14,6 @@ def columns(
             for i, (text, width) in enumerate(zip(row, widths, strict=True))
         )
         yield indent + "  ".join(cells).rstrip()
-
-
-def duration(seconds: float) -> str:
-    """A time in its largest fitting unit, such as `2.5 h`."""
-    unit, length = next((u for u in UNITS if seconds >= 2 * u[1]), UNITS[-1])
-    value = seconds / length
-    return f"{value:.0f} {unit}" if value >= 10 or unit == "s" else f"{value:.1f} {unit}"
-
-
-def size(count: float) -> str:
-    """Bytes in kB or MB."""
-    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB"
 
 
 def short(text: str, width: int = 88) -> str:

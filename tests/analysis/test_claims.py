@@ -186,7 +186,7 @@ def test_runs_of_the_first_look_are_counted_beside_a_verdict() -> None:
     records[0] = records[0].model_copy(update={"diverged_at": 7})
     records[-1] = records[-1].model_copy(update={"config": {"protocol": {"rounds": 6000}}})
     claims = CLAIMS.model_copy(update={"claims": (claim(within="substantial"),)})
-    card = scorecard(claims, Evidence(records, {}, Scorecard(), Measure()))
+    card = scorecard(looks(claims, Evidence(records, {}, Scorecard(), Measure())))
     row = card.iloc[0]
     assert (row.runs, row.missing, row.diverged, row.stopped) == (10, 2, 1, 1)
     assert scorecard_table(card).shown.Runs[0] == "10 (2 missing, 1 diverged, 1 stopped)"
@@ -194,12 +194,12 @@ def test_runs_of_the_first_look_are_counted_beside_a_verdict() -> None:
 
 def card_of(records: list[Record], **counts: Any) -> Mapping[str, str]:
     shown = Evidence(records, counts, Scorecard(), Measure())
-    card = scorecard(CLAIMS, shown)
+    card = scorecard(looks(CLAIMS, shown))
     return dict(zip(card.id, card.verdict, strict=True))
 
 
 def test_the_scorecard_has_a_row_a_claim_and_counts_verdicts() -> None:
-    card = scorecard(CLAIMS, Evidence([], {}, Scorecard(), Measure()))
+    card = scorecard(looks(CLAIMS, Evidence([], {}, Scorecard(), Measure())))
     assert len(card) == len(CLAIMS.claims) >= 25 and set(card.verdict) == {"not run"}
     assert card.why.iloc[0] == "3 of 3 numbers lack records"
     table = scorecard_table(card, ["A note."])
@@ -224,7 +224,7 @@ def test_other_measures_stand_beside_and_differences_are_told() -> None:
         for seed in range(3)
     ]
     cards = {
-        str(m): scorecard(CLAIMS, Evidence(records, {}, Scorecard(), m))
+        str(m): scorecard(looks(CLAIMS, Evidence(records, {}, Scorecard(), m)))
         for m in measures("best_val")
     }
     table = secondary_table(cards)

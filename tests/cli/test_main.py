@@ -437,10 +437,13 @@ def test_tables_of_runs_and_of_claims(tmp_path: Path) -> None:
     command = ["claims", "--claims", str(ROOT / "config" / "claims.yaml"), "--records", str(record)]
     made = ["--output", str(csv), "--picture", str(pdf), "--note", "A note."]
     made += ["--secondary", str(tmp_path / "secondary.csv")]
+    made += ["--appendix", str(tmp_path / "appendix.csv"), "--config", "own study.yaml"]
     assert main([*command, "--counts", str(counts), *made]) == 0
     first, *_ = csv.read_text().splitlines()[1:]
     assert first.startswith("counts-ml-1m,Table 2,") and ",reproduced," in first
     assert "A note." in csv.with_suffix(".md").read_text() and pdf.exists()
+    command_of = "fedrec claim attack-mf --run --again --config 'own study.yaml'"
+    assert command_of in (tmp_path / "appendix.md").read_text()
     assert main(["runs", "--records", str(record), "--output", str(tmp_path / "runs.csv")]) == 0
     shown = (tmp_path / "runs.md").read_text()
     assert "ml-1m/MF/NoAttack/FedAvg/m0/seed0.json" in shown and "Malicious users" in shown

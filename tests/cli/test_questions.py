@@ -217,7 +217,7 @@ def test_the_time_that_is_left_is_told_by_published_records(tiny: Session) -> No
         }
     )
     pack([record], Path("results/tiny/published/records.jsonl.gz"))
-    assert tiny("status").splitlines()[1].endswith("4.0 h")
+    assert tiny("status").splitlines()[1].endswith("4.0 h on a CPU thread")
 
 
 # claim
@@ -248,6 +248,18 @@ def test_a_claim_tells_that_its_records_are_of_two_devices(tiny: Session) -> Non
         record = make_record(attack, dataset="synthetic", device=device)
         write_record(record, tiny.runs / cell_path(record.cell))
     assert "Mixes records of 2 devices: A card, cpu." in tiny("claim", "attack-mf")
+
+
+def test_a_claim_is_checked_again_without_its_published_records(tiny: Session) -> None:
+    records = [
+        make_record(a, s, dataset="synthetic")
+        for a in ("NoAttack", "ClusterAttack")
+        for s in (0, 1)
+    ]
+    pack(records, Path("results/tiny/published/records.jsonl.gz"))
+    assert "records: 4 of 4 there" in tiny("claim", "attack-mf")
+    told = tiny("claim", "attack-mf", "--again")
+    assert "so far: not run" in told and "missing: 4; they take 4 s on a CPU thread" in told
 
 
 def test_an_unknown_claim_is_met_with_the_nearest(tiny: Session) -> None:

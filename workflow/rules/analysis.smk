@@ -217,6 +217,13 @@ rule claims:
             category="Claims",
             labels={"name": "By other measures"},
         ),
+        appendix=multiext("{home}/tables/appendix", ".csv", ".md", ".tex"),
+        appendix_html=report(
+            "{home}/tables/appendix.html",
+            caption="../report/appendix.rst",
+            category="Claims",
+            labels={"name": "Artifact appendix"},
+        ),
     log:
         "{home}/logs/claims.log",
     benchmark:
@@ -226,13 +233,15 @@ rule claims:
     params:
         card=CARD.model_dump_json(),
         note=NOTE,
+        config=OTHER_CONFIG,
         report=STUDY.report,
         version=__version__,
     shell:
         "fedrec claims --claims {input.claims:q} --scorecard {params.card:q}"
         " --records {input.records:q} --counts {input.counts:q} --report {params.report}"
         " {params.note:q} --output {output.csv:q} --picture {output.pdf:q}"
-        " --secondary {output.secondary[0]:q} 2> {log:q}"
+        " --secondary {output.secondary[0]:q} --appendix {output.appendix[0]:q}"
+        " --config {params.config:q} 2> {log:q}"
 
 
 rule numbers:

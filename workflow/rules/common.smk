@@ -81,15 +81,19 @@ LATER = {
 }
 NOTE = ["--note", STUDY.note] if STUDY.note else []
 CARD = STUDY.claims or Scorecard()
-JUDGED_TABLES = ["claims", "secondary", "numbers"] if STUDY.claims else []
+JUDGED_TABLES = ["claims", "secondary", "appendix", "numbers"] if STUDY.claims else []
 JUDGED_FIGURES = ["claims", "numbers"] if STUDY.claims else []
 TABLES = [*STUDY.tables, "runs", *JUDGED_TABLES]
 FIGURES = [*STUDY.figures, *JUDGED_FIGURES]
-# What the explorer tells readers to type before the path of a record.
-COMMAND = "snakemake --cores 1" + "".join(
-    f" --configfile {shlex.quote(os.path.relpath(path))}"
+# Config files that a command has to name.
+OTHER_CONFIG = [
+    os.path.relpath(path)
     for path in workflow.configfiles
     if os.path.relpath(path) != "config/paper.yaml"
+]
+# What the explorer tells readers to type before the path of a record.
+COMMAND = "snakemake --cores 1" + "".join(
+    f" --configfile {shlex.quote(path)}" for path in OTHER_CONFIG
 )
 SHOWN = ["csv", "md", "tex", "html"]
 DRAWN = ["pdf", "svg", "png"]
