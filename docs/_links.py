@@ -1,6 +1,6 @@
 """Links of pages to files of the repository: turned into what the site can show.
 
-A published table becomes its page. Another file is offered for download. A folder, which a site
+A published table becomes its page, and the explorer is opened as it is. Another file is offered for download. A folder, which a site
 cannot show, stays as text.
 """
 
@@ -12,6 +12,8 @@ from typing import Any
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 TABLES = Path("results/published/tables")
+# A page of its own that the site carries along (`html_extra_path`).
+EXPLORER = Path("results/published/explorer.html")
 # Files of the repository that are pages here.
 PAGES = {Path("config/README.md"): "generated/configuration-guide.md"}
 LINK = re.compile(r"(?<!!)\[([^\]\[]*)\]\(([^)#:\s]+)(#[^)\s]*)?\)")
@@ -33,6 +35,8 @@ def _link(text: str, target: str, anchor: str, written: Path, shown: Path) -> st
     if path.is_relative_to(DOCS) or not path.exists():
         return f"[{text}]({os.path.relpath(path, shown)}{anchor})"
     inside = path.relative_to(ROOT)
+    if inside == EXPLORER:
+        return f'<a href="{os.path.relpath(DOCS / EXPLORER.name, shown)}">{text}</a>'
     if inside.parent == TABLES and inside.suffix == ".md":
         path = DOCS / "generated" / "tables" / inside.name
     elif inside in PAGES:

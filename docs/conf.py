@@ -36,6 +36,7 @@ html_copy_source = False
 html_show_sphinx = False
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_extra_path = [str(DOCS.parent / _links.EXPLORER)]
 
 
 def setup(app):  # type: ignore[no-untyped-def]

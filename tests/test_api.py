@@ -79,15 +79,6 @@ def test_data_come_from_a_file(tmp_path: Path) -> None:
     assert fedrec.load_data(str(tmp_path / "plays.csv")).n_users == 20
 
 
-def test_the_example_in_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """For fewer rounds."""
-    monkeypatch.chdir(tmp_path)
-    code = (ROOT / "README.md").read_text().partition("```python\n")[2].partition("```")[0]
-    assert "rounds=200" in code
-    exec(code.replace("rounds=200", "rounds=20"), {})
-    assert (tmp_path / "curve.png").exists()
-
-
 def test_the_notebook_runs_from_top_to_bottom() -> None:
     """Its cells are plain Python, so no kernel is needed."""
     notebook = nbformat.read(ROOT / "examples" / "own_attack.ipynb", as_version=4)

@@ -18,11 +18,19 @@ defenses: { FedAvg: [{ kind: mean }] }
 """
 
 
-def planned(folder: Path, *arguments: str, snakefile: Path = ROOT / "Snakefile") -> tuple[int, str]:
+def planned(
+    folder: Path,
+    *arguments: str,
+    snakefile: Path = ROOT / "Snakefile",
+    quiet: str = "all",
+) -> tuple[int, str]:
     """The exit code and what a dry run in a folder says."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
-        ["snakemake", "--dry-run", "--quiet", "--cores", "1", "-s", str(snakefile), *arguments],
+        [
+            *("snakemake", "--dry-run", "--cores", "1", "-s", str(snakefile)),
+            *(*arguments, "--quiet", quiet),
+        ],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT), "PATH": path},
         capture_output=True,
@@ -57,3 +65,24 @@ def test_braces_in_names_are_refused_in_a_sentence(tmp_path: Path) -> None:
     shutil.copy(ROOT / "Snakefile", folder)
     code, said = planned(tmp_path, snakefile=folder / "Snakefile")
     assert code == 1 and "the name of the folder holds braces" in said and "Traceback" not in said
+
+
+def test_another_snakefile_uses_the_rules_as_a_module(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "own-workflow.md").read_text(encoding="utf-8")
+    written = page.partition("```text\n")[2].partition("```")[0]
+    (tmp_path / "Snakefile").write_text(written.replace("/path/to/fedrec", str(ROOT)))
+    (tmp_path / "config").mkdir()
+    shutil.copy(ROOT / ".test" / "config" / "paper.yaml", tmp_path / "config" / "mine.yaml")
+    code, said = planned(tmp_path, snakefile=tmp_path / "Snakefile", quiet="reason")
+    assert code == 0, said
+    jobs = dict(line.split() for line in said.splitlines() if len(line.split()) == 2)
+    assert (jobs["fedrec_train"], jobs["fedrec_figure"], jobs["everything"]) == ("8", "1", "1")
+
+
+def test_a_directory_with_a_config_of_its_own_has_its_own_study(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / ".test" / "config", tmp_path / "config")
+    here = ("--directory", str(tmp_path))
+    code, said = planned(tmp_path, "results/tables/losses.csv", *here, quiet="reason")
+    assert code == 0 and "ClusterAttack" in said, said
+    code, said = planned(tmp_path, "results/tables/table-1.csv", *here)
+    assert code == 1 and "MissingRuleException" in said

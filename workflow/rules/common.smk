@@ -51,11 +51,6 @@ except ConfigError as error:
     raise WorkflowError(f"the configuration cannot be used:\n{error}{told}")
 
 
-def beside(path):
-    """A file of the working directory, or else the project's own of that name."""
-    return path if os.path.exists(path) else f"{PROJECT}{path}"
-
-
 IN_FULL = in_full(config, workflow.configfiles).values  # with what the files extend
 RESULTS = STUDY.results
 PUBLISHED = f"{RESULTS}/published"
