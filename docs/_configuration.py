@@ -60,7 +60,7 @@ def _parts() -> Iterator[str]:
     yield (
         "# Configuration reference\n\nEvery key that a config file may contain, from the types "
         "that check it. [The guide](configuration-guide.md) explains how files extend each other, "
-        "and has examples. Any other key is an error; the message has file, line and the nearest name."
+        "and has examples. Any other key is an error that names file, line and the nearest key."
     )
     yield "## A study\n\n" + _study()
     yield (

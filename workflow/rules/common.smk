@@ -56,7 +56,7 @@ def beside(path):
     return path if os.path.exists(path) else f"{PROJECT}{path}"
 
 
-IN_FULL = in_full(config, workflow.configfiles).values  # including the files that these extend
+IN_FULL = in_full(config, workflow.configfiles).values  # with the files they extend
 RESULTS = STUDY.results
 PUBLISHED = f"{RESULTS}/published"
 SO_FAR = f"{RESULTS}/so-far"
