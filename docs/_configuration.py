@@ -28,19 +28,19 @@ SAYS = {
     "tables": "Tables by name (below).",
     "figures": "Figures by name (below).",
     "claims": "Where the claims are, and on which datasets they are judged (below).",
-    "title": "What stands above it.",
-    "metric": "The metric that is drawn.",
-    "metrics": "The metrics that have columns.",
+    "title": "The title shown above it.",
+    "metric": "The metric to draw.",
+    "metrics": "The metrics shown as columns.",
     "defenses in a block": "Names of defences, or variants such as `UNION@sample=100`.",
     "models in a block": "Names of models, or variants such as `MF@dim=32`.",
     "attacks in a block": "Names of attacks, or variants such as `ClusterAttack@clusters=4`.",
     "datasets in a block": "Names of datasets.",
-    "kind in a block": "Says which kind of block it is.",
-    "users": "How many users.",
-    "items": "How many items.",
-    "interactions": "How many interactions.",
-    "synthetic": "Made-up users with tastes that drift.",
-    "communities": "Made-up users who like communities of items.",
+    "kind in a block": "The kind of the block.",
+    "users": "Number of users.",
+    "items": "Number of items.",
+    "interactions": "Number of interactions.",
+    "synthetic": "Synthetic users whose tastes drift.",
+    "communities": "Synthetic users who like communities of items.",
     "k_core": "Keeps users and items with enough interactions.",
     "id_lists": "Keeps the users and items that two files name.",
 }
@@ -58,9 +58,9 @@ def pages() -> dict[str, str]:
 
 def _parts() -> Iterator[str]:
     yield (
-        "# Configuration reference\n\nEvery key that a config file may hold, from the types that "
-        "check it. [The guide](configuration-guide.md) explains how files extend each other, and "
-        "has examples. A key that is not here is an error, with file, line and the nearest name."
+        "# Configuration reference\n\nEvery key that a config file may contain, from the types "
+        "that check it. [The guide](configuration-guide.md) explains how files extend each other, "
+        "and has examples. Any other key is an error that names file, line and the nearest key."
     )
     yield "## A study\n\n" + _study()
     yield (
@@ -74,8 +74,8 @@ def _parts() -> Iterator[str]:
         )
     )
     yield (
-        "## Entries of `models`, `attacks` and `defenses`\n\nBeside the fields of its method, an "
-        "entry may hold these. The fields are on the page of each "
+        "## Entries of `models`, `attacks` and `defenses`\n\nIn addition to the fields of its "
+        "method, an entry may have these keys. The fields are on the page of each "
         "[model](methods/models/index.md), [attack](methods/attacks/index.md) and "
         "[defence](methods/defenses/index.md).\n\n" + table(HEADS, _entry_rows())
     )

@@ -21,7 +21,7 @@ KINDS = {
 }
 LEAD = """# Error messages
 
-A command that cannot go on prints one message and ends with an exit code. The message says where
+A command that cannot continue prints one message and ends with an exit code. The message says where
 the mistake is, what is wrong, and what to do about it.
 
 | exit code | meaning | what to do |
@@ -30,13 +30,13 @@ the mistake is, what is wrong, and what to do about it.
 | 1 | something given is wrong or missing | what the message says; the tables below list them |
 | 2 | the command line cannot be understood | read `fedrec COMMAND --help`, which has examples |
 | 3 | training diverged: a number was no longer finite | nothing: the record and the tables say so |
-| 75 | interrupted: Ctrl-C, SIGTERM or a time limit | run the same command again: it goes on |
+| 75 | interrupted: Ctrl-C, SIGTERM or a time limit | run the same command again: it continues |
 
-Exit code 1 also stands for what the operating system or PyTorch reports, such as a full disk. Where
-memory is used up, the message says so: raise `mem_mb` in the profile. Of a GPU's memory
-it says that fewer jobs should share the card ([On a GPU](../gpu.md)).
+Exit code 1 is also used for errors of the operating system or PyTorch, such as a full disk. If
+memory runs out, the message says so: raise `mem_mb` in the profile. If a GPU's memory runs out, let
+fewer jobs share the card ([On a GPU](../gpu.md)).
 
-The tables below are generated from the code. ⟨Brackets⟩ stand for what a message names there.
+The tables below are generated from the code. ⟨Brackets⟩ mark the parts that vary.
 """
 # How a remedy begins.
 REMEDY = re.compile(
@@ -94,9 +94,9 @@ def pages() -> dict[str, str]:
     rows = [_row(site) for site in sites["ValueError"] if site.file.split("/")[1] in CHECKED]
     rows = [(cause, remedy or "what the message asks for", file) for cause, remedy, file in rows]
     parts.append(
-        "## Values that a config may not hold\n\nExit code 1. These follow the file, the line and "
-        "the key in a ConfigError. Wrong types and unknown keys are told in the same way, the "
-        "latter with the nearest name.\n\n" + table(HEADS, rows)
+        "## Values that a config may not have\n\nExit code 1. In a ConfigError, these follow the "
+        "file, the line and the key. Wrong types and unknown keys are reported in the same way, "
+        "the latter with the nearest name.\n\n" + table(HEADS, rows)
     )
     return {"errors.md": "\n\n".join(parts) + "\n"}
 

@@ -74,13 +74,13 @@ MODEL = """
 """
 LEADS = {
     "union": "Ten clients upload gradients. The last two pull all items to one point. UNION "
-    "previews each upload, and measures how far items would lie apart.",
+    "previews each upload, and measures how far apart items would be.",
     "fl_wbc": "FL-WBC changes what honest clients upload: here, on three clients.",
     "attacks": "Two of sixty malicious users are in a round. This is what one of them uploads, and "
     "what it would upload if it were honest.",
     "defenses": "Ten clients upload random gradients, and the last two upload twenty times too "
     "much.",
-    "models": "A federation of six users, of whom three are in a round.",
+    "models": "A federation of six users, three of whom are in a round.",
 }
 
 

@@ -16,10 +16,10 @@ ROOT = Path(__file__).parents[1]
 ONE = {"attacks": "attack", "defenses": "defence", "models": "model"}
 MANY = {"attacks": "Attacks", "defenses": "Defences", "models": "Models"}
 INTRODUCTION = {
-    "attacks": "An attack decides what malicious clients upload. It sees what they hold, and "
-    "nothing else.",
-    "defenses": "A defence is a task for honest clients, a filter of uploads, a transform, a rule "
-    "that reduces uploads to one gradient, or several of these.",
+    "attacks": "An attack decides what malicious clients upload. It sees only what these clients "
+    "know.",
+    "defenses": "A defence is a task for honest clients, a filter of uploads, a transform, a "
+    "rule that reduces uploads to one gradient, or several of these.",
     "models": "A model is what the federation trains: it scores items for a user.",
 }
 
@@ -76,7 +76,7 @@ def _page(group: str, method: Method) -> str:
 def _parameters(kind: str, cls: type) -> str:
     fields = fields_of(cls)
     if not fields:
-        return "It has none."
+        return "This method has no parameters."
     paper, sources = preset_values(cls, "paper"), _sources()
     rows = []
     for name, info in fields.items():
@@ -87,8 +87,8 @@ def _parameters(kind: str, cls: type) -> str:
     if paper:
         changed = [(f"`{name}`", described(fields[name])[1], value(v)) for name, v in paper.items()]
         text += (
-            "\nThe defaults are those of `preset: reproduction`. The paper's text says otherwise "
-            "on these, and `preset: paper` follows it:\n\n"
+            "\nThe defaults are those of `preset: reproduction`. For these, the paper's text "
+            "says otherwise, and `preset: paper` follows it:\n\n"
             + table(("parameter", "`reproduction`", "`paper`"), changed)
         )
     return text + (
@@ -102,7 +102,7 @@ def _in_a_config(group: str, kind: str, cls: type) -> str:
     if not entries:
         name = cls.__name__
         entry = [{"kind": kind}] if group == "defenses" else {"kind": kind}
-        lead, entries = "No entry of `config/paper.yaml` uses it. One would be:", {name: entry}
+        lead, entries = "No entry of `config/paper.yaml` uses it. An example:", {name: entry}
     else:
         lead = "`config/paper.yaml` has:"
     text = yaml.dump({group: entries}, Dumper=_Plain, sort_keys=False, allow_unicode=True)

@@ -15,8 +15,8 @@ def pages() -> dict[str, str]:
     found = {f"tables/{name}": text for name, text in tables.items()}
     listed = "\n".join(name.removesuffix(".md") for name in tables)
     found["tables/index.md"] = (
-        "# Published tables\n\nEvery table that the kept records give. A table says how many of "
-        f"its runs are missing.\n\n```{{toctree}}\n:maxdepth: 1\n\n{listed}\n```\n"
+        "# Published tables\n\nAll tables made from the published records. A table says how many "
+        f"of its runs are missing.\n\n```{{toctree}}\n:maxdepth: 1\n\n{listed}\n```\n"
     )
     for source, page in _links.PAGES.items():
         text = (ROOT / source).read_text(encoding="utf-8")

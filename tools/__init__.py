@@ -1,1 +1,1 @@
-"""What the Makefile calls beside the package."""
+"""Scripts called by the Makefile or by hand; not part of the package."""

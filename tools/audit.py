@@ -1,4 +1,4 @@
-"""Known vulnerabilities of pinned packages, by pip-audit; says so where that cannot be asked."""
+"""Known vulnerabilities of pinned packages, from pip-audit; prints a message if it cannot run."""
 
 import json
 import shutil
@@ -10,7 +10,7 @@ COMMAND = ["pip-audit", "--no-deps", "--disable-pip", "--progress-spinner=off", 
 
 
 def asked(files: list[str]) -> str | None:
-    """What pip-audit found, as JSON; None where it is missing or has no network."""
+    """Return pip-audit's findings as JSON; None if it is not installed or has no network."""
     if shutil.which(COMMAND[0]) is None:
         return None
     options = [word for file in files for word in ("--requirement", file)]
@@ -19,7 +19,7 @@ def asked(files: list[str]) -> str | None:
 
 
 def verdict(answer: str | None) -> tuple[str, int]:
-    """A message and an exit code: 1 for vulnerabilities, 0 for none and for no answer."""
+    """Return a message and an exit code: 1 for vulnerabilities, 0 for none or no answer."""
     if answer is None:
         return "audit skipped: no pip-audit (pip install pip-audit), or no network", 0
     packages: list[dict[str, Any]] = json.loads(answer)["dependencies"]

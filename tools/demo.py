@@ -1,7 +1,7 @@
-"""Run a study and show what it does: a line a stage, one bar, and the paths at the end.
+"""Run a study and show its progress: a line for each stage, a bar, and the paths at the end.
 
-`python tools/demo.py CONFIG [TARGET …]` makes the targets, or everything that the study asks for,
-and one page with all of it. What Snakemake has to say goes to `RESULTS/demo.log`.
+`python tools/demo.py CONFIG [TARGET …]` makes the targets, or all outputs of the study, and a page
+with all of them. Snakemake's output goes to `RESULTS/demo.log`.
 """
 
 import subprocess
@@ -15,11 +15,11 @@ from tqdm import tqdm
 from fedrec.config.study import Study
 from fedrec.plan.cells import cell_path
 
-POLL = 0.2  # seconds between two looks at what has been made
+POLL = 0.2  # seconds between two checks of which files exist
 
 
 def main(config: str, targets: Sequence[str]) -> int:
-    """Data, runs, tables and figures, page; ends with Snakemake's exit code."""
+    """Make data, runs, tables and figures, and the page; return Snakemake's exit code."""
     study, start = Study.load(config), time.monotonic()
     results = Path(study.results)
     cells = dict.fromkeys(cell for block in study.blocks().values() for cell in study.cells(block))
@@ -47,7 +47,7 @@ def main(config: str, targets: Sequence[str]) -> int:
 
 
 def _make(config: str, files: Sequence[Path], options: Sequence[str], log: Path) -> int:
-    """Have Snakemake make some files, with a bar of those that are there."""
+    """Run Snakemake to make some files, with a bar that counts those that exist."""
     log.parent.mkdir(parents=True, exist_ok=True)
     command = ["snakemake", *map(str, files), "--cores", "all", "--configfile", config, *options]
     with log.open("a") as output, subprocess.Popen(command, stdout=output, stderr=output) as run:

@@ -1,7 +1,7 @@
-"""Everything that a GPU must show, in one script: `python tools/gpu_check.py --help`.
+"""All checks that need a GPU, in one script: `python tools/gpu_check.py --help`.
 
-It needs a checkout of the project and the packages that it trains with; the project itself need not
-be installed. Each part runs in a process of its own, so that one that fails leaves the others.
+It needs a checkout of the project and the packages for training; the project itself need not be
+installed. Each part runs in a process of its own, so a part that fails does not stop the others.
 """
 
 import argparse
@@ -44,13 +44,13 @@ DEFENSES = [
 PAIRS = [(a, "FedAvg") for a in ATTACKS] + [("ClusterAttack", d) for d in DEFENSES]
 SMALL = Counts(users=600, items=400, interactions=24_000)
 RATIO = 0.05
-PROFILED, DEAREST = 20, 14  # rounds, and kernels that are named
-TINY = 1e-12  # a loss that counts as none: of a run that has diverged at once
+PROFILED, DEAREST = 20, 14  # rounds profiled, and slowest kernels listed
+TINY = 1e-12  # the least loss to divide by: a run that diverges at once has a loss of 0
 Found = dict[str, Any]
 
 
 def small_cell(model: str, attack: str, defense: str, rounds: int) -> CellConfig:
-    """A cell of the paper's methods, with more malicious clients and fewer rounds."""
+    """Return a cell of the paper's methods, with more malicious clients and fewer rounds."""
     config = bench_cell(attack, defense, model)
     ratio = 0.0 if attack == "NoAttack" else RATIO
     every = max(rounds // 4, 1)
@@ -62,7 +62,7 @@ def small_cell(model: str, attack: str, defense: str, rounds: int) -> CellConfig
 
 
 def trained(config: CellConfig, size: Counts, device: str) -> Found:
-    """A run's losses, hits and seconds, and how it played its rounds."""
+    """Train a cell; return its losses, HR@5 and seconds, and warnings on unrecorded rounds."""
     prepare_torch()
     start, split = time.perf_counter(), bench_split(size)
     with warnings.catch_warnings(record=True) as said:
@@ -84,20 +84,20 @@ def trained(config: CellConfig, size: Counts, device: str) -> Found:
 
 
 def by_code(said: Sequence[warnings.WarningMessage]) -> list[str]:
-    """Why rounds were not recorded."""
+    """Return the warnings that say why rounds were not recorded."""
     told = {str(warning.message) for warning in said}
     return sorted(text for text in told if "played by their code" in text)
 
 
 def kernels(args: argparse.Namespace) -> Found:
-    """Every kernel beside its plain twin, by the project's own tests."""
+    """Compare every kernel with its plain twin, by the project's own tests."""
     command = [sys.executable, "-m", "pytest", "-o", "addopts=", "-q", "tests/kernels/triton"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment())
     return {"passed": done.returncode == 0, "said": done.stdout[-3000:]}
 
 
 def same_as_the_cpu(args: argparse.Namespace) -> Found:
-    """Each attack and each defence, on the CPU, and twice on the GPU."""
+    """Run each attack and each defence on the CPU, and twice on the GPU."""
     jobs = [(model, *pair) for model in args.models for pair in PAIRS]
     read = json.loads(args.reference.read_text()) if args.reference else on_the_cpu(args)
     with ProcessPoolExecutor(args.processes, get_context("spawn")) as pool:
@@ -109,7 +109,7 @@ def same_as_the_cpu(args: argparse.Namespace) -> Found:
 
 
 def on_the_cpu(args: argparse.Namespace) -> Found:
-    """The same runs on the CPU, whose bits do not hang on the machine."""
+    """Make the same runs on the CPU, whose bits do not depend on the machine."""
     found = {}
     for job in [(model, *pair) for model in args.models for pair in PAIRS]:
         found["/".join(job)] = attempt(*job, args.rounds, "cpu")
@@ -118,7 +118,7 @@ def on_the_cpu(args: argparse.Namespace) -> Found:
 
 
 def attempt(model: str, attack: str, defense: str, rounds: int, device: str) -> Found:
-    """A run, or what went wrong."""
+    """Return a run's results, or its error."""
     try:
         return trained(small_cell(model, attack, defense, rounds), SMALL, device)
     except Exception:
@@ -126,12 +126,12 @@ def attempt(model: str, attack: str, defense: str, rounds: int, device: str) -> 
 
 
 def told() -> str:
-    """The end of what went wrong, with paths as the project has them."""
+    """Return the end of the traceback, with paths relative to the project."""
     return traceback.format_exc().replace(f"{ROOT}/", "")[-1500:]
 
 
 def compared(cpu: Found, first: Found, second: Found) -> Found:
-    """How far two runs on a GPU are from each other, and from the CPU's."""
+    """Compare two runs on a GPU with each other and with the CPU's."""
     failed = [run["error"] for run in (cpu, first, second) if "error" in run]
     if failed:
         return {"error": failed[0]}
@@ -149,7 +149,7 @@ def compared(cpu: Found, first: Found, second: Found) -> Found:
 
 
 def speed(args: argparse.Namespace) -> Found:
-    """Milliseconds a round at the paper's sizes: all rounds, and those that are attacked."""
+    """Measure milliseconds a round at the paper's sizes: all rounds, and attacked ones."""
     cells = [
         *(("MF", "NoAttack", "FedAvg"), ("MF", "ClusterAttack", "FedAvg")),
         *(("MF", "NoAttack", "NormBound+UNION"), ("MF", "ClusterAttack", "NormBound+UNION")),
@@ -167,7 +167,7 @@ def speed(args: argparse.Namespace) -> Found:
 
 
 def guarded(work: Callable[..., Found], *given: Any) -> Found:
-    """What work gives, and whether it could not record; or what went wrong."""
+    """Return the result of `work` with its warnings on unrecorded rounds, or its error."""
     try:
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
@@ -178,7 +178,7 @@ def guarded(work: Callable[..., Found], *given: Any) -> Found:
 
 
 def timed(cell: tuple[str, str, str], split: Any, args: argparse.Namespace) -> Found:
-    """One cell's rounds, plain and attacked, an evaluation, and its memory on the card."""
+    """Time one cell's rounds, plain and attacked, and an evaluation; measure its card memory."""
     model, attack, defense = cell
     prepare_torch()
     config = bench_cell(attack, defense, model)
@@ -215,7 +215,7 @@ def timed(cell: tuple[str, str, str], split: Any, args: argparse.Namespace) -> F
 
 
 def busy_times(fed: Federation, first: int, device: str) -> Found:
-    """Microseconds a round that the card was busy, in all and by its dearest kernels."""
+    """Return how many microseconds a round keeps the card busy, in all and by slowest kernel."""
     if device != "cuda":
         return {}
     rounds = range(first, first + PROFILED)
@@ -233,7 +233,7 @@ def busy_times(fed: Federation, first: int, device: str) -> Found:
 
 
 def together(args: argparse.Namespace) -> Found:
-    """Five seeds of a cell in one process, in turn on a stream each, over one alone."""
+    """Time five seeds of a cell in one process, in turn on a stream each, against one alone."""
     found, split = {}, bench_split(SIZES["ml-1m"])
     for cell in (
         ("MF", "NoAttack", "FedAvg"),
@@ -245,7 +245,7 @@ def together(args: argparse.Namespace) -> Found:
 
 
 def side_by_side(cell: tuple[str, str, str], split: Any, args: argparse.Namespace) -> Found:
-    """Milliseconds for a round of one seed, and of five."""
+    """Return milliseconds for a round of one seed, and of five."""
     model, attack, defense = cell
     prepare_torch()
     config = bench_cell(attack, defense, model)
@@ -255,7 +255,7 @@ def side_by_side(cell: tuple[str, str, str], split: Any, args: argparse.Namespac
     runs = [set_up(each, split, args.device)[0] for each in configs]
     found = {}
     for count in (5, 1):
-        for first in (1, args.timed_rounds + 1):  # the first time is to get ready
+        for first in (1, args.timed_rounds + 1):  # the first pass is a warm-up
             wait(args.device)
             start = time.perf_counter()
             for number in range(first, first + args.timed_rounds):
@@ -268,7 +268,7 @@ def side_by_side(cell: tuple[str, str, str], split: Any, args: argparse.Namespac
 
 
 def long_cell(args: argparse.Namespace) -> Found:
-    """A whole cell at ML-1M's size: ClusterAttack against NormBound with UNION."""
+    """Train a whole cell at ML-1M's size: ClusterAttack against NormBound+UNION."""
     config = bench_cell("ClusterAttack", "NormBound+UNION")
     config = replace(config, protocol=replace(config.protocol, rounds=args.long_rounds))
     return trained(config, SIZES["ml-1m"], args.device) | {"rounds": args.long_rounds}
@@ -281,13 +281,13 @@ PARTS = {
 
 
 def wait(device: str) -> None:
-    """Until the GPU has done all that it was given."""
+    """Wait until the GPU has finished its work."""
     if device == "cuda":
         torch.cuda.synchronize()
 
 
 def reset_memory(device: str) -> None:
-    """Forget the peak so far."""
+    """Reset the peak of memory use."""
     if device == "cuda":
         gc.collect()
         torch.cuda.empty_cache()
@@ -295,17 +295,17 @@ def reset_memory(device: str) -> None:
 
 
 def memory(device: str) -> float | None:
-    """The most memory of the card that was held, in MiB."""
+    """Return the peak memory held on the card, in MiB; None without a card."""
     return torch.cuda.max_memory_reserved() / 2**20 if device == "cuda" else None
 
 
 def environment() -> dict[str, str]:
-    """Of processes that are started, so that they find the project."""
+    """Return the environment for child processes, in which they find the project."""
     return os.environ | {"PYTHONPATH": f"{ROOT}:{os.environ.get('PYTHONPATH', '')}"}
 
 
 def apart(part: str, given: Sequence[str], limit: float) -> Found:
-    """A part in a process of its own, for some seconds at most."""
+    """Run a part in a process of its own, for at most `limit` seconds."""
     command = [sys.executable, __file__, *given, "--part", part]
     start = time.perf_counter()
     try:
@@ -320,7 +320,7 @@ def apart(part: str, given: Sequence[str], limit: float) -> Found:
 
 
 def page(report: Found) -> Iterator[str]:
-    """The report for people."""
+    """Yield the report as Markdown."""
     yield "# What a GPU showed\n"
     yield "\n".join(f"- {name}: {value}" for name, value in report["machine"].items() if value)
     for name, part in report["parts"].items():
@@ -329,26 +329,26 @@ def page(report: Found) -> Iterator[str]:
 
 
 def arguments() -> argparse.ArgumentParser:
-    """The command line."""
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, epilog="Parts: " + ", ".join(PARTS))
-    parser.add_argument("--device", default="cuda", help="cuda, or cpu to try the script")
-    parser.add_argument("--out", type=Path, default=Path(), help="the folder of the report")
-    parser.add_argument("--parts", nargs="*", default=list(PARTS)[:-1], help="in order")
-    parser.add_argument("--seconds", type=float, default=560, help="for everything")
-    parser.add_argument("--rounds", type=int, default=200, help="of each cell beside the CPU's")
+    parser.add_argument("--device", default="cuda", help="cuda, or cpu to test the script")
+    parser.add_argument("--out", type=Path, default=Path(), help="folder for the report")
+    parser.add_argument("--parts", nargs="*", default=list(PARTS)[:-1], help="parts, in order")
+    parser.add_argument("--seconds", type=float, default=560, help="limit for all parts")
+    parser.add_argument("--rounds", type=int, default=200, help="of each compared cell")
     parser.add_argument("--timed-rounds", type=int, default=150)
     parser.add_argument("--long-rounds", type=int, default=6000)
     parser.add_argument("--sizes", nargs="*", default=["ml-1m", "gowalla"])
     parser.add_argument("--models", nargs="*", default=["MF", "SASRec"])
-    parser.add_argument("--processes", type=int, default=4, help="that share the card")
-    parser.add_argument("--reference", type=Path, help="what --parts on_the_cpu gave, elsewhere")
-    parser.add_argument("--cell", default="", help="time only cells whose names have this in them")
+    parser.add_argument("--processes", type=int, default=4, help="processes that share the card")
+    parser.add_argument("--reference", type=Path, help="report of --parts on_the_cpu")
+    parser.add_argument("--cell", default="", help="time only cells whose names contain this")
     parser.add_argument("--part", help=argparse.SUPPRESS)
     return parser
 
 
 def main(given: Sequence[str]) -> None:
-    """Run the parts that are asked for, and write the report."""
+    """Run the requested parts, and write the report."""
     args = arguments().parse_args(given)
     args.device = choose_device(args.device)
     if args.part:

@@ -1,11 +1,11 @@
-"""How often the intervals of docs/statistics.md hold what is true, in made-up studies.
+"""How often the intervals of docs/statistics.md contain the true loss, in simulated studies.
 
     python -m tools.interval_coverage docs/statistics.png
 
-A study has users who are hit every other time; an attack takes users away. At one seed, a run hits
-some users as the baseline of that seed does, because both draw the same numbers, and the others on
-its own; how many is how much alike the two are. A seed lifts all arms, and each run itself.
-That is all the chance there is, so what is true is known.
+The users of a study are hit every other time, and an attack removes users. At one seed, a run hits
+some users exactly when the baseline of that seed does, because both draw the same numbers, and the
+others independently. The share of the former is how much the two are alike. A seed changes all arms
+together, and a run changes on its own. There is no other chance, so the true loss is known.
 """
 
 import sys
@@ -23,11 +23,11 @@ from fedrec.analysis.noise import Noise, fit, half_of, paired_error, ratio_error
 from fedrec.analysis.statistics import NORMAL, half_width
 from fedrec.analysis.users import Known, of_pair
 
-USERS, HALF = 5738, 386  # evaluated; hit every other time: HR@5 .034, half of it in any two seeds
+USERS, HALF = 5738, 386  # evaluated; hit every other time: HR@5 .034, half of it at any two seeds
 LOSSES = (0.0, 0.1, 0.3, 0.6)
 SEEDS = (1, 2, 3, 5, 10)
-# How much a run is alike the baseline of its seed. Of the hits of both, ClusterAttack shares 47 %
-# at one seed and 42 % at different ones; the weak attacks 81 and 51 %; NormBound 91 and 51 %.
+# How much a run is like the baseline of its seed. ClusterAttack shares 47 % of the hits with it at
+# the same seed and 42 % at different ones; the weak attacks 81 and 51 %; NormBound 91 and 51 %.
 ALIKE = (0.1, 0.64, 0.82)
 SHOWN = ((0.0, 0.64), (0.3, 0.1))  # in the picture: loss, alike
 RESAMPLED = 200
@@ -38,18 +38,18 @@ Halves = Float[np.ndarray, " arms"]
 
 @dataclass(frozen=True)
 class Chance:
-    """Standard deviations of shares beyond that of users: of a seed in all arms, of a run alone."""
+    """Relative standard deviations beyond that of users: of a seed in all arms, of a single run."""
 
     seed: float = 0.0
     run: float = 0.0
 
 
-SEEN, MORE = Chance(), Chance(0.03, 0.026)  # what records show now, and what earlier ones did
+SEEN, MORE = Chance(), Chance(0.03, 0.026)  # as in the records now, and as in earlier ones
 
 
 @dataclass(frozen=True)
 class Study:
-    """Which users runs hit, by arm. The first arm is the baseline."""
+    """The users that each run hits, by arm. The first arm is the baseline."""
 
     hits: Sequence[Float[np.ndarray, "seeds users"]]
 
@@ -60,24 +60,24 @@ class Study:
 
     @cached_property
     def shares(self) -> list[Known]:
-        """What each user adds to them."""
+        """The share of each user in these rates."""
         return [dict(enumerate(arm / arm.sum(axis=1, keepdims=True))) for arm in self.hits]
 
     @cached_property
     def noise(self) -> Noise:
-        """What its runs say of noise."""
+        """The noise estimated from its runs."""
         found = fit([dict(enumerate(map(float, arm))) for arm in self.values], self.shares)
         assert found is not None
         return found
 
     def pairs(self) -> Iterator[tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]]:
-        """The hit rates of each arm, and the baseline's of the same seeds."""
+        """Yield the hit rates of each arm, and the baseline's at the same seeds."""
         base, *arms = self.values
         for arm in arms:
             yield arm, base[: len(arm)]
 
     def sums(self) -> Iterator[Float[np.ndarray, "n users"]]:
-        """What each user loses of each arm's loss (%), at each seed, beyond its mean."""
+        """Yield each user's part in each arm's loss (%), at each seed, beyond the mean loss."""
         base, *arms = self.hits
         for arm in arms:
             ours, theirs = arm, base[: len(arm)]
@@ -85,16 +85,16 @@ class Study:
             yield 100 * (theirs * ratio - ours) / theirs.sum(axis=1).mean()
 
     def losses(self) -> Halves:
-        """What each arm loses, in per cent."""
+        """Return the loss of each arm, in per cent."""
         return np.array([100 * (1 - a.mean() / b.mean()) for a, b in self.pairs()])
 
 
 def studies(arms: Sequence[Arm], count: int, chance: Chance = SEEN) -> Iterator[Study]:
-    """Made-up studies of a baseline with as many seeds as any arm, and of some arms."""
+    """Simulate studies of some arms, and of a baseline with as many seeds as the longest arm."""
     rng = np.random.default_rng(0)
     most = max(seeds for *_, seeds in arms)
     for _ in range(count):
-        common, own = rng.random((2, most, HALF))  # draws of the baseline; who draws as it does
+        """Yield each user's part in each arm's loss (%), at each seed, beyond its mean."""
         lifts, run = rng.normal(0, chance.seed, most), rng.normal(0, chance.run, most)
         hits = []
         for loss, alike, seeds in ((0.0, 1.0, most), *arms):
@@ -107,12 +107,12 @@ def studies(arms: Sequence[Arm], count: int, chance: Chance = SEEN) -> Iterator[
 
 
 def left(loss: float) -> int:
-    """The users whom an attack leaves."""
+    """Return how many users an attack leaves."""
     return round(HALF * (1 - loss))
 
 
 def paired(study: Study) -> Halves:
-    """Half of the interval of each loss, from users and seeds."""
+    """Return half of the interval of each loss, from users and seeds."""
     base, *arms = study.shares
     errors = [
         paired_error(*values, of_pair(arm, base, study.noise.kept), study.noise)
@@ -122,24 +122,24 @@ def paired(study: Study) -> Halves:
 
 
 def pooled(study: Study) -> Halves:
-    """From seeds alone, with one dispersion for all arms."""
+    """The same from seeds alone, with one dispersion for all arms."""
     errors = [ratio_error(*values, study.noise) for values in study.pairs()]
     return (100 - study.losses()) * np.array([half_of(*error) for error in errors])
 
 
 def own(study: Study) -> Halves:
-    """The textbook's: Student's t of the arm's own pairs; none for one."""
+    """The same by Student's t of the arm's own pairs, as in textbooks; none for one pair."""
     return np.array([half_width(sums.sum(axis=1)) for sums in study.sums()])
 
 
 def of_users(study: Study) -> Halves:
-    """Over users alone, each with its mean over seeds: of a ratio, linearised."""
+    """The same over users alone, each with its mean over seeds, for a linearised ratio."""
     found = [NORMAL * np.sqrt((sums.mean(axis=0) ** 2).sum()) for sums in study.sums()]
     return np.array(found)
 
 
 def two_way(study: Study) -> Halves:
-    """Users and seeds both drawn again, with replacement: normal, of the ratio's spread."""
+    """The same by resampling users and seeds, normal, from the spread of the ratio."""
     rng = np.random.default_rng(0)
     users = rng.multinomial(HALF, np.full(HALF, 1 / HALF), RESAMPLED).astype(float)
     base, *arms = study.hits
@@ -164,9 +164,9 @@ METHODS = tuple(HALVES)
 def coverage(
     arms: Sequence[Arm], count: int, methods: Sequence[str] = METHODS, chance: Chance = SEEN
 ) -> Mapping[str, tuple[Halves, Halves]]:
-    """By method: the share of studies whose interval of an arm's loss holds the true one; halves.
+    """Return, by method and arm, how often the interval contains the true loss, and its half.
 
-    The halves are means over studies, in points.
+    The first is a share of studies, the second a mean over studies, in points.
     """
     true = np.array([100 * (1 - left(loss) / HALF) for loss, *_ in arms])
     found = {method: np.zeros((2, len(arms))) for method in methods}
@@ -179,14 +179,14 @@ def coverage(
 
 
 def arms_of(alike: Sequence[float] = ALIKE, seeds: Sequence[int] = SEEDS) -> list[Arm]:
-    """Of every loss, likeness and number of seeds."""
+    """Return arms with every combination of loss, likeness and number of seeds."""
     return [(loss, a, n) for a in alike for loss in LOSSES for n in seeds]
 
 
 def main(png: Path) -> None:
-    """Print coverage, and draw the width of intervals by number of seeds."""
+    """Print coverage, and plot the width of intervals by number of seeds."""
     for name, chance in (("as seen", SEEN), ("more chance", MORE)):
-        print(f"{name}: share of intervals that hold what is true (half of their width, points)")
+        print(f"{name}: share of intervals with the true loss (half of their width, points)")
         made = coverage(arms_of(), 1000, chance=chance)
         for method, (held, half) in made.items():
             print(f"  {method}; over {', '.join(map(str, SEEDS))} seeds")
@@ -199,7 +199,7 @@ def main(png: Path) -> None:
 
 
 def picture(made: Mapping[str, tuple[Halves, Halves]], png: Path) -> None:
-    """Half of the interval by number of seeds, for two arms."""
+    """Plot half of the interval by number of seeds, for two arms."""
     with styled():
         figure = new_figure(6.4, 2.8, "Half of the 95 % interval of a loss")
         row = figure.subplots(1, 2, sharey=True)
@@ -215,7 +215,7 @@ def picture(made: Mapping[str, tuple[Halves, Halves]], png: Path) -> None:
 
 
 def draw(axes: Axes, found: Mapping[str, Sequence[float]]) -> None:
-    """A line for each method, with the numbers of the first below it."""
+    """Draw a line for each method, with the numbers of the first below it."""
     for (method, halves), colour, dash in zip(found.items(), COLOURS, DASHES, strict=False):
         axes.plot(SEEDS, halves, marker="o", ms=4, color=colour, linestyle=dash, label=method)
     for seeds, half in zip(SEEDS, found[METHODS[0]], strict=True):

@@ -2,8 +2,8 @@
 
     python -m tools.random_bytes | dieharder -g 200 -a
 
-From one word to the next goes the client, then the seed, then the round: what two of them have in
-common would show. Endless, until the reader has had enough.
+Consecutive words come from the next client, then the next seed, then the next round, so a battery
+would detect a correlation between two of them. The output is endless, until the reader closes it.
 """
 
 import sys
@@ -18,7 +18,7 @@ SEEDS, ROUNDS, CLIENTS, WORDS = 4, 4, 16, 1024
 
 
 def interleaved(first_round: int) -> UInt64[np.ndarray, "words streams"]:
-    """The first words of some streams, side by side."""
+    """Return the first words of some streams, side by side."""
     return np.stack(
         [
             Streams(seed, round).of("dropout", client).words(WORDS)
@@ -36,7 +36,7 @@ def main() -> None:
         for first_round in count(0, ROUNDS):
             sys.stdout.buffer.write(interleaved(first_round).tobytes())
     except BrokenPipeError:
-        sys.stderr.close()  # or Python would complain of it once more
+        sys.stderr.close()  # or Python would report the error again at exit
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-# In:  records: {RESULTS}/runs, or the kept file in {RESULTS}/published.
-# Out: summary/, tables/ and figures/ beside them; in {RESULTS}/so-far of what there is.
+# In:  records: {RESULTS}/runs, or the published file in {RESULTS}/published.
+# Out: summary/, tables/ and figures/ next to them; in {RESULTS}/so-far, those of the existing records.
 
 
-# Has no output, because a kept file must never be made again from runs that are long gone.
+# Has no output, so that a published file is never made again from runs that no longer exist.
 rule publish:
     input:
         records=all_records,
@@ -310,8 +310,8 @@ rule runs:
         " --output {output.csv:q} 2> {log:q}"
 
 
-# Asked for by name, and kept: the embeddings are in no record. It has no input, so that what is kept
-# is not made again because a checkout has newer files.
+# Made only if requested by name, and published: no record has the embeddings. It has no input, so that
+# a checkout with newer files does not make it again.
 rule pictures:
     output:
         f"{PUBLISHED}/pictures.json",

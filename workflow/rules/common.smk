@@ -1,4 +1,4 @@
-# From the config to paths. The only Python helpers of the workflow; all else is `fedrec …`.
+# From the config to paths: the workflow's only Python helpers. Everything else is `fedrec …`.
 
 import json
 import os
@@ -23,7 +23,7 @@ from snakemake.exceptions import WorkflowError
 
 
 def retyped(value):
-    """What stands in a list or mapping of `--config`, which Snakemake leaves as texts."""
+    """Return a list or mapping of `--config` with typed values; Snakemake leaves them as texts."""
     if isinstance(value, dict):
         return {key: retyped(part) for key, part in value.items()}
     if isinstance(value, list):
@@ -43,7 +43,7 @@ try:
 except ModuleNotFoundError as error:
     if error.name != "torch":
         raise
-    STUDY = Plan.read(config, workflow.configfiles)  # will do for `published-figures`
+    STUDY = Plan.read(config, workflow.configfiles)  # enough for `published-figures`
 except ConfigError as error:
     told = (
         f"\n(`--config` on the command line sets {', '.join(GIVEN)})" if GIVEN else ""
@@ -51,7 +51,7 @@ except ConfigError as error:
     raise WorkflowError(f"the configuration cannot be used:\n{error}{told}")
 
 
-IN_FULL = in_full(config, workflow.configfiles).values  # with what the files extend
+IN_FULL = in_full(config, workflow.configfiles).values  # with the files they extend
 RESULTS = STUDY.results
 PUBLISHED = f"{RESULTS}/published"
 SO_FAR = f"{RESULTS}/so-far"
@@ -61,7 +61,7 @@ CELLS = {
     for block in STUDY.blocks().values()
     for cell in STUDY.cells(block)
 }
-# Seeds of later looks (docs/decisions/019): made if they are asked for, and shown by claims alone.
+# Seeds of later looks (docs/decisions/019): made only if requested, and shown only by claims.
 LOOKS = (
     read_yaml(Path(beside(STUDY.claims.file))).get("looks", [0])
     if STUDY.claims
@@ -86,7 +86,7 @@ OTHER_CONFIG = [
     for path in workflow.configfiles
     if os.path.relpath(path) != "config/paper.yaml"
 ]
-# What the explorer tells readers to type before the path of a record.
+# The command that the explorer shows before the path of a record.
 COMMAND = "snakemake --cores 1" + "".join(
     f" --configfile {shlex.quote(path)}" for path in OTHER_CONFIG
 )
@@ -103,30 +103,30 @@ wildcard_constraints:
 
 
 def products(home, tables=TABLES, figures=FIGURES):
-    """Every table and figure of the study, or some."""
+    """Return the files of all tables and figures of the study, or of some."""
     return expand(
         "{home}/tables/{block}.{ext}", home=home, block=tables, ext=SHOWN
     ) + expand("{home}/figures/{block}.{ext}", home=home, block=figures, ext=DRAWN)
 
 
 def blocks(*kinds):
-    """A wildcard pattern of the tables and figures of some kinds."""
+    """Return a wildcard pattern for the tables and figures of some kinds."""
     found = [name for name, block in STUDY.blocks().items() if block.kind in kinds]
     return "|".join(map(re.escape, found)) or "none"
 
 
 def cells(block):
-    """The cells of a table or figure, as paths."""
+    """Return the cells of a table or figure, as paths."""
     return [cell_path(cell) for cell in STUDY.cells(STUDY.blocks()[block])]
 
 
 def cell_of(wildcards):
-    """The cell of a record."""
+    """Return the cell of a record."""
     return CELLS.get(wildcards.cell) or LATER[wildcards.cell]
 
 
 def siblings(cell):
-    """The other seeds of a cell that the study asks for, or those of its later looks."""
+    """Return the other seeds of a cell: those of the study, or those of its later looks."""
     arm, together = os.path.dirname(cell), CELLS if cell in CELLS else LATER
     return [
         str(other.seed)
@@ -136,7 +136,7 @@ def siblings(cell):
 
 
 def records_at(home, wanted):
-    """The records of some cells: fresh ones, those made so far, or the published file."""
+    """Return the records of some cells: fresh ones, those made so far, or the published file."""
     if home == PUBLISHED:
         return [f"{PUBLISHED}/records.jsonl.gz"]
     paths = [f"{RESULTS}/runs/{cell}" for cell in wanted]
@@ -144,29 +144,29 @@ def records_at(home, wanted):
 
 
 def records(wildcards):
-    """The records that a table or figure shows."""
+    """Return the records that a table or figure shows."""
     return records_at(wildcards.home, cells(wildcards.block))
 
 
 def all_records(wildcards):
-    """The records of the whole study, and those of later looks that there are."""
+    """Return the records of the whole study, and the existing ones of later looks."""
     home = wildcards.get("home", RESULTS)
     later = [] if home == PUBLISHED else records_at(SO_FAR, LATER)
     return records_at(home, CELLS) + later
 
 
 def used_datasets():
-    """The datasets that stand in a table or figure."""
+    """Return the datasets used in tables and figures."""
     return sorted({d for block in STUDY.blocks().values() for d in block.datasets})
 
 
 def present(paths):
-    """Those of the files that are there."""
+    """Return the files that exist."""
     return [path for path in paths if os.path.exists(path)]
 
 
 def so_far():
-    """The tables and figures of which there is a record."""
+    """Return the tables and figures that have at least one record."""
     there = {cell for cell in CELLS if os.path.exists(f"{RESULTS}/runs/{cell}")}
     some = {name for name in STUDY.blocks() if there & set(cells(name))}
     if not there:
@@ -177,13 +177,13 @@ def so_far():
 
 
 def switches(wildcards):
-    """Where the points are listed on which text and code differ."""
+    """Return the file that lists where text and code differ."""
     home = PUBLISHED if wildcards.home == PUBLISHED else RESULTS
     return f"{home}/data/switches.json"
 
 
 def statistics(name):
-    """A file of statistics for each dataset of a table, or of all: fresh, or what there is."""
+    """Return a function that finds a statistics file for each dataset of a table, or of all."""
 
     def paths(wildcards):
         block = STUDY.tables.get(wildcards.get("block"))
@@ -198,7 +198,7 @@ def statistics(name):
 
 
 def block_json(wildcards):
-    """What a table or figure shows, for the command that makes it: of the study's seeds."""
+    """Return a table's or figure's block as JSON, with the study's seeds, for its command."""
     block = STUDY.blocks()[wildcards.block]
     if block.kind == "deviations" and block.seeds is None:
         block = block.model_copy(update={"seeds": STUDY.seeds})
@@ -206,14 +206,15 @@ def block_json(wildcards):
 
 
 def dataset_json(wildcards):
-    """A dataset's entry in the config."""
+    """Return a dataset's entry in the config as JSON."""
     return STUDY.datasets[wildcards.dataset].model_dump_json(exclude_none=True)
 
 
 def files(kind):
-    """The files of a kind (`raw` or `lists`) that a dataset is made from; none if generated.
+    """Return a function that lists a dataset's files of a kind: `raw` or `lists`.
 
-    A local file is read where it lies, so that Snakemake sees when it changes.
+    There are none if the dataset is generated. A local file is read in place, so that Snakemake sees
+    when it changes.
     """
 
     def path(dataset, source):
@@ -229,6 +230,6 @@ def files(kind):
 
 
 def title(wildcards):
-    """What the report calls a table or figure."""
+    """Return the report's label for a table or figure."""
     name = getattr(wildcards, "block", "claims")
     return {"name": name.replace("-", " ").capitalize()}

@@ -1,6 +1,6 @@
 # In:  a dataset's entry in the config; a local file, the web, or FEDREC_MIRROR.
 # Out: {RESULTS}/data/{dataset}/split.npz; counts.json and repeats.json for the table of datasets;
-#      filter.json, which says what each pass of the filter dropped.
+#      filter.json, with what each pass of the filter dropped.
 
 
 rule download:

@@ -1,7 +1,7 @@
 # In:  a split, and the settings of one cell (model, dataset, attack, defense, ratio, seed).
-# Out: {RESULTS}/runs/{cell}, the record of that one training job. Until it is there, {cell}.checkpoint
-#      lies beside it, which is no output: Snakemake deletes those of a failed job. {cell}.ahead is a
-#      record that another seed's job has made, because `together` is 1 (docs/decisions/015).
+# Out: {RESULTS}/runs/{cell}, the record of that one training job. Until it exists, {cell}.checkpoint is
+#      next to it. It is not an output, because Snakemake deletes outputs of a failed job. {cell}.ahead
+#      is a record that another seed's job made, because `together` is 1 (docs/decisions/015).
 
 
 rule train:
@@ -20,11 +20,11 @@ rule train:
         device="auto",
         mem_mb=2000,
         runtime=60,
-        # Resources, because a change of these is no reason to train again.
+        # Resources, because a change of these does not cause new training.
         siblings=lambda w: ",".join(siblings(w.cell)),
         together=0,
     params:
-        # The cell's own settings and no others, so that a changed constant re-runs its cells alone.
+        # Only the cell's own settings, so a changed constant re-runs only the cells that use it.
         cell=lambda w: STUDY.cell_config(cell_of(w)).to_json(),
         version=__version__,
     shell:

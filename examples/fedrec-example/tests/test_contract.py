@@ -1,4 +1,4 @@
-"""The rules that fedrec's own methods keep to."""
+"""The rules for fedrec's own methods, checked for this package's."""
 
 from fedrec_example.median import Median
 from fedrec_example.sign_flip import SignFlip

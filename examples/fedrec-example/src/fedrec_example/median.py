@@ -10,9 +10,9 @@ from fedrec.updates import Gradient, Updates
 
 @settings
 class Median:
-    """The median of every coordinate, over the uploads kept; sample counts do not matter."""
+    """The median of every coordinate over the kept uploads, whatever their sample counts."""
 
     def reduce(self, received: Updates, kept: Bool[Tensor, " n"], view: ServerView) -> Gradient:
-        """A trimmed mean that leaves one upload, or the two in the middle."""
+        """Return the mean of the middle value, or of the two middle values, of each coordinate."""
         some = received.select(kept)
         return some.trimmed_mean((len(some) - 1) // 2)

@@ -1,4 +1,4 @@
-"""SignFlip: malicious clients upload the negative of their benign gradients, many times over."""
+"""SignFlip: malicious clients upload the negative of their benign gradients, scaled up."""
 
 from pydantic import Field
 
@@ -9,14 +9,14 @@ from fedrec.settings import settings
 
 @settings
 class SignFlip:
-    """Uploads -`factor` times the benign gradient of each malicious client."""
+    """An attack that uploads -`factor` times the benign gradient of each malicious client."""
 
-    factor: float = Field(default=50.0, gt=0, description="How many times over.")
+    factor: float = Field(default=50.0, gt=0, description="Factor of the gradient.")
 
     def initial_state(self) -> None:
-        """Nothing is carried between rounds."""
+        """Return None: the attack has no state."""
 
     def forge(self, view: AttackerView, state: None, streams: Streams) -> Forgery[None]:
-        """The benign uploads, scaled."""
+        """Return the benign uploads, scaled by -`factor`."""
         factors = view.benign.weight.new_full((len(view),), -self.factor)
         return Forgery(view.benign.scaled(factors), None, {"factor": self.factor})
