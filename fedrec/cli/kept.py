@@ -1,4 +1,4 @@
-"""The records that there are: those of a study's own runs, and those that were published."""
+"""The existing records of a study: those of its own runs, and the published ones."""
 
 import difflib
 from collections.abc import Iterable
@@ -13,36 +13,36 @@ from fedrec.records import Record, read_record, read_records
 
 @dataclass(frozen=True)
 class Kept:
-    """Where a study's records lie."""
+    """The folder of a study's records."""
 
     results: Path
 
     @staticmethod
     def of(study: Plan) -> "Kept":
-        """Those of a study."""
+        """Return the records of a study."""
         return Kept(Path(study.results))
 
     def path(self, cell: Cell) -> Path:
-        """Where the workflow and `fedrec run` put the record of a cell."""
+        """Return the path where the workflow and `fedrec run` write the record of a cell."""
         return self.results / "runs" / cell_path(cell)
 
     def published(self) -> dict[Cell, Record]:
-        """The published records."""
+        """Return the published records, by cell."""
         pack = self.results / "published" / "records.jsonl.gz"
         return {record.cell: record for record in (read_records([pack]) if pack.exists() else ())}
 
     def some(self, cells: Iterable[Cell]) -> dict[Cell, Record]:
-        """The records of some cells: of the study's own runs, else published ones."""
+        """Return the records of some cells: of the study's own runs, else published ones."""
         wanted = list(cells)
         own = {cell: read_record(p) for cell in wanted if (p := self.path(cell)).exists()}
         published = self.published() if len(own) < len(wanted) else {}
         return {cell: published[cell] for cell in wanted if cell in published} | own
 
     def one(self, cell: Cell) -> Record:
-        """The record of a cell.
+        """Return the record of a cell.
 
         Raises:
-            RecordError: there is none; the message has the nearest cells of which there is one.
+            RecordError: there is none; the message names the nearest cells that have one.
         """
         found = self.some([cell])
         if cell not in found:
