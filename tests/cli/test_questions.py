@@ -166,7 +166,7 @@ def test_lists_have_one_line_each(tiny: Session) -> None:
     assert [line.split()[0] for line in lines[:3]] == ["NoAttack", "LIE", "ClusterAttack"]
     assert "fang" in [line.split()[0] for line in lines]
     assert "no entry in the config" in next(line for line in lines if line.startswith("fang"))
-    assert tiny("list", "datasets").split() == ["synthetic", "made", "up"]
+    assert tiny("list", "datasets").split() == ["synthetic", "synthetic"]
     assert tiny("list", "claims").startswith("counts-ml-1m")
     assert len(tiny("list", "models").splitlines()) == 2
 
