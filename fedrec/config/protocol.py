@@ -47,8 +47,8 @@ class TrainingProtocol:
     observe: int = Field(
         default=0,
         ge=0,
-        description="Number of first rounds whose uploads are recorded one by one: uniformity and two "
-        "principal components (section 5.7). Takes seconds and memory.",
+        description="Number of first rounds whose uploads are recorded one by one: uniformity and "
+        "two principal components (section 5.7). Takes seconds and memory.",
     )
     window: int = Field(
         default=10, ge=1, description="Rounds whose uploads share principal components."
