@@ -76,7 +76,7 @@ def inspect(args: argparse.Namespace) -> None:
     The separator, header, columns and time format are detected from the first lines of a text file
     or of JSON lines (plain, .gz, .bz2, .xz, .zst or .zip), of item lists or of a Parquet file. If
     two readings are possible, options decide; on a terminal, the command asks. It writes no file.
-    For example
+    For example:
 
       fedrec data inspect plays.csv.gz
       fedrec data inspect ml-1m.zip --member ml-1m/ratings.dat --user 0 --item 1 --time 3

@@ -64,7 +64,7 @@ def status(args: argparse.Namespace) -> None:
     `done` counts the study's own and the published records with the config's settings; `diverged`
     runs are done as well. `outdated` records were made with other settings, `half-way` runs left a
     checkpoint, and `failed` runs left a message in their logs. Times are for one CPU thread, as in
-    the records. For example
+    the records. For example:
 
       fedrec status
       fedrec status --config config/demo.yaml
@@ -139,7 +139,7 @@ def claim(args: argparse.Namespace) -> None:
     """Show one of the paper's claims, its test, its verdict so far, and its records.
 
     For missing records, the output has the command that makes them, and their time and disk space.
-    For example
+    For example:
 
       fedrec claim attack-mf
       fedrec claim attack-sasrec --run
@@ -286,7 +286,7 @@ def _make(study: "Study", cells: Sequence[Cell], args: argparse.Namespace) -> No
 def compare(args: argparse.Namespace) -> None:
     """Compare two records: metrics, settings that differ, and the first round that differs.
 
-    For example
+    For example:
 
       fedrec compare ml-1m/MF/ClusterAttack ml-1m/MF/ClusterAttack/FedAvg/m0.01/seed1
       fedrec compare record.json results/runs/ml-1m/MF/Fang/FedAvg/m0.01/seed0.json

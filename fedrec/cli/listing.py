@@ -33,7 +33,7 @@ def list_(args: argparse.Namespace) -> None:
 
     Methods that no entry of the config uses come last, under their kinds. A method from another
     package shows the package's name. With NAMEs, or with --fields, each hyper-parameter is shown:
-    its value in the config or else its default, its meaning and its source. For example
+    its value in the config or else its default, its meaning and its source. For example:
 
       fedrec list attacks
       fedrec list defenses NormBound+UNION

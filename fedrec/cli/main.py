@@ -123,7 +123,7 @@ def parser() -> argparse.ArgumentParser:
 def completion(args: argparse.Namespace) -> None:
     """Print a script that completes commands and options in a shell.
 
-    For example
+    For example:
 
       eval "$(fedrec completion bash)"                    # in ~/.bashrc
       fedrec completion zsh > ~/.zfunc/_fedrec            # a folder in $fpath

@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> None:
     The data are prepared first if necessary. The record goes where the workflow would write it; it
     counts for the study if a table lists the cell. A value given with --set becomes part of the
     cell's name (ClusterAttack@clusters=4), so it never replaces another record. A finished cell is
-    not trained again, and an interrupted one resumes. For example
+    not trained again, and an interrupted one resumes. For example:
 
       fedrec run ml-1m/MF/ClusterAttack
       fedrec run ml-1m/MF/ClusterAttack/MultiKrum+UNION/m0.05/seed1 --device cuda
@@ -139,7 +139,7 @@ def explain(args: argparse.Namespace) -> None:
     """Show the settings of a cell, and where each one comes from.
 
     Each comes from a default, a preset, a line of a config file, the cell's name, or --set.
-    For example
+    For example:
 
       fedrec explain ml-1m/SASRec/ClusterAttack@clusters=8/NormBound+UNION
       fedrec explain synthetic/MF/Fang/UNION --set near=3.0 --config config/demo.yaml

@@ -23,7 +23,9 @@ CONFIG = Path("config")
 def add_to(stages: Any) -> None:
     """Add the subcommand to the parser."""
     sub = stage_of(stages)("new", new)
-    sub.add_argument("study", metavar="STUDY", help="name: config/STUDY.yaml, results/STUDY")
+    sub.add_argument(
+        "study", metavar="STUDY", help="its name, as in config/STUDY.yaml and results/STUDY"
+    )
     data = sub.add_mutually_exclusive_group(required=True)
     text = "file of interactions, in any format that `fedrec data inspect` can read"
     data.add_argument("--data", type=Path, metavar="FILE", help=text)
@@ -37,7 +39,9 @@ def add_to(stages: Any) -> None:
         sub.add_argument(f"--{name}", nargs="+", default=default, metavar="NAME", help=text)
     text = "shares of malicious users (default: 0.01)"
     sub.add_argument("--ratios", nargs="+", type=float, default=[0.01], metavar="SHARE", help=text)
-    sub.add_argument("--seeds", type=int, default=3, metavar="N", help="number (default: 3)")
+    sub.add_argument(
+        "--seeds", type=int, default=3, metavar="N", help="number of seeds (default: 3)"
+    )
     sub.add_argument("--rounds", type=int, help="training rounds (default: as in that study)")
     text = "the config to extend (default: config/paper.yaml)"
     sub.add_argument(
@@ -50,7 +54,7 @@ def new(args: argparse.Namespace) -> None:
     """Write the config of a new study, and print the command that runs it.
 
     The config extends another one by about ten lines: the dataset, one table and one figure. The
-    attacks, defences and models come from the other config. For example
+    attacks, defences and models come from the other config. For example:
 
       fedrec new plays --data plays.csv --ratios 0.01 0.05
       fedrec new mild --dataset ml-1m --attacks NoAttack LIE@z=1.5 --defenses FedAvg Krum --seeds 5

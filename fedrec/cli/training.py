@@ -62,7 +62,7 @@ def _add_training(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--output", type=Path, nargs="+", required=True, help=text)
     text = "other seeds of the cell, such as 1,2; their records go beside this one, as seed1.json"
     sub.add_argument("--siblings", type=_seeds, default=[], metavar="SEEDS", help=text)
-    text = "1: also train siblings that no process is training; each one's own command takes them"
+    text = "1: also train siblings that no other process trains, ahead of their own commands"
     sub.add_argument("--together", type=int, choices=[0, 1], default=0, help=text)
     text = "exit with 0, not 3, if training diverges: an attack may have caused it on purpose"
     sub.add_argument("--accept-divergence", action="store_true", help=text)
@@ -74,7 +74,7 @@ def _add_training(sub: argparse.ArgumentParser) -> None:
 def cell(args: argparse.Namespace) -> None:
     """Print the settings of one cell, with every field: the input of `train`.
 
-    For example
+    For example:
 
       fedrec cell ml-1m/MF/ClusterAttack/FedAvg/m0.01/seed0.json
       fedrec cell ml-1m/MF/ClusterAttack --set clusters=4
