@@ -69,7 +69,7 @@ def _uploads(record: Record) -> pd.DataFrame:
     """
     if record.uploads is None:
         raise RecordError(
-            f"{cell_path(record.cell)}: describes no upload; set `observe`, and run its cell again"
+            f"{cell_path(record.cell)}: contains no uploads; set `observe`, and run its cell again"
         )
     window = record.config["protocol"]["window"]
     columns = pd.DataFrame(record.uploads.model_dump())
