@@ -62,10 +62,10 @@ ELSEWHERE = {
     "no record of the cells to show": "run the cells, or give other records",
     "no record of ⟨cell path⟩": "run the cell: `fedrec run CELL`",
     "no record of the cells to verify": "give the file of published records",
-    "are not the same again": "compare versions and processors, which both records name",
+    "were not reproduced bit for bit": "compare versions and processors, which both records name",
     "another split of its data": "make the split again from the same raw files and config",
     "diverged in round": "nothing to repair: the record is the result",
-    "no retry can end otherwise": "nothing to repair: the record is the result",
+    "a retry would end the same way": "nothing to repair: the record is the result",
     "while another process makes": "run the same command again once the other has ended",
 }
 HEADS = ("cause", "remedy", "raised in")

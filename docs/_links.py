@@ -1,7 +1,7 @@
 """Links of pages to files of the repository: turned into what the site can show.
 
-A published table becomes its page, and the explorer is opened as it is. Another file is offered for download. A folder, which a site
-cannot show, stays as text.
+A published table becomes its page, and the explorer opens as it is. Another file is offered for
+download. A folder, which a site cannot show, stays as text.
 """
 
 import os

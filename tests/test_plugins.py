@@ -106,7 +106,7 @@ def test_a_record_of_a_package_that_is_not_here_names_it() -> None:
     study = Study.load(ROOT / "config" / "miniature.yaml")
     values = json.loads(study.cell_config(study.cells(study.tables["table-1"])[0]).to_json())
     values |= {"attack": {"kind": "sign_flip"}, "plug-ins": {"fedrec-example": "0.1.0"}}
-    with pytest.raises(ConfigError, match="no `sign_flip` among `attacks`: install fedrec-ex"):
+    with pytest.raises(ConfigError, match="no `sign_flip` in `attacks`: install fedrec-ex"):
         CellConfig.parse(values)
 
 
@@ -136,8 +136,8 @@ def offered(name: str, value: str) -> list[EntryPoint]:
     ("name", "value", "message"),
     [
         ("a", "no_such_module:A", r"other 1\.0: .*cannot be loaded \(ModuleNotFoundError"),
-        ("a", "pathlib:Path", r"is no class of hyper-parameters: decorate it"),
-        ("A b", "pathlib:Path", r"is no kind: name it in lower case"),
+        ("a", "pathlib:Path", r"is not a class of settings: decorate it"),
+        ("A b", "pathlib:Path", r"is not a kind: name it in lower case"),
     ],
 )
 def test_a_package_that_cannot_be_used_is_named(name: str, value: str, message: str) -> None:

@@ -1,1 +1,1 @@
-"""From records to tables and figures: pure functions of what runs have left on disk."""
+"""Tables and figures from records: pure functions of the files that runs have written."""

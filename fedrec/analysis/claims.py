@@ -1,4 +1,4 @@
-"""The paper's claims, and by what tests they are judged."""
+"""The paper's claims, and the tests that judge them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
@@ -22,7 +22,7 @@ Regions = Mapping[str, Region]
 
 
 class Arm(Section):
-    """Cells of all seeds; a list stands for each of its names in turn."""
+    """Cells of all seeds; a field with a list stands for each of its values in turn."""
 
     dataset: str = "ml-1m"
     model: str = "MF"
@@ -31,7 +31,7 @@ class Arm(Section):
     ratio: float | tuple[float, ...] = 0.01
 
     def cells(self) -> list[Cell]:
-        """The cells that are meant, in order."""
+        """Return the arm's cells, in order."""
         attacks, defenses = _listed(self.attack), _listed(self.defense)
         ratios = self.ratio if isinstance(self.ratio, tuple) else (self.ratio,)
         return [
@@ -57,11 +57,11 @@ class LossTest(Section):
     )
     within: str = Field(description="Name of a region.")
     pairing: Literal["all", "in_turn"] = Field(
-        default="all", description="Each of the first with each of the second, or one by one."
+        default="all", description="all: every pair of arms; in_turn: first with first, and so on."
     )
 
     def pairs(self) -> list[tuple[Cell, Cell]]:
-        """Each arm with what it is compared with."""
+        """Return each arm with the arm that it is compared with."""
         arms = self.of.cells()
         if isinstance(self.against, str):
             plain = {"attack": BASELINE, "ratio": 0.0}
@@ -71,16 +71,16 @@ class LossTest(Section):
         return [(arm, other) for arm, other in pairs if arm != other]
 
     def cells(self) -> list[Cell]:
-        """All that is needed."""
+        """Return all cells that the test needs."""
         return [cell for pair in self.pairs() for cell in pair]
 
     def findings(self, evidence: Evidence, regions: Regions) -> Iterator[Finding]:
-        """One for each pair."""
+        """Yield one finding for each pair."""
         for arm, reference in self.pairs():
             yield evidence.loss(arm, reference, regions[self.within])
 
     def compares(self) -> str:
-        """What with what, in words."""
+        """Describe in words what is compared."""
         if isinstance(self.against, str):
             return "against the same defence without attack, which prepares for none"
         if set(self.against.cells()) == set(
@@ -91,7 +91,7 @@ class LossTest(Section):
 
 
 class UploadsTest(Section):
-    """A measure of the uploads of the first rounds lies in a region, in each window of rounds."""
+    """A measure of the first rounds' uploads lies in a region, in each window of rounds."""
 
     kind: Literal["uploads"]
     of: Arm
@@ -99,36 +99,36 @@ class UploadsTest(Section):
     within: str = Field(description="Name of a region.")
 
     def cells(self) -> list[Cell]:
-        """All that is needed."""
+        """Return all cells that the test needs."""
         return self.of.cells()
 
     def findings(self, evidence: Evidence, regions: Regions) -> Iterator[Finding]:
-        """One for each arm and window."""
+        """Yield one finding for each arm and window."""
         for arm in self.cells():
             yield from evidence.uploads(arm, self.measure, regions[self.within])
 
     def compares(self) -> str:
-        """What is looked at, in words."""
+        """Describe in words what is compared."""
         return "for malicious against benign uploads, by windows of rounds"
 
 
 class SpreadTest(Section):
-    """The means of some arms lie closer together than those of others."""
+    """The means of some arms are closer together than those of other arms."""
 
     kind: Literal["spread"]
     of: Arm
     than: Arm
 
     def cells(self) -> list[Cell]:
-        """All that is needed."""
+        """Return all cells that the test needs."""
         return [*self.of.cells(), *self.than.cells()]
 
     def findings(self, evidence: Evidence, regions: Regions) -> Iterator[Finding]:
-        """A single one."""
+        """Yield a single finding."""
         yield evidence.spread(self.of.cells(), self.than.cells())
 
     def compares(self) -> str:
-        """What with what, in words."""
+        """Describe in words what is compared."""
         return "for the spread of these arms against that of the others"
 
 
@@ -140,16 +140,16 @@ class CountsTest(Section):
     counts: dict[str, int]
 
     def cells(self) -> list[Cell]:
-        """No run is needed."""
+        """Return an empty list: the test needs no run."""
         return []
 
     def findings(self, evidence: Evidence, regions: Regions) -> Iterator[Finding]:
-        """One for each count."""
+        """Yield one finding for each count."""
         for name, stated in self.counts.items():
             yield evidence.count(self.dataset, name, stated)
 
     def compares(self) -> str:
-        """What with what, in words."""
+        """Describe in words what is compared."""
         return "the paper's"
 
 
@@ -162,22 +162,22 @@ class Claim(Section):
     id: str
     place: str
     says: str
-    needs: str = Field(default="all", description="How many of its numbers: name of a share.")
+    needs: str = Field(default="all", description="How many numbers must hold: name of a share.")
     test: Test
-    beside: Test | None = Field(default=None, description="Shown, but judges nothing.")
+    beside: Test | None = Field(default=None, description="Shown, but does not affect the verdict.")
 
 
 class Claims(Section):
-    """All claims, and what words such as `slightly` and `most` stand for."""
+    """All claims, and the meaning of words such as `slightly` and `most`."""
 
     regions: dict[str, Region]
     shares: dict[str, float] = Field(
-        description="What share of a claim's numbers must be exceeded; 1 for all of them."
+        description="The share of a claim's numbers that must be exceeded; 1 means all of them."
     )
     looks: Annotated[tuple[int, ...], Field(min_length=1)] = Field(
-        default=(5, 10), description="Seeds of an arm at each look, the lowest first."
+        default=(5, 10), description="Seeds of an arm at each look, in ascending order."
     )
-    affordable: int = Field(default=20, description="Seeds up to which it is told how many decide.")
+    affordable: int = Field(default=20, description="Largest number of seeds to suggest.")
     claims: tuple[Claim, ...]
 
     @staticmethod
@@ -185,8 +185,8 @@ class Claims(Section):
         """Read a claims file.
 
         Raises:
-            ConfigError: it cannot be read, or a claim is malformed or names an unknown region or
-                share.
+            ConfigError: the file cannot be read, or a claim is malformed or names an unknown region
+                or share.
         """
         values = read_yaml(path)
         try:
@@ -199,7 +199,7 @@ class Claims(Section):
         return found
 
     def unknown(self, claim: Claim) -> Iterator[str]:
-        """The names in a claim that stand for nothing."""
+        """Yield the names in a claim that are not defined."""
         tests = [test for test in (claim.test, claim.beside) if test]
         for within in filter(None, (getattr(test, "within", None) for test in tests)):
             if within not in self.regions:
@@ -209,21 +209,21 @@ class Claims(Section):
 
     @property
     def level(self) -> float:
-        """One-sided, of each look: Bonferroni's share of the whole."""
+        """The one-sided level of each look: the total level divided by the looks (Bonferroni)."""
         return LEVEL / len(self.looks)
 
     def more_seeds(self, claim: Claim, findings: Sequence[Finding]) -> int | None:
-        """How many seeds would decide a claim at its level; None if too many."""
+        """Return how many seeds would decide a claim at its level; None if too many."""
         needed = self.needed(claim, len(findings))
         return seeds_to_decide(findings, needed, self.level, self.affordable)
 
     def needed(self, claim: Claim, numbers: int) -> int:
-        """How many of a claim's numbers have to lie in their regions."""
+        """Return how many of a claim's numbers must lie in their regions."""
         return min(numbers, int(np.floor(self.shares[claim.needs] * numbers)) + 1)
 
 
 def criterion(claims: Claims, claim: Claim, numbers: int) -> str:
-    """What a claim's findings have to be, and what they compare, in words."""
+    """Describe in words what a claim's findings compare, and where they must lie."""
     needed = claims.needed(claim, numbers)
     many = claim.needs if needed in (1, numbers) else f"{claim.needs} (at least {needed})"
     many = f"{many} of {numbers}: " if numbers > 1 else ""
@@ -231,7 +231,7 @@ def criterion(claims: Claims, claim: Claim, numbers: int) -> str:
 
 
 def _lies(claims: Claims, test: Test) -> str:
-    """A region in words."""
+    """Describe a region in words."""
     within = getattr(test, "within", None)
     if within is None:
         return {"spread": "below 0", "counts": "equal to"}[test.kind]

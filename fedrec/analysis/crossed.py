@@ -1,4 +1,4 @@
-"""Runs by arm and seed, which are crossed, and by whom they hit."""
+"""Runs by arm and seed, which are crossed factors, and by the users hit."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ from jaxtyping import Float, Int, Num
 
 from fedrec.analysis.users import Known, again
 
-Values = Mapping[int, float]  # of an arm, by seed
+Values = Mapping[int, float]  # an arm's results, by seed
 
 
 @dataclass(frozen=True)
 class Runs:
-    """Each run's distance from its arm's mean, by the root of that mean (Pearson's residual)."""
+    """Runs with Pearson residuals: a run's distance from its arm's mean, over the mean's root."""
 
     away: Float[np.ndarray, " runs"]
     arm: Int[np.ndarray, " runs"]
@@ -21,7 +21,7 @@ class Runs:
     root: Float[np.ndarray, " runs"]
 
     def centred(self, values: Float[np.ndarray, "runs *_"]) -> Float[np.ndarray, "runs *_"]:
-        """Values of runs less the mean of their arm."""
+        """Subtract from each run's values the mean of its arm."""
         member = (self.arm[:, None] == np.unique(self.arm)).astype(float)
         means: np.ndarray = (member.T @ values).T / member.sum(axis=0)
         return values - means.T[self.arm]
@@ -29,27 +29,27 @@ class Runs:
     def without(
         self, basis: Float[np.ndarray, "runs seeds"], values: Float[np.ndarray, "runs *_"]
     ) -> Float[np.ndarray, "runs *_"]:
-        """What is left of values without their arms' means and what seeds lift."""
+        """Return values without their arms' means and without the effects of seeds."""
         left = self.centred(values)
         return left - basis @ (basis.T @ left)
 
     def by_arm(self, values: Num[np.ndarray, "runs *_"]) -> list[Num[np.ndarray, "_ *_"]]:
-        """The values of each arm."""
+        """Return the values of each arm."""
         return [values[self.arm == i] for i in np.unique(self.arm)]
 
 
 @dataclass(frozen=True)
 class Pairing:
-    """How results differ over what users show; nothing where it is not known whom runs hit."""
+    """How much results vary compared with what users show; NaN if the users hit are unknown."""
 
     dispersion: float = float("nan")
     df: float = 0.0
     kept: float = float("nan")
-    scale: Float[np.ndarray, " runs"] | float = 1.0  # of residuals, by what users show of each arm
+    scale: Float[np.ndarray, " runs"] | float = 1.0  # of residuals, from each arm's users
 
 
 def pearson(arms: Sequence[Values]) -> Runs:
-    """Runs of arms with their results, the mean of which is above zero."""
+    """Return the residuals of arms' runs; each arm's mean result must be above zero."""
     arm = np.repeat(np.arange(len(arms)), [len(values) for values in arms])
     seeds = np.array([seed for values in arms for seed in values])
     results = np.array([result for values in arms for result in values.values()])
@@ -59,7 +59,7 @@ def pearson(arms: Sequence[Values]) -> Runs:
 
 
 def lifts(runs: Runs) -> Float[np.ndarray, "runs seeds"]:
-    """An orthonormal basis of what seeds can do: each lifts all arms by its own share."""
+    """Return an orthonormal basis of the seed effects: each lifts all arms by one share."""
     lifts = (runs.seed[:, None] == np.unique(runs.seed)) * runs.root[:, None]
     left, sizes, _ = np.linalg.svd(runs.centred(lifts), full_matrices=False)
     basis: np.ndarray = left[:, sizes > 1e-9 * max(sizes[0], np.finfo(float).tiny)]
@@ -69,13 +69,13 @@ def lifts(runs: Runs) -> Float[np.ndarray, "runs seeds"]:
 def pairing(
     runs: Runs, basis: Float[np.ndarray, "runs seeds"], users: Sequence[Known], left: float
 ) -> Pairing:
-    """The squares that are left over those that users let expect; Satterthwaite's freedom."""
+    """Divide the residual squares `left` by those expected from users (Satterthwaite's df)."""
     rows = np.array([share for arm in users for share in arm.values()])
     expected = runs.without(basis, _covariance(runs, rows))
     total = float(np.trace(expected))
     if not total > 0:
         return Pairing()
-    diagonal = np.diag(runs.without(basis, expected.T))  # of M S M, for the projection M
+    diagonal = np.diag(runs.without(basis, expected.T))  # of M S M, with the projection M
     plain = np.diag(runs.without(basis, np.eye(len(rows))))
     sums = [[arm.sum() for arm in runs.by_arm(values)] for values in (diagonal, plain)]
     scale = np.sqrt(np.maximum(sums[0], 1e-12 * total) / np.maximum(sums[1], 1e-12))
@@ -87,9 +87,10 @@ def pairing(
 def _covariance(
     runs: Runs, rows: Float[np.ndarray, "runs users"]
 ) -> Float[np.ndarray, "runs runs"]:
-    """What users show of how residuals of one seed move together: each is hit on its own.
+    """Estimate from users the covariance of same-seed residuals: chance hits each user on its own.
 
-    Unbiased: deviations from means of n and m runs, some of the same seeds, are too small.
+    The estimate is unbiased: it corrects for deviations from the means of n and m runs, some of
+    the same seeds, which are too small.
     """
     beyond = runs.centred(rows)
     seeds = range(runs.seed.max() + 1)

@@ -1,4 +1,4 @@
-"""What records say of a number that a claim rests on, with its standard error."""
+"""The numbers behind the claims, with their standard errors, from records."""
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any
@@ -19,7 +19,7 @@ UploadMeasure = Callable[[Uploads, Mapping[str, Any]], Mapping[str, float]]
 
 
 class Evidence:
-    """Records by arm, and dataset sizes, under the names that claims use."""
+    """Records by arm, and dataset sizes, under the names used in the claims."""
 
     def __init__(
         self,
@@ -33,16 +33,16 @@ class Evidence:
         self.noises = Noises(records, measure)
 
     def at(self, looks: Sequence[int]) -> "Evidence":
-        """What is known at the last of some looks, as numbers of seeds.
+        """Return the evidence at the last of some looks, given as numbers of seeds.
 
-        An arm whose seeds of a look are not all there counts as at the look before, so that nobody
-        looks more often than he says. At the first, what there is counts.
+        An arm that lacks a seed of a look counts as at the look before, so that there are no more
+        looks than stated. At the first look, the existing runs count.
         """
         shown = [run for runs in self._arms.values() for run in _at(runs, looks)]
         return Evidence(shown, self._counts, self._card, self.noises.measure)
 
     def loss(self, arm: Cell, reference: Cell, region: Region) -> Finding:
-        """The loss (%) of an arm against another one."""
+        """Return the loss (%) of an arm against another one."""
         arms = self._named(arm), self._named(reference)
         ours, theirs = (self._arms.get(cell, ()) for cell in arms)
         what = f"{_differing(arm, reference)}, % lost"
@@ -65,7 +65,7 @@ class Evidence:
         )
 
     def uploads(self, arm: Cell, measure: str, region: Region) -> list[Finding]:
-        """A measure of each window of rounds, over seeds."""
+        """Return a measure of each window of rounds, over seeds."""
         cell = self._named(arm)
         seen = [run for run in self._arms.get(cell, ()) if run.uploads]
         values = pd.DataFrame([_measured(run, measure) for run in seen])
@@ -84,7 +84,7 @@ class Evidence:
         ]
 
     def spread(self, arms: Sequence[Cell], others: Sequence[Cell]) -> Finding:
-        """The difference of the standard deviations of two sets of means (% of the mean)."""
+        """Return the difference of the standard deviations of two sets of means (% of the mean)."""
         what, region = "difference of spreads, % of the mean", (-np.inf, 0.0)
         named = [self._named(cell) for cell in (*arms, *others)]
         found = [_by_seed(self._arms.get(cell, ())) for cell in named]
@@ -116,7 +116,7 @@ class Evidence:
         weights: Float[np.ndarray, " arms"],
         means: Float[np.ndarray, " arms"],
     ) -> tuple[float, float]:
-        """Variance, at one seed, of a sum of relative results; degrees of freedom."""
+        """Return a weighted sum of relative results at one seed: its variance and its df."""
         noise, users = self.noises.of(arms[0][0]), self.noises.sum(arms, weights.tolist())
         if noise is None:
             return np.nan, np.inf
@@ -125,7 +125,7 @@ class Evidence:
         return noise.of_users(users)
 
     def count(self, dataset: str, name: str, stated: int) -> Finding:
-        """A dataset's count: exact or not."""
+        """Return a dataset's count, which has no error."""
         used = self._datasets.get(dataset, dataset)
         found = self._counts.get(used, {}).get(name)
         what, region = f"{name} of {dataset}", (float(stated), float(stated))
@@ -134,13 +134,13 @@ class Evidence:
         return Finding(what, region, float(found), error=0.0, records=(f"{used}/counts.json",))
 
     def runs(self, cell: Cell) -> Sequence[Record]:
-        """The records of an arm under its name here."""
+        """Return the records of an arm, given under the study's names."""
         return self._arms.get(cell, ())
 
     def _over_seeds(
         self, what: str, values: Float[np.ndarray, " seeds"], region: Region, **more: Any
     ) -> Finding:
-        """A mean over seeds with Student's t of its own; one run has no interval."""
+        """Return a mean over seeds, with its own Student-t error; one run has no interval."""
         n = len(values)
         error = float(values.std(ddof=1) / np.sqrt(n)) if n > 1 else np.nan
         note = "" if n > 1 else "one run"
@@ -153,17 +153,17 @@ class Evidence:
 
 
 def separation(uploads: Uploads, config: Mapping[str, Any]) -> Mapping[str, float]:
-    """For each window of rounds, pooled: the chance that a malicious upload is the less uniform.
+    """Return for each window of rounds how well uniformity separates malicious uploads.
 
-    Of a malicious and a benign upload of the window drawn at random, ties counting half (the area
-    under the ROC curve): 0.5 for no difference, 1 for two separate groups. As the densities of a
-    panel of the paper's Figure 4 show it.
+    The measure is the probability that, of one malicious and one benign upload drawn at random from
+    the window, the malicious one is less uniform; ties count half (the area under the ROC curve).
+    0.5 means no difference, 1 two separate groups. The densities in the paper's Figure 4 show it.
     """
     return {name: _area(seen) for name, seen in _windows(uploads, config) if _both(seen)}
 
 
 def separation_by_round(uploads: Uploads, config: Mapping[str, Any]) -> Mapping[str, float]:
-    """The same of each round alone, as the server sees it; the mean over a window's rounds."""
+    """Return `separation` of each round alone, as the server sees it, averaged over a window."""
     found = {}
     for name, seen in _windows(uploads, config):
         areas = [_area(alone) for _, alone in seen.groupby("round") if _both(alone)]
@@ -173,9 +173,9 @@ def separation_by_round(uploads: Uploads, config: Mapping[str, Any]) -> Mapping[
 
 
 def outliers(uploads: Uploads, config: Mapping[str, Any]) -> Mapping[str, float]:
-    """For each window: the share of malicious uploads further out than 95 % of the benign ones.
+    """Return for each window the share of malicious uploads beyond 95 % of the benign ones.
 
-    Distances are from the window's mean along the first two principal components.
+    Distances are from the window's mean, along the first two principal components.
     """
     found = {}
     for name, seen in _windows(uploads, config):
@@ -194,7 +194,7 @@ UPLOADS: Mapping[str, UploadMeasure] = {
 
 
 def _at(runs: Sequence[Record], looks: Sequence[int]) -> list[Record]:
-    """An arm's runs at the last look of which all seeds are there; else those of the first."""
+    """Return an arm's runs at the last look with all of its seeds, else those of the first look."""
     for seeds in reversed(looks):
         found = [run for run in runs if run.cell.seed < seeds]
         if len(found) == seeds or seeds == looks[0]:
@@ -203,13 +203,13 @@ def _at(runs: Sequence[Record], looks: Sequence[int]) -> list[Record]:
 
 
 def _measured(run: Record, measure: str) -> dict[str, float]:
-    """A measure of one run's uploads, by window."""
+    """Return a measure of one run's uploads, by window."""
     assert run.uploads is not None
     return dict(UPLOADS[measure](run.uploads, run.config))
 
 
 def _windows(uploads: Uploads, config: Mapping[str, Any]) -> list[tuple[str, pd.DataFrame]]:
-    """Uploads by window of rounds, under its name; without what was not measured."""
+    """Return the uploads by window of rounds, with its name; without unmeasured columns."""
     columns = {name: column for name, column in uploads.model_dump().items() if column}
     frame, width = pd.DataFrame(columns), config["protocol"]["window"]
     window = (frame["round"] - 1) // width
@@ -221,7 +221,7 @@ def _windows(uploads: Uploads, config: Mapping[str, Any]) -> list[tuple[str, pd.
 
 
 def _both(seen: pd.DataFrame) -> bool:
-    """Whether there are uploads of both kinds."""
+    """Return whether there are both malicious and benign uploads."""
     return bool(seen.malicious.any() and not seen.malicious.all())
 
 
@@ -232,23 +232,23 @@ def _area(seen: pd.DataFrame) -> float:
 
 
 def _spread(means: Float[np.ndarray, " arms"]) -> float:
-    """Standard deviation in per cent of the mean."""
+    """Return the standard deviation in per cent of the mean."""
     return float(100 * means.std(ddof=1) / means.mean())
 
 
 def _slopes(means: Float[np.ndarray, " arms"]) -> Float[np.ndarray, " arms"]:
-    """By how much (%) that changes with the relative noise of each mean."""
+    """Return the change of the spread (%) with the relative noise of each mean."""
     k, relative = len(means), means / means.mean()
     spread = relative.std(ddof=1)
     if spread == 0:
-        return np.full(k, 100 / np.sqrt(k))  # any noise spreads them
+        return np.full(k, 100 / np.sqrt(k))  # any noise increases the spread
     slope = (relative - 1) / ((k - 1) * spread) - spread / k
     found: np.ndarray = 100 * slope * relative
     return found
 
 
 def _moves(found: Loss, noises: Noises) -> Mapping[Hashable, float]:
-    """How far (%) the noise of each run moves a loss, or of each user at each seed; to a scale."""
+    """Return how far noise moves a loss (%), up to scale, by run, or by user and seed."""
     if found.noise is None:
         return {}
     if found.users is not None:
@@ -269,19 +269,19 @@ def _moves(found: Loss, noises: Noises) -> Mapping[Hashable, float]:
 
 
 def _same(found: Loss) -> bool:
-    """Whether both sides are the same at every evaluation: nothing set them apart."""
+    """Return whether both sides are the same at every evaluation."""
     return all(ours.trajectory.test == theirs.trajectory.test for ours, theirs in found.pairs)
 
 
 def _source(noise: Noise | None) -> str:
-    """What has to be said of where an error comes from."""
+    """Return the note about the source of an error, if one is needed."""
     if noise is None:
         return "one run"
     return f"noise borrowed from {noise.family}" if noise.borrowed else ""
 
 
 def _differing(arm: Cell, reference: Cell) -> str:
-    """Two arms by what tells them apart."""
+    """Describe two arms by their differences."""
     names = [n for n in ("attack", "defense", "ratio") if getattr(arm, n) != getattr(reference, n)]
     if reference.attack == BASELINE:
         names = [name for name in names if name != "ratio"]

@@ -1,4 +1,4 @@
-"""What is measured of a run, and runs of one arm together."""
+"""The result of a run, and runs grouped by arm."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ LAST = 5  # evaluations
 
 @dataclass(frozen=True)
 class Measure:
-    """A test metric of a run: at the evaluation that counts, or the mean of the last ones."""
+    """A test metric of a run: at the reported evaluation, or the mean of the last evaluations."""
 
     metric: str = "hr@5"
     report: Report = "best_val"
     settled: bool = False  # the mean of the last evaluations
 
     def __call__(self, record: Record) -> float:
-        """The result of a run."""
+        """Return the result of a run."""
         if self.settled:
             return float(np.mean(record.trajectory.test[self.metric][-LAST:]))
         return record.reported(self.metric, self.report)
@@ -32,12 +32,12 @@ class Measure:
 
 
 def measures(report: Report) -> tuple[Measure, ...]:
-    """The one that judges, and those beside it."""
+    """Return the measure that decides, and then the measures shown beside it."""
     return Measure(report=report), Measure("mrr", report), Measure(report=report, settled=True)
 
 
 def by_arm(records: Iterable[Record]) -> dict[Cell, list[Record]]:
-    """Records of the same cell but for the seed, together."""
+    """Group records by cell, ignoring the seed."""
     arms: dict[Cell, list[Record]] = {}
     for record in records:
         arms.setdefault(seedless(record.cell), []).append(record)
@@ -45,5 +45,5 @@ def by_arm(records: Iterable[Record]) -> dict[Cell, list[Record]]:
 
 
 def seedless(cell: Cell) -> Cell:
-    """A cell that stands for all seeds."""
+    """Return the cell with seed -1, which stands for all seeds."""
     return cell.model_copy(update={"seed": -1})

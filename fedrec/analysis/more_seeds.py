@@ -1,4 +1,4 @@
-"""How many seeds would decide what is open, and which runs the next look takes."""
+"""How many seeds would decide an open claim, and which runs the next look needs."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,16 +21,16 @@ class Step:
 
 
 def open_ones(findings: Sequence[Finding], level: float) -> list[Finding]:
-    """The numbers that keep a claim open: not decided at a level that many looks would need."""
+    """Return the numbers that keep a claim open: undecided at the Bonferroni-corrected level."""
     return [finding for finding in findings if finding.open(level / len(findings))]
 
 
 def seeds_to_decide(
     findings: Sequence[Finding], needed: int, level: float, affordable: int
 ) -> int | None:
-    """The fewest seeds at which a claim is decided, if estimates stayed; None beyond what is left.
+    """Return the fewest seeds that would decide a claim if estimates stayed the same.
 
-    Numbers that are decided keep their seeds.
+    None if more than `affordable` would be needed. Decided numbers keep their seeds.
     """
     growing = open_ones(findings, level)
     first = min((finding.seeds for finding in growing), default=0)
@@ -42,7 +42,7 @@ def seeds_to_decide(
 
 
 def _grown(finding: Finding, seeds: int) -> Finding:
-    """A number as it would be with more seeds."""
+    """Return a finding as it would be with more seeds."""
     if finding.seeds >= seeds:
         return finding
     error = finding.error * np.sqrt(finding.seeds / seeds)
@@ -52,7 +52,7 @@ def _grown(finding: Finding, seeds: int) -> Finding:
 def step(
     claim: str, findings: Sequence[Finding], seeds: int, level: float, records: Sequence[Record]
 ) -> Step:
-    """The runs that give each open number so many seeds."""
+    """Return the runs that give each open number `seeds` seeds."""
     arms = dict.fromkeys(arm for finding in open_ones(findings, level) for arm in finding.arms)
     there = {record.cell for record in records}
     wanted = [arm.model_copy(update={"seed": seed}) for arm in arms for seed in range(seeds)]
@@ -62,7 +62,7 @@ def step(
 
 
 def cheapest_first(steps: Iterable[Step]) -> list[Step]:
-    """Steps in order of what each still takes, given those before it."""
+    """Order steps by the time each still takes after the steps before it."""
     left, ordered, done = list(steps), list[Step](), set[Cell]()
     while left:
         rest = [_without(step, done) for step in left]
@@ -74,7 +74,7 @@ def cheapest_first(steps: Iterable[Step]) -> list[Step]:
 
 
 def lines(steps: Sequence[Step], looks: Sequence[int]) -> Iterable[str]:
-    """A plan to be read."""
+    """Yield a plan as text."""
     seeds, each = ", then ".join(map(str, looks)), f"each at 5 % / {len(looks)} (Bonferroni)"
     yield f"# Looks at {seeds} seeds, {each}; what one decides stays."
     for one in steps:
@@ -83,16 +83,17 @@ def lines(steps: Sequence[Step], looks: Sequence[int]) -> Iterable[str]:
 
 
 def _without(step: Step, done: set[Cell]) -> Step:
-    """A step without the runs that are planned already."""
+    """Return a step without the runs that are already planned."""
     cells = tuple(cell for cell in step.cells if cell not in done)
     share = len(cells) / len(step.cells) if step.cells else 0.0
     return replace(step, cells=cells, hours=step.hours * share)
 
 
 def seconds_of(cell: Cell, records: Sequence[Record]) -> float | None:
-    """What a run may take: as others of its arm did, or of its dataset, model and defence.
+    """Estimate a run's seconds as the median of similar runs, or return None.
 
-    None where there is no record of its dataset and model.
+    Similar runs are those of its arm, else of its dataset, model and defence, else of its dataset
+    and model. None if there are none.
     """
     alike: Sequence[Mapping[str, object]] = (
         cell.model_dump(exclude={"seed"}),

@@ -16,36 +16,37 @@ from fedrec.analysis.users import Apart, Known, apart, of_pair, shares
 from fedrec.plan.variants import Variant
 from fedrec.records import Record
 
-ENOUGH = 10  # degrees of freedom below which a family borrows the noise of another
-REJECTED = 0.05  # by the test of equal variances
-ANOTHER = 5  # seeds of another study, as the paper's
-FEWEST = 3  # runs of an arm in that test
+ENOUGH = 10  # degrees of freedom; with fewer, a family borrows the noise of another one
+REJECTED = 0.05  # level of the test of equal variances
+ANOTHER = 5  # seeds of another study, as in the paper
+FEWEST = 3  # runs that an arm needs in that test
 
 Family = tuple[str, str, Any]  # dataset, model, rounds: arms that share one variance
 
 
 @dataclass(frozen=True)
 class Noise:
-    """What chance does to one run of a family.
+    """The effect of chance on one run of a family.
 
-    Dispersions are variances over the arm's mean, as for counts: hits that come and go by chance
-    vary by the root of their number. `residual` is about the arm and the seed, which all arms have
-    in common; `run` about the arm alone. Where records say whom runs hit, `paired` is by how much
-    residuals vary more than if chance hit each user on its own. All have degrees of freedom.
+    Dispersions are variances divided by the arm's mean, as for counts: the number of hits varies
+    by chance by its root. `residual` is the dispersion around the arm and the seed, which all arms
+    have in common; `run` is the one around the arm alone. If records name the users hit, `paired`
+    is the factor by which residuals vary more than if chance hit each user on its own. Each has
+    degrees of freedom.
     """
 
     residual: float
     df: float
     run: float
     run_df: float
-    arms: int  # of several seeds
+    arms: int  # with several seeds
     equal: float = float("nan")  # p of equal dispersions (Brown and Forsythe)
-    prior: float = float("inf")  # degrees of freedom that `residual` has against an arm's own
+    prior: float = float("inf")  # degrees of freedom of `residual` against an arm's own variance
     family: str = ""
-    borrowed: bool = False  # from `family`, for want of seeds
+    borrowed: bool = False  # from `family`, because there are too few seeds
     paired: float = float("nan")
     paired_df: float = 0.0
-    kept: float = float("nan")  # share of its hits that a run has in common with another of its arm
+    kept: float = float("nan")  # share of its hits that a run shares with another of its arm
 
     def __str__(self) -> str:
         if self.borrowed:
@@ -58,7 +59,7 @@ class Noise:
         return f"{pooled} ({equal}: p = {self.equal:.2g})"
 
     def of_users(self, apart: Apart) -> tuple[float, float]:
-        """Variance of what users set apart, and degrees of freedom: of a product of estimates."""
+        """Return the variance from users' differences, and its df (for a product of estimates)."""
         return self.paired * apart.variance, 1 / (1 / self.paired_df + 1 / apart.df)
 
 
@@ -78,9 +79,9 @@ class Noises:
         }
 
     def of(self, record: Record) -> Noise | None:
-        """The noise of a record's family; of another where it has too few seeds to tell.
+        """Return the noise of a record's family, or of another one if it has too few seeds.
 
-        What is borrowed is the largest relative dispersion there is; None if no family has any.
+        Borrowed is the largest dispersion of all families; None if no family has one.
         """
         own = self._own.get(family(record))
         if own and own.df >= ENOUGH:
@@ -97,19 +98,19 @@ class Noises:
             residual=residual,
             run=run,
             borrowed=True,
-            paired=max(*paired, 1.0) if paired else float("nan"),  # no less than users show
+            paired=max(*paired, 1.0) if paired else float("nan"),  # at least what users show
             kept=own.kept if own else float("nan"),
         )
 
     def users(self, runs: Sequence[Record]) -> Known | None:
-        """What each user adds to some runs of an arm, by seed; None if it is not known of all."""
+        """Return each user's share of the results of an arm's runs, by seed; None if unknown."""
         count = self._users[runs[0].cell.dataset]
         found = {run.cell.seed: shares(run, self.measure, count) for run in runs}
         known = {seed: share for seed, share in found.items() if share is not None}
         return known if len(known) == len(found) else None
 
     def pair(self, arm: Sequence[Record], reference: Sequence[Record]) -> Apart | None:
-        """How far users set two arms apart; None if it is not known."""
+        """Return how far users differ between two arms; None if unknown."""
         noise = self.of(reference[0])
         if noise is None or np.isnan(noise.paired):
             return None
@@ -117,7 +118,7 @@ class Noises:
         return of_pair(ours, theirs, noise.kept) if ours and theirs else None
 
     def sum(self, arms: Sequence[Sequence[Record]], weights: Sequence[float]) -> Apart | None:
-        """How far users set a weighted sum of arms apart; None if it is not known."""
+        """Return how far users vary in a weighted sum of arms; None if unknown."""
         noise, users = self.of(arms[0][0]), [self.users(runs) for runs in arms]
         known = [arm for arm in users if arm]
         if noise is None or np.isnan(noise.paired) or len(known) < len(users):
@@ -125,14 +126,14 @@ class Noises:
         return apart(known, weights)
 
     def mean(self, runs: Sequence[Record]) -> tuple[float, float]:
-        """The mean of an arm's runs, and half of its 95 % interval, if it has one."""
+        """Return the mean of an arm's runs, and half of its 95 % interval (NaN if it has none)."""
         values, noise = np.array([self.measure(run) for run in runs]), self.of(runs[0])
         half = half_of(*mean_error(values, noise)) if noise else float("nan")
         return float(values.mean()), half
 
 
 def _users(records: Iterable[Record]) -> Mapping[str, int]:
-    """One more than the last user who is hit, by dataset."""
+    """Return for each dataset the highest user hit, plus one."""
     found: dict[str, int] = {}
     for record in records:
         hit = [user for hits in (record.hits or {}).values() for user in hits.user]
@@ -143,22 +144,22 @@ def _users(records: Iterable[Record]) -> Mapping[str, int]:
 
 
 def half_of(error: float, df: float) -> float:
-    """Half of a 95 % interval (Student's t); missing where there are no degrees of freedom."""
+    """Return half of a 95 % interval (Student's t); NaN without degrees of freedom."""
     return float(stdtrit(df, 0.975) * error) if df > 0 else float("nan")
 
 
 def family(record: Record) -> Family:
-    """The dataset, the model and the length of training: arms that share one variance."""
+    """Return dataset, model and number of rounds: arms with these in common share a variance."""
     rounds = record.config.get("protocol", {}).get("rounds")
     return record.cell.dataset, Variant.parse(record.cell.model).base, rounds
 
 
 def fit(arms: Sequence[Values], users: Sequence[Known | None] = ()) -> Noise | None:
-    """The noise of arms from their results by seed; None where no arm has two.
+    """Estimate the noise of arms from their results by seed; None if no arm has two results.
 
-    Pearson's residuals about arms and seeds, which are crossed: with every seed in every arm, of
-    (arms - 1)(seeds - 1) degrees of freedom. Whatever baseline arms share drops out with them.
-    `users` are what each user adds to these results.
+    It uses Pearson's residuals around arms and seeds, which are crossed: with every seed in every
+    arm they have (arms - 1)(seeds - 1) degrees of freedom. Baselines that arms share drop out with
+    the seeds. `users` are each user's shares of these results.
     """
     several = [i for i, arm in enumerate(arms) if len(arm) > 1 and sum(arm.values()) > 0]
     if not several:
@@ -167,7 +168,7 @@ def fit(arms: Sequence[Values], users: Sequence[Known | None] = ()) -> Noise | N
     basis, within = lifts(runs), float(runs.away @ runs.away)
     runs_df, rank = len(runs.away) - len(several), basis.shape[1]
     df = runs_df - rank
-    if df < 1:  # seeds cannot be told from runs
+    if df < 1:  # the effects of seeds and runs cannot be separated
         run = within / runs_df
         return Noise(run, float(runs_df), run, float(runs_df), len(several))
     residuals = runs.without(basis, runs.away)
@@ -191,13 +192,13 @@ def fit(arms: Sequence[Values], users: Sequence[Known | None] = ()) -> Noise | N
 
 
 def _satterthwaite(seeds: float, seeds_df: int, left: float, df: int) -> float:
-    """Degrees of freedom of the sum of two independent sums of squares."""
+    """Return the degrees of freedom of the sum of two independent sums of squares."""
     spread = left**2 / df + (seeds**2 / seeds_df if seeds_df else 0.0)
     return (seeds + left) ** 2 / spread if spread else float(df)
 
 
 def _equal(groups: Sequence[Float[np.ndarray, " _"]]) -> float:
-    """p of Brown and Forsythe's test."""
+    """Return the p-value of the test of Brown and Forsythe."""
     large = [group for group in groups if len(group) >= FEWEST]
     if len(large) < 2 or not any(np.ptp(group) > 0 for group in large):
         return float("nan")
@@ -205,9 +206,9 @@ def _equal(groups: Sequence[Float[np.ndarray, " _"]]) -> float:
 
 
 def prior(groups: Sequence[Float[np.ndarray, " _"]]) -> float:
-    """How many degrees of freedom a common variance is worth against an arm's own (Smyth 2004).
+    """Return the degrees of freedom of a common variance against an arm's own (Smyth 2004).
 
-    From how far the variances of arms differ beyond chance; infinite if they do not.
+    They follow from how far the arms' variances differ beyond chance; infinite if they do not.
     """
     half = np.array([(len(group) - 1) / 2 for group in groups])
     squares = np.array([max(float(group @ group), 1e-300) for group in groups])
@@ -219,7 +220,7 @@ def prior(groups: Sequence[Float[np.ndarray, " _"]]) -> float:
 
 
 def mean_error(values: Float[np.ndarray, " seeds"], noise: Noise) -> tuple[float, float]:
-    """Standard error of an arm's mean over seeds, and its degrees of freedom."""
+    """Return the standard error of an arm's mean over seeds, and its degrees of freedom."""
     n = len(values)
     mean = max(values.mean(), noise.run / n)
     variance, df = _moderated(noise.run * mean, noise.run_df, values - values.mean(), noise)
@@ -229,7 +230,10 @@ def mean_error(values: Float[np.ndarray, " seeds"], noise: Noise) -> tuple[float
 def prediction_error(
     values: Float[np.ndarray, " seeds"], noise: Noise, others: int = ANOTHER
 ) -> tuple[float, float]:
-    """Standard error of the mean of other seeds, seen from these (Patil, Peng and Leek 2016)."""
+    """Return the standard error of the mean of other seeds (Patil, Peng and Leek 2016), and its df.
+
+    It is predicted from these seeds' `values`.
+    """
     error, df = mean_error(values, noise)
     return float(error * np.sqrt(1 + len(values) / others)), df
 
@@ -237,10 +241,10 @@ def prediction_error(
 def ratio_error(
     values: Float[np.ndarray, " seeds"], reference: Float[np.ndarray, " seeds"], noise: Noise
 ) -> tuple[float, float]:
-    """Relative standard error of a ratio of two means, paired by seed, and degrees of freedom.
+    """Return the relative standard error of a ratio of two means, paired by seed, and its df.
 
-    Linearised: the relative deviations of both sides add up. An arm that hits nobody counts as if
-    it had one hit.
+    The ratio is linearised: the relative deviations of both sides add up. An arm without hits
+    counts as if it had one.
     """
     n = len(values)
     mean, base = (max(side.mean(), noise.residual / n) for side in (values, reference))
@@ -256,7 +260,7 @@ def paired_error(
     users: Apart,
     noise: Noise,
 ) -> tuple[float, float]:
-    """The same, from how far users set the two sides apart."""
+    """Return the same as `ratio_error`, from how far users differ between the two sides."""
     own = values / values.mean() - reference / reference.mean()
     variance, df = _moderated(*noise.of_users(users), own, noise)
     return float(np.sqrt(variance / len(values))), df
@@ -265,7 +269,7 @@ def paired_error(
 def _moderated(
     pooled: float, df: float, own: Float[np.ndarray, " seeds"], noise: Noise
 ) -> tuple[float, float]:
-    """The family's variance, or where families' arms differ, drawn towards the arm's own."""
+    """Return the family's variance, shrunk towards the arm's own if the arms' variances differ."""
     if not np.isfinite(noise.prior):
         return pooled, df
     total = noise.prior + len(own) - 1

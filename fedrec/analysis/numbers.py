@@ -1,4 +1,4 @@
-"""The paper's numbers, one by one: does ours say that it would come out again?"""
+"""Each number of the paper: would this study's results predict it?"""
 
 from collections.abc import Mapping, Sequence
 
@@ -19,12 +19,12 @@ def numbers(
     report: Report,
     seeds: Sequence[int] = (),
 ) -> pd.DataFrame:
-    """One row for each number of the paper on performance, with ours where there are records.
+    """Return one row for each performance number of the paper, with this study's if it has records.
 
-    `agrees` where it lies in [`low`, `high`], the 95 % prediction interval for the mean of five
-    other seeds (Patil, Peng and Leek 2016). A number that stands in several tables counts once.
-    `datasets` take the place of the paper's. Of the study's `seeds`, if any are named, no others
-    count, and so many are `missing`.
+    `agrees` is true if the paper's number lies in [`low`, `high`], the 95 % prediction interval for
+    the mean of five other seeds (Patil, Peng and Leek 2016). A number in several tables counts
+    once. `datasets` maps the paper's datasets to those used instead. If `seeds` are given, only
+    they count, and `missing` counts those without a record.
     """
     records = [record for record in records if not seeds or record.cell.seed in seeds]
     stated = paper.dropna(subset="attack").rename(columns={"value": "paper"})

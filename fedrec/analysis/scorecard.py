@@ -1,4 +1,4 @@
-"""What records say of each claim."""
+"""The verdict of the records on each claim."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from fedrec.records import Record
 
 
 def judged(claims: Claims, claim: Claim, findings: Sequence[Finding]) -> tuple[Verdict, str]:
-    """A claim's verdict, and what keeps it from being decided."""
+    """Return a claim's verdict, and the reason why it is undecided or what to note about it."""
     needed = claims.needed(claim, len(findings))
     verdict = decide(findings, needed, claims.level)
     if verdict == "not run":
@@ -37,7 +37,7 @@ def judged(claims: Claims, claim: Claim, findings: Sequence[Finding]) -> tuple[V
 
 @dataclass(frozen=True)
 class Look:
-    """What a claim's records say at one look."""
+    """The evidence for a claim at one look."""
 
     claims: Claims
     claim: Claim
@@ -46,40 +46,40 @@ class Look:
 
     @cached_property
     def findings(self) -> list[Finding]:
-        """The numbers that judge."""
+        """The numbers that decide the claim."""
         return list(self.claim.test.findings(self.evidence, self.claims.regions))
 
     @cached_property
     def beside(self) -> list[Finding]:
-        """Those that do not."""
+        """The numbers that are shown, but do not decide the claim."""
         test = self.claim.beside
         return list(test.findings(self.evidence, self.claims.regions)) if test else []
 
     @cached_property
     def verdict(self) -> tuple[Verdict, str]:
-        """With what keeps it from being decided."""
+        """The verdict, and the reason why it is undecided."""
         return judged(self.claims, self.claim, self.findings)
 
     @property
     def undecided(self) -> bool:
-        """Whether intervals cross borders."""
+        """Whether all numbers have intervals, but do not decide the claim."""
         known = all(finding.known for finding in self.findings)
         return known and self.verdict[0] in ("inconclusive", "too close to call")
 
     @property
     def next_seeds(self) -> int | None:
-        """Of an arm, for the next look; this one is finished first, and the last has none."""
+        """Seeds per arm for the next look; None after the last. An unfinished look comes first."""
         later = self.claims.looks[self.number - 1 :]
         return next((seeds for seeds in later[:2] if seeds > min(self.seeds)), None)
 
     @property
     def seeds(self) -> list[int]:
-        """Of each number."""
+        """The number of seeds of each finding."""
         return [finding.seeds for finding in self.findings]
 
 
 def looks(claims: Claims, evidence: Evidence) -> list[Look]:
-    """Each claim at the look that judges it: a later one for what those before left undecided."""
+    """Return each claim at the look that judges it: a later one if those before did not decide."""
     shown = [evidence.at(claims.looks[: i + 1]) for i in range(len(claims.looks))]
     return [_last(claims, claim, shown) for claim in claims.claims]
 
@@ -95,7 +95,7 @@ def _last(claims: Claims, claim: Claim, shown: Sequence[Evidence]) -> Look:
 
 
 def plan(claims: Claims, evidence: Evidence, records: Sequence[Record]) -> list[Step]:
-    """For each claim that a look left undecided, the runs of its next one; the cheapest first."""
+    """Return the runs of the next look for each undecided claim, the cheapest claim first."""
     steps = []
     for look in looks(claims, evidence):
         seeds = look.next_seeds
@@ -106,9 +106,9 @@ def plan(claims: Claims, evidence: Evidence, records: Sequence[Record]) -> list[
 
 
 def scorecard(judging: Sequence[Look]) -> pd.DataFrame:
-    """One row for each look that judges a claim: verdict, numbers, and runs of the first look.
+    """Return one row for each look that judges a claim: verdict, numbers, runs of the first look.
 
-    Of `runs` that it takes, `missing` have no record, for want of time or because they failed; some
+    Of the `runs` needed, `missing` have no record: they have not been run yet, or they failed. Some
     of the others may have `diverged` or been `stopped` before their last round.
     """
     rows = []
@@ -134,7 +134,7 @@ def scorecard(judging: Sequence[Look]) -> pd.DataFrame:
 
 
 def _runs(look: Look) -> dict[str, int]:
-    """How many runs a claim's first look takes, and what became of them."""
+    """Count the runs that a claim's first look needs, by how they ended."""
     arms = dict.fromkeys(arm for finding in look.findings for arm in finding.arms)
     first = look.claims.looks[0]
     there = [run for arm in arms for run in look.evidence.runs(arm) if run.cell.seed < first]

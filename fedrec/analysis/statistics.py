@@ -1,4 +1,4 @@
-"""Losses of one arm against another, with intervals that noise and users give."""
+"""Losses of one arm against another, with intervals from noise and users."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,20 +12,20 @@ from fedrec.analysis.noise import Noise, Noises, half_of, paired_error, ratio_er
 from fedrec.analysis.users import Apart, gains
 from fedrec.records import Record
 
-NORMAL = 1.959964  # 97.5 % of a normal distribution lie below
-ALONE = float("nan")  # half of the interval of what has none
+NORMAL = 1.959964  # the 97.5 % quantile of the normal distribution
+ALONE = float("nan")  # half of an interval that does not exist
 
 
 @dataclass(frozen=True)
 class Loss:
-    """By how much one arm does worse than another, in per cent of the other."""
+    """The loss of one arm against another, in per cent of the other."""
 
     percent: float
-    error: float  # standard error; not a number where there is none
+    error: float  # standard error; NaN if there is none
     df: float
-    noise: Noise | None  # that the error comes from
+    noise: Noise | None  # the source of the error
     pairs: tuple[tuple[Record, Record], ...]
-    users: Apart | None = None  # how they set both sides apart, where the error is paired by them
+    users: Apart | None = None  # differences between both sides, if the error is paired by user
 
     @property
     def half(self) -> float:
@@ -34,14 +34,14 @@ class Loss:
 
     @property
     def p_value(self) -> float:
-        """Of no difference, two-sided; missing where chance moves nothing."""
+        """Two-sided p-value of no difference; NaN if the error is zero or missing."""
         if not self.error > 0:
             return float("nan")
         return float(2 * stdtr(self.df, -abs(self.percent) / self.error))
 
 
 def half_width(values: Float[np.ndarray, " n"]) -> float:
-    """Half of the 95 % interval of a mean from its own values alone; missing for fewer than two."""
+    """Return half of the 95 % interval of a mean, from its values alone; NaN for fewer than two."""
     if len(values) < 2:
         return ALONE
     error = values.std(ddof=1) / np.sqrt(len(values))
@@ -49,13 +49,13 @@ def half_width(values: Float[np.ndarray, " n"]) -> float:
 
 
 def loss(arm: Sequence[Record], reference: Sequence[Record], noises: Noises) -> Loss:
-    """The loss of an arm against another one, over the seeds that both have.
+    """Return the loss of an arm against another one, over the seeds that both have.
 
-    Paired by user and seed where records name the users hit. Where noise is borrowed from another
-    family, the error is no smaller than what users alone show.
+    It is paired by user and seed if records name the users hit. If the noise is borrowed from
+    another family, the error is at least the one that users alone show.
 
     Raises:
-        ValueError: no seed is in both, or the reference has nothing to lose.
+        ValueError: no seed is in both arms, or the reference's result is zero.
     """
     pairs = paired(arm, reference)
     if not pairs:
@@ -81,16 +81,17 @@ def loss(arm: Sequence[Record], reference: Sequence[Record], noises: Noises) -> 
 
 
 def paired(arm: Sequence[Record], reference: Sequence[Record]) -> list[tuple[Record, Record]]:
-    """The records of both arms that have the same seed."""
+    """Return the pairs of records that have the same seed."""
     theirs = {record.cell.seed: record for record in reference}
     return [(record, theirs[seed]) for record in arm if (seed := record.cell.seed) in theirs]
 
 
 def users_error(pairs: Sequence[tuple[Record, Record]], measure: Measure) -> float:
-    """Standard error of a loss (%) when users are the sample, each with all of its seeds.
+    """Return the standard error of a loss (%) with users as the sample, each with all its seeds.
 
-    Of a ratio (linearised): what a user's loss is beyond the ratio's share of its reference.
-    Missing where a record does not say whom it hits, or the metric needs more than the first 20.
+    The ratio is linearised: a user counts by its loss beyond the ratio's share of its reference.
+    NaN if a record does not name the users hit, or if the metric is not HR@k or NDCG@k with k up
+    to 20.
     """
     sides = zip(*pairs, strict=True)
     rates = [_rates(side, measure) for side in sides]
@@ -106,7 +107,7 @@ def users_error(pairs: Sequence[tuple[Record, Record]], measure: Measure) -> flo
 
 
 def _rates(records: Sequence[Record], measure: Measure) -> Mapping[int, float] | None:
-    """What each user adds to the mean over runs; None where that is not known."""
+    """Return each user's contribution to the mean over runs; None if it is unknown."""
     found: dict[int, float] = {}
     for record in records:
         if record.hits is None or measure.metric == "mrr" or measure.settled:
@@ -118,7 +119,7 @@ def _rates(records: Sequence[Record], measure: Measure) -> Mapping[int, float] |
 
 
 def holm(p_values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-    """Holm's step-down correction; missing values stay, and do not count as tests."""
+    """Apply Holm's step-down correction; missing values stay, and do not count as tests."""
     corrected = np.full(len(p_values), np.nan)
     tested = np.flatnonzero(~np.isnan(p_values))
     order = tested[np.argsort(p_values[tested], kind="stable")]

@@ -1,4 +1,4 @@
-"""Seeds aggregated: means, intervals, and losses paired by seed."""
+"""Results aggregated over seeds: means, intervals, and losses paired by seed."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -14,27 +14,27 @@ from fedrec.plan.metrics import Report
 from fedrec.records import Record
 
 METRICS = ("hr@5", "ndcg@5", "hr@10", "ndcg@10", "hr@20", "ndcg@20", "mrr")
-CPU = "cpu"  # as records name it
-BETWEEN = "; "  # names of devices, which have spaces
+CPU = "cpu"  # as in records
+BETWEEN = "; "  # separates names of devices, which contain spaces
 ARM = ["dataset", "model", "attack", "defense", "ratio"]
 
 Error = Callable[[Float[np.ndarray, " seeds"], Noise], tuple[float, float]]
-Arms = Mapping[Cell, Sequence[Record]]  # by cell, its seed left out (-1)
+Arms = Mapping[Cell, Sequence[Record]]  # by cell without its seed (-1)
 
 
 def summarise(
     records: Sequence[Record], report: Report, wanted: Sequence[Cell] = ()
 ) -> pd.DataFrame:
-    """One row for each arm and metric, over its seeds; arms of `wanted` without record are empty.
+    """Return one row per arm and metric, over seeds; arms of `wanted` without a record are empty.
 
-    All records tell how far chance moves a result (docs/statistics.md), which `noise` says. `mean`
-    ± `ci95` is a 95 % interval, `mean` ± `again` that for the mean of five other seeds.
-    `degradation` (%, positive is worse) compares with the same seeds without attack and defence:
-    the relative loss, with the half-width `degradation_ci95` and the p-value of no difference,
-    which `p_holm` corrects for all rows of its metric. `users_low` and `users_high` bound the same
-    loss for other users, with these runs. Losses are missing for the arm that they are against.
-    `missing` counts seeds wanted in vain; `records` names the others, of which some may have
-    `diverged` or been `stopped`. `devices` is there if a GPU made a record of any arm.
+    The noise is estimated from all records (docs/statistics.md); `noise` describes it. `mean` ±
+    `ci95` is a 95 % interval, and `mean` ± `again` is the one for the mean of five other seeds.
+    `degradation` is the relative loss (%, positive is worse) against the same seeds without attack
+    and defence, with the half-width `degradation_ci95` and the p-value of no difference; `p_holm`
+    is corrected for all rows of the metric. `users_low` and `users_high` bound the loss for other
+    users with these runs. The arm without attack and defence has no loss. `missing` counts wanted
+    seeds without a record; `records` names the records, some of which may have `diverged` or been
+    `stopped`. `devices` exists if a GPU made a record of any arm.
     """
     arms: dict[Cell, list[Record]] = {seedless(cell): [] for cell in wanted}
     arms |= by_arm(records)
@@ -48,12 +48,12 @@ def summarise(
             rows.append(named | _row(arms, arm, noises) | {"missing": missing, **_traces(found)})
     frame = pd.DataFrame(rows).assign(mixed="; ".join(mixtures(records)))
     frame["p_holm"] = frame.groupby("metric").p_value.transform(lambda p: holm(p.to_numpy()))
-    # Without GPUs a summary is what it was before there were any, to the byte.
+    # Without GPU records, the summary is byte for byte as before there was GPU support.
     return frame if set(devices(records)) - {CPU} else frame.drop(columns="devices")
 
 
 def _row(arms: Arms, arm: Cell, noises: Noises) -> dict[str, object]:
-    """The statistics of one arm and metric."""
+    """Return the statistics of one arm and metric."""
     values = np.array([noises.measure(record) for record in arms[arm]])
     noise = noises.of(arms[arm][0]) if arms[arm] else None
     own = {
@@ -69,14 +69,14 @@ def _row(arms: Arms, arm: Cell, noises: Noises) -> dict[str, object]:
 
 
 def _half(error: Error, values: Float[np.ndarray, " seeds"], noise: Noise | None) -> float:
-    """Half of a 95 % interval."""
+    """Return half of a 95 % interval."""
     if noise is None:
         return float("nan")
     return half_of(*error(values, noise))
 
 
 def _against(ours: Sequence[Record], plain: Sequence[Record], noises: Noises) -> dict[str, object]:
-    """How an arm compares with the one that losses are reckoned from."""
+    """Compare an arm with the one without attack and defence."""
     names = ("degradation", "degradation_ci95", "p_value", "users_low", "users_high")
     try:
         found = loss(ours, plain, noises)
@@ -88,7 +88,7 @@ def _against(ours: Sequence[Record], plain: Sequence[Record], noises: Noises) ->
 
 
 def _traces(records: Sequence[Record]) -> dict[str, str | int]:
-    """Where the numbers of a row come from."""
+    """Return the sources of a row's numbers."""
     return {
         **ended_early(records),
         "records": " ".join(cell_path(record.cell) for record in records),
@@ -98,13 +98,13 @@ def _traces(records: Sequence[Record]) -> dict[str, str | int]:
 
 
 def ended_early(records: Sequence[Record]) -> dict[str, int]:
-    """How many runs diverged, and how many were stopped before their last round."""
+    """Count the runs that diverged, and those that were stopped before their last round."""
     ends = [ending(record) for record in records]
     return {end: ends.count(end) for end in ("diverged", "stopped")}
 
 
 def ending(record: Record) -> str:
-    """How a run ended: `finished`, `diverged`, or `stopped` before its last round."""
+    """Return how a run ended: `finished`, `diverged`, or `stopped` before its last round."""
     if record.diverged_at is not None:
         return "diverged"
     rounds = record.config.get("protocol", {}).get("rounds", 0)
@@ -112,24 +112,24 @@ def ending(record: Record) -> str:
 
 
 def version(record: Record) -> str:
-    """The code that made a record."""
+    """Return the version of the code that made a record."""
     made = record.provenance
     return f"{made.fedrec}+{made.git}" if made.git else made.fedrec
 
 
 def devices(records: Sequence[Record]) -> list[str]:
-    """The devices that made records: `cpu`, and the names of cards."""
+    """Return the devices that made records: `cpu`, and the names of GPUs."""
     return sorted({record.provenance.device for record in records})
 
 
 def mixtures(records: Sequence[Record]) -> list[str]:
-    """What stands under one name but was set otherwise, in words; nothing for a clean set."""
+    """Describe parts with the same name but different settings; empty if there are none."""
     found = []
     for part, names in SETTINGS.items():
         settings: dict[tuple[str, ...], set[str]] = {}
         for record in records:
             key = tuple(str(getattr(record.cell, name)) for name in names)
-            if part == "protocol":  # is the study's, but for variants
+            if part == "protocol":  # the same for the whole study, except for variants
                 key = tuple(name.partition("@")[2] for name in key)
             settings.setdefault(key, set()).add(repr(record.config.get(part)))
         found += [
@@ -140,7 +140,7 @@ def mixtures(records: Sequence[Record]) -> list[str]:
     return found
 
 
-# What each part of a cell's settings may depend on.
+# The names that may determine each part of a cell's settings.
 SETTINGS = {
     "protocol": ("model", "attack", "defense"),
     "model": ("model", "dataset"),

@@ -1,4 +1,4 @@
-"""What each user adds to a run's result, and how far users set runs of one seed apart."""
+"""Each user's share of a run's result, and how far users differ between runs of one seed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -9,22 +9,22 @@ from jaxtyping import Float
 from fedrec.analysis.measure import Measure
 from fedrec.records import Hits, Record
 
-Shares = Float[np.ndarray, " users"]  # of a run's result, by user; they sum to one
-Known = Mapping[int, Shares]  # of an arm, by seed
-SURE = 0.25  # of one seed's squares: no less of them is taken for chance
+Shares = Float[np.ndarray, " users"]  # each user's share of a run's result; they sum to one
+Known = Mapping[int, Shares]  # an arm's shares, by seed
+SURE = 0.25  # smallest part of one seed's squares that is attributed to chance
 
 
 @dataclass(frozen=True)
 class Apart:
-    """How far chance sets sums over users apart, at one seed, if it hits each user on its own."""
+    """How far chance moves sums over users at one seed, if it hits each user on its own."""
 
     variance: float
-    df: float  # that the variance is known with
-    beyond: Mapping[int, Shares] = field(default_factory=dict)  # what users add by chance, by seed
+    df: float  # of the variance
+    beyond: Mapping[int, Shares] = field(default_factory=dict)  # users' chance parts, by seed
 
 
 def gains(hits: Hits, metric: str) -> Mapping[int, float]:
-    """What each user adds to the sum of HR@k, NDCG@k or MRR, the last from the first 20 alone."""
+    """Return each user's part of the sum of HR@k, NDCG@k or MRR; MRR uses the first 20 alone."""
     name, _, k = metric.partition("@")
     return {
         user: {"hr": 1.0, "ndcg": 1 / float(np.log2(position + 1)), "mrr": 1 / position}[name]
@@ -34,10 +34,10 @@ def gains(hits: Hits, metric: str) -> Mapping[int, float]:
 
 
 def shares(record: Record, measure: Measure, users: int) -> Shares | None:
-    """What share of a run's result each user adds; None if that is not known, or there is none.
+    """Return each user's share of a run's result; None if unknown, or if the result is zero.
 
-    MRR's are those of the first 20, and one evaluation stands for the mean of several: only how
-    arms compare matters, for the dispersion of the whole is estimated from results.
+    MRR's shares are those of the first 20 positions, and one evaluation stands for a mean of
+    several: only comparisons of arms matter, because the dispersion is estimated from results.
     """
     if record.hits is None:
         return None
@@ -47,10 +47,10 @@ def shares(record: Record, measure: Measure, users: int) -> Shares | None:
 
 
 def apart(arms: Sequence[Known], weights: Sequence[float]) -> Apart:
-    """Of a weighted sum of arms, over the seeds that all of them have.
+    """Return how far users vary in a weighted sum of arms, over the seeds that all arms have.
 
-    What a user adds at every seed alike is no chance. One seed cannot tell it from chance, and all
-    counts.
+    What a user adds equally at every seed is not chance. One seed cannot separate the two, so with
+    one seed everything counts as chance.
     """
     seeds = [seed for seed in arms[0] if all(seed in arm for arm in arms)]
     sums = np.array(
@@ -66,10 +66,10 @@ def apart(arms: Sequence[Known], weights: Sequence[float]) -> Apart:
 
 
 def of_pair(ours: Known, theirs: Known, kept: float) -> Apart:
-    """Of one arm less another.
+    """Return how far users differ between two arms.
 
-    For one seed, what users add at every seed alike is estimated from all runs of both arms, and
-    from the share of its hits that a run of the family has in common with another (`kept`).
+    With one seed, what users add equally at every seed is estimated from all runs of both arms,
+    and from the share of its hits that a run of the family shares with another (`kept`).
     """
     found = apart([ours, theirs], [1.0, -1.0])
     if len(ours.keys() & theirs.keys()) > 1 or not found.variance:
@@ -79,7 +79,7 @@ def of_pair(ours: Known, theirs: Known, kept: float) -> Apart:
 
 
 def _lasting(ours: Known, theirs: Known, kept: float) -> float:
-    """The squares of what sets users apart at every seed alike; 0 where nothing can be said."""
+    """Return the squares of users' differences that are equal at every seed; 0 if unknown."""
     crossed = [float(a @ b) for s, a in ours.items() for t, b in theirs.items() if s != t]
     if not crossed or np.isnan(kept):
         return 0.0
@@ -88,7 +88,7 @@ def _lasting(ours: Known, theirs: Known, kept: float) -> float:
 
 
 def again(runs: Float[np.ndarray, "seeds users"], kept: float = float("nan")) -> float:
-    """The product of two runs of an arm, on average; of one run, `kept` of its own square."""
+    """Return the mean product of two runs of an arm; for one run, `kept` times its own square."""
     seeds, square = len(runs), float((runs**2).sum())
     if seeds == 1:
         return kept * square

@@ -1,4 +1,4 @@
-"""From numbers with their errors to a verdict (docs/statistics.md)."""
+"""Verdicts from numbers and their errors (docs/statistics.md)."""
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
@@ -15,29 +15,29 @@ from fedrec.plan.cells import Cell
 NO_RECORD = "no record"
 Verdict = Literal["reproduced", "not reproduced", "too close to call", "inconclusive", "not run"]
 Region = tuple[float, float]
-LEVEL = 0.025  # one-sided: a 95 % interval that lies on one side of a border
+LEVEL = 0.025  # one-sided: a 95 % interval lies on one side of a border
 DRAWS = 20_000
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One number that bears on a claim, its standard error, and where it has to lie."""
+    """One number for a claim, its standard error, and the region in which it must lie."""
 
     what: str
     region: Region
-    estimate: float | None = None  # None where records are missing
-    error: float = math.nan  # standard error; not a number where there is none
+    estimate: float | None = None  # None if records are missing
+    error: float = math.nan  # standard error; NaN if there is none
     df: float = math.inf
     moves: Mapping[Hashable, float] = field(default_factory=dict)  # by each source of noise
-    records: tuple[str, ...] = ()  # what the estimate is of
-    arms: tuple[Cell, ...] = ()  # whose seeds it is over
+    records: tuple[str, ...] = ()  # behind the estimate
+    arms: tuple[Cell, ...] = ()  # whose seeds are averaged
     seeds: int = 0
-    is_share: bool = False  # between 0 and 1: intervals are those of its logit
+    is_share: bool = False  # between 0 and 1: the interval is computed for its logit
     note: str = ""
 
     @property
     def known(self) -> bool:
-        """Whether there is a number with an interval."""
+        """Whether the number has an interval."""
         return self.estimate is not None and not math.isnan(self.error)
 
     @property
@@ -52,13 +52,13 @@ class Finding:
 
     @property
     def half(self) -> float:
-        """Half of its width."""
+        """Half of the width of the 95 % interval."""
         low, high = self.interval
         return (high - low) / 2
 
     @cached_property
     def inside(self) -> float:
-        """p of lying outside the region or on its border: small where it lies inside."""
+        """p-value of lying outside the region or on its border: small if it lies inside."""
         if not self.known:
             return 1.0
         low, high = map(self._apart, self.region)
@@ -66,21 +66,24 @@ class Finding:
 
     @cached_property
     def outside(self) -> float:
-        """p of lying inside, twice as large where there are two borders to lie beyond."""
+        """p-value of lying inside the region; doubled if the region has two borders."""
         if not self.known:
             return 1.0
         low, high = map(self._apart, self.region)
         return min(1.0, min(self._p(-low), self._p(high)) * sum(map(math.isfinite, self.region)))
 
     def _apart(self, border: float) -> float:
-        """How far above a border it lies, in standard errors."""
+        """Return how far the estimate is above a border, in standard errors."""
         apart = self._scaled(self.estimate or 0.0) - self._scaled(border)
         if self._scaled_error == 0:
             return math.copysign(math.inf, apart) if apart else 0.0
         return apart / self._scaled_error
 
     def _p(self, apart: float, closed: bool = False) -> float:
-        """p of being no further than a border, from the distance beyond it; on it if `closed`."""
+        """Return the p-value of not being beyond a border, or on it if `closed`, from the distance.
+
+        `apart` is the distance beyond the border, in standard errors.
+        """
         if apart == 0 and self._scaled_error == 0:
             return float(not closed)
         return float(stdtr(self.df, -apart))
@@ -103,17 +106,17 @@ class Finding:
         return all(map(math.isfinite, self.region))
 
     def open(self, level: float) -> bool:
-        """Whether it is not known at a (one-sided) level on which side of a border it lies."""
+        """Return whether the side of a border is undecided at a one-sided level."""
         return min(self.inside, self.outside) > level
 
     @property
     def border(self) -> float:
-        """The border that is nearest."""
+        """The nearest border."""
         return min(self.region, key=lambda border: abs(self._apart(border)))
 
     @property
     def distance(self) -> float:
-        """From that border, in standard errors."""
+        """The distance from the nearest border, in standard errors."""
         return abs(self._apart(self.border))
 
     def __str__(self) -> str:
@@ -128,17 +131,17 @@ class Finding:
 
 
 def number(value: float) -> str:
-    """To be read."""
+    """Format a number."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def decide(findings: Sequence[Finding], needed: int, level: float = LEVEL) -> Verdict:
-    """Whether at least `needed` of some numbers lie in their regions.
+    """Decide whether at least `needed` of some numbers lie in their regions.
 
-    Both answers are tested, each at the level: that so many do, and that so many do not. What no
-    test decides is not run where records are missing, else inconclusive.
+    Both answers are tested at the level: that enough numbers lie inside, and that too few do. If
+    neither test succeeds, the verdict is `not run` if records are missing, else `inconclusive`.
     """
-    too_many = len(findings) - needed + 1  # outside, for the claim to hold
+    too_many = len(findings) - needed + 1  # this many outside refute the claim
     if _shown(findings, [f.inside for f in findings], needed, level):
         return "reproduced"
     if _shown(findings, [f.outside for f in findings], too_many, level):
@@ -149,19 +152,19 @@ def decide(findings: Sequence[Finding], needed: int, level: float = LEVEL) -> Ve
 def _shown(
     findings: Sequence[Finding], p_values: Sequence[float], needed: int, level: float
 ) -> bool:
-    """Whether at least `needed` alternatives are true, at a level; without draws where it can."""
+    """Return whether at least `needed` alternatives are true at a level; draw only if necessary."""
     smallest, others = sorted(p_values)[needed - 1], len(findings) - needed + 1
-    if smallest > level or smallest * others <= level:  # no less, and no more than Bonferroni's
+    if smallest > level or smallest * others <= level:  # the bounds without draws: Bonferroni's
         return smallest <= level
     return conjunction(findings, p_values, needed) <= level
 
 
 def conjunction(findings: Sequence[Finding], p_values: Sequence[float], needed: int) -> float:
-    """p of fewer than `needed` alternatives being true (Benjamini and Heller 2008).
+    """Return the p-value of fewer than `needed` true alternatives (Benjamini and Heller 2008).
 
-    One is true among any `len - needed + 1` of them then; the least favourable are the largest
-    p-values, the smallest of which is corrected for having been picked among them, by the joint
-    distribution of these numbers (Westfall and Young 1993).
+    In that case, at least one null hypothesis is true among any `len - needed + 1` numbers. The
+    least favourable have the largest p-values. The smallest of these is corrected for having been
+    picked among them, by the joint distribution of the numbers (Westfall and Young 1993).
     """
     order = np.argsort(p_values, kind="stable")[needed - 1 :]
     smallest = p_values[order[0]]
@@ -174,10 +177,10 @@ def conjunction(findings: Sequence[Finding], p_values: Sequence[float], needed: 
 
 
 def joint(findings: Sequence[Finding], df: float) -> Float[np.ndarray, "findings draws"]:
-    """Draws of these numbers' t statistics where nothing but noise moves them.
+    """Draw the t statistics of these numbers if nothing but noise moves them.
 
-    Numbers that have sources of noise in common (runs, or users at a seed) move together. Those
-    that name none move on their own.
+    Numbers with common sources of noise (runs, or users at a seed) are correlated. Numbers without
+    named sources are independent.
     """
     rng = np.random.default_rng(0)
     values, vectors = np.linalg.eigh(_correlations(findings))
@@ -190,7 +193,7 @@ def joint(findings: Sequence[Finding], df: float) -> Float[np.ndarray, "findings
 
 
 def _correlations(findings: Sequence[Finding]) -> Float[np.ndarray, "findings findings"]:
-    """Of numbers that the same sources move, by how far."""
+    """Return the correlations of numbers, from the sources of noise that they share."""
     sources = {
         source: i for i, source in enumerate(dict.fromkeys(s for f in findings for s in f.moves))
     }

@@ -1,1 +1,1 @@
-"""How long a round takes and its parts, against what the machine can do, and its memory."""
+"""Benchmarks: the time of a round and of its parts, the machine's limits, and peak memory."""

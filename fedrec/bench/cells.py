@@ -1,4 +1,4 @@
-"""What is timed: the paper's methods, on data made up at the size of the paper's datasets."""
+"""The cells that are timed: the paper's methods, on synthetic data of the paper's sizes."""
 
 from dataclasses import replace
 
@@ -12,17 +12,17 @@ from fedrec.data.split import Split, leave_one_out
 from fedrec.plan.cells import BASELINE, Cell
 from fedrec.settings import RecordPart
 
-# The paper's sizes (Table 2), Gowalla without its repeated visits; and one far beyond them.
+# The paper's sizes (Table 2), Gowalla without its repeated visits; and a much larger one.
 SIZES = {
     "ml-1m": Counts(users=6040, items=3706, interactions=1_000_209),
     "gowalla": Counts(users=29_858, items=40_981, interactions=1_027_370),
     "million": Counts(users=1_000_000, items=1_000_000, interactions=15_000_000),
 }
-ATTACKED = 0.01  # the share of malicious users, where there is an attack
+ATTACKED = 0.01  # the share of malicious users, if there is an attack
 
 
 class Case(RecordPart):
-    """One cell, its size, and what it runs on."""
+    """One cell, its size, and the device and threads it runs on."""
 
     model: str
     attack: str
@@ -37,7 +37,7 @@ class Case(RecordPart):
 
     @staticmethod
     def of(model: str, attack: str, defense: str, size: str, device: str, threads: int) -> "Case":
-        """A case of a size that has a name."""
+        """Return a case of a named size."""
         return Case(
             model=model,
             attack=attack,
@@ -49,28 +49,28 @@ class Case(RecordPart):
         )
 
     def grown(self, what: str, factor: int) -> "Case":
-        """The same with some times as many items, users (and so interactions) or clients."""
+        """Return the case with `factor` times the items, users (and so interactions) or clients."""
         grown = {"users": ("users", "interactions")}.get(what, (what,))
         more = {name: getattr(self, name) * factor for name in grown}
         return self.model_copy(update={"size": f"{self.size}, {what} x {factor}", **more})
 
     @property
     def name(self) -> str:
-        """Words for it."""
+        """The case in words."""
         return f"{self.model}, {self.size}, {self.attack}, {self.defense}"
 
     def config(self) -> CellConfig:
-        """The cell as the paper's study has it on ML-1M."""
+        """Return the settings of the cell, as in the paper's study on ML-1M."""
         config = bench_cell(self.attack, self.defense, self.model)
         return replace(config, protocol=replace(config.protocol, clients_per_round=self.clients))
 
     def counts(self) -> Counts:
-        """How many users, items and interactions its data has."""
+        """Return the numbers of users, items and interactions of the case's data."""
         return Counts(self.users, self.items, self.interactions)
 
 
 def bench_cell(attack: str, defense: str = "FedAvg", model: str = "MF") -> CellConfig:
-    """One of the paper's models on ML-1M under one attack by 1 % of users and one defence."""
+    """Return a cell on ML-1M: a model of the paper, an attack by 1 % of users, and a defence."""
     ratio = 0.0 if attack == BASELINE else ATTACKED
     return Study.load("config/paper.yaml").cell_config(
         Cell(dataset="ml-1m", model=model, attack=attack, defense=defense, ratio=ratio, seed=0)
@@ -78,9 +78,9 @@ def bench_cell(attack: str, defense: str = "FedAvg", model: str = "MF") -> CellC
 
 
 def bench_split(size: Counts, seed: int = 0) -> Split:
-    """A split of a dataset's size, made up, so that the benchmark needs no download.
+    """Return a synthetic split of a dataset's size, so that the benchmark needs no download.
 
-    Lengths of histories and popularity of items are skewed; no user takes an item twice.
+    The lengths of histories and the popularity of items are skewed; no user takes an item twice.
     """
     rng = np.random.default_rng(seed)
     lengths = rng.lognormal(sigma=1.0, size=size.users)
@@ -90,18 +90,18 @@ def bench_split(size: Counts, seed: int = 0) -> Split:
     items = [_without_replacement(rng, share, length) for length in lengths.tolist()]
     user, item = np.repeat(np.arange(size.users), lengths), np.concatenate(items)
     split = leave_one_out(from_columns(user, item, np.arange(len(user))))
-    return replace(split, n_items=size.items)  # those that nobody met included
+    return replace(split, n_items=size.items)  # including items that no user has
 
 
 def _without_replacement(
     rng: np.random.Generator, share: Float[np.ndarray, " items"], count: int
 ) -> Int[np.ndarray, " count"]:
-    """Distinct items by popularity, whose running sum is `share`, one after another."""
+    """Draw distinct items by popularity, whose cumulative sum is `share`, one after another."""
     drawn = share.searchsorted(rng.random(4 * count))
     first = np.unique(drawn, return_index=True)[1]
     if len(first) >= count:
         return drawn[np.sort(first)[:count]]
-    # A user who wants most items meets too few by chance. The first of randomly delayed arrivals
-    # are the same kind of draw.
+    # A user who needs most items draws too few distinct ones by chance. The first of randomly
+    # delayed arrivals have the same distribution.
     chance = np.log(np.diff(share, prepend=0))
     return np.argsort(rng.gumbel(size=len(share)) + chance)[-count:]

@@ -1,4 +1,4 @@
-"""Counting: what a round would have a GPU do, found on the pretend one."""
+"""Counts of a GPU's work in a round, measured on a simulated GPU (`bench.pretend`)."""
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -10,15 +10,15 @@ from fedrec.kernels.threads import prepare
 from fedrec.plan.cells import BASELINE
 from fedrec.settings import RecordPart
 
-WARM_UP = 2  # rounds in which what is made once is made
-ENOUGH, AT_MOST = 5, 100  # rounds that are counted and played: costs differ little
+WARM_UP = 2  # rounds that also do work that is needed only once
+ENOUGH, AT_MOST = 5, 100  # rounds counted, rounds run at most: costs differ little
 
 
 class Counted(RecordPart):
-    """What a round of a case costs on average."""
+    """The average cost of a round of a case."""
 
     case: Case
-    rounds: int  # of which this is the average
+    rounds: int  # number of rounds averaged
     operations: float
     synchronisations: float
     copies: float
@@ -26,7 +26,7 @@ class Counted(RecordPart):
 
 
 def count_case(case: Case) -> Counted:
-    """Count some rounds; where there is an attack, those with a malicious client alone."""
+    """Count some rounds of a case; if it has an attack, only those with a malicious client."""
     prepare(1)
     split = bench_split(case.counts())
     with pretending() as counts:
@@ -36,7 +36,7 @@ def count_case(case: Case) -> Counted:
 
 
 def average(case: Case, rounds: list[Counts]) -> Counted:
-    """The means over some rounds; zeros if there are none."""
+    """Return the means over some rounds; zeros if there are none."""
     n = max(len(rounds), 1)
     return Counted(
         case=case,
@@ -49,7 +49,7 @@ def average(case: Case, rounds: list[Counts]) -> Counted:
 
 
 def _rounds(fed: Federation, counts: Counts, attacked: bool) -> Iterator[Counts]:
-    """The counts of each round that is to be counted."""
+    """Yield the counts of each round that qualifies."""
     for number in range(1, AT_MOST + 1):
         before = counts.snapshot()
         played = play_round(fed, number)
@@ -59,7 +59,7 @@ def _rounds(fed: Federation, counts: Counts, attacked: bool) -> Iterator[Counts]
 
 
 def counted_lines(results: Iterable[Counted]) -> Iterator[str]:
-    """A line a case, as they come in."""
+    """Yield a line for each case, as soon as it is counted."""
     yield (
         f"{'a round':60s}{'operations':>12s}{'synchronisations':>18s}{'copies':>8s}"
         f"{'MB copied':>11s}{'rounds':>8s}"

@@ -1,4 +1,4 @@
-"""What the machine can do: memory traffic and arithmetic, measured before anything is timed."""
+"""The machine's limits: memory bandwidth and arithmetic, measured before anything is timed."""
 
 import time
 from collections.abc import Callable
@@ -8,26 +8,26 @@ import torch
 from fedrec.kernels.threads import torch_threads, use_threads
 from fedrec.settings import RecordPart
 
-STREAM = 2**26  # numbers in each of the triad's three arrays: 256 MiB, far beyond any cache
+STREAM = 2**26  # numbers in each of the triad's three arrays: 256 MiB, much more than any cache
 GEMM = 2048
-REPEATS = 5  # of which the fastest counts
+REPEATS = 5  # runs, of which the fastest counts
 
 
 class Machine(RecordPart):
-    """A device as this process may use it."""
+    """A device, with the speed available to this process."""
 
     device: str
     threads: int
-    bandwidth: float  # bytes a second
-    arithmetic: float  # float32 operations a second
+    bandwidth: float  # bytes per second
+    arithmetic: float  # float32 operations per second
 
     def milliseconds(self, bytes: float, operations: float) -> float:
-        """The least time for so much work, if memory and arithmetic overlap (roofline)."""
+        """Return the least time for some work, if memory and arithmetic overlap (roofline)."""
         return max(bytes / self.bandwidth, operations / self.arithmetic) * 1e3
 
 
 def measure_machine(device: str, threads: int) -> Machine:
-    """Bandwidth of a = b + s·c over long arrays (STREAM's triad), and speed of a product."""
+    """Measure the speeds of a = b + s·c on long arrays (STREAM's triad) and a matrix product."""
     use_threads(threads)
     return Machine(
         device=device, threads=threads, bandwidth=_bandwidth(device), arithmetic=_arithmetic(device)
@@ -47,12 +47,12 @@ def _arithmetic(device: str) -> float:
 
 @torch_threads()
 def fastest(work: Callable[[], object], device: str) -> float:
-    """The shortest of some runs, in seconds."""
+    """Return the shortest of some runs, in seconds."""
     return min(seconds(work, device) for _ in range(REPEATS))
 
 
 def seconds(work: Callable[[], object], device: str) -> float:
-    """How long it takes, to the end of what it started on a GPU."""
+    """Return the seconds of some work, including the GPU work that it starts."""
     start = time.perf_counter()
     work()
     if device == "cuda":

@@ -1,4 +1,4 @@
-"""Timing: a round, its parts, an evaluation, the peak of memory, and the plain version's round."""
+"""Times of a round, its parts, an evaluation and the plain version's round; peak memory."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -26,9 +26,9 @@ from fedrec.training.run import peak_memory_mb
 from fedrec.training.simulation import evaluate
 
 T = TypeVar("T")
-WARM_UP = 30  # rounds until all is compiled and memory has grown to what is needed
-BLOCKS = 6  # of rounds, each timed
-SCORES = 2 * 10**9  # of an evaluation at most: all users at the paper's sizes
+WARM_UP = 30  # rounds until everything is compiled and memory has stopped growing
+BLOCKS = 6  # blocks of rounds, each timed
+SCORES = 2 * 10**9  # scores in an evaluation at most: all users at the paper's sizes
 
 
 class Effort(RecordPart):
@@ -39,19 +39,19 @@ class Effort(RecordPart):
 
 
 class Result(RecordPart):
-    """What a case costs."""
+    """The cost of a case."""
 
     case: Case
     milliseconds: float  # of a round
-    peak_memory_mb: float  # after the rounds, before all else
-    parts: dict[str, float]  # milliseconds; the profiler's, which slows small parts down
-    evaluation: float  # milliseconds, of as many users as SCORES allows
-    work: dict[str, tuple[float, float]]  # bytes and operations of parts; empty: not reckoned
+    peak_memory_mb: float  # after the rounds, before anything else
+    parts: dict[str, float]  # milliseconds from the profiler, which slows small parts down
+    evaluation: float  # milliseconds for as many users as SCORES allows
+    work: dict[str, tuple[float, float]]  # bytes and operations of parts; empty if not estimated
     reference: float | None  # milliseconds of the plain version's round
 
 
 def measure(cases: Iterable[Case], effort: Effort) -> Iterator[Result]:
-    """Each case in a process of its own, on data made once for all cases of its size."""
+    """Measure each case in its own process, on data generated once for all cases of its size."""
     with TemporaryDirectory() as folder:
         for case in cases:
             path = Path(folder) / f"{case.users}-{case.items}-{case.interactions}.npz"
@@ -61,9 +61,9 @@ def measure(cases: Iterable[Case], effort: Effort) -> Iterator[Result]:
 
 
 def apart(work: Callable[..., T], *arguments: object) -> T:
-    """The result of work in a fresh process: its peak of memory is its own.
+    """Return the result of work in a fresh process, so that its peak memory is its own.
 
-    What starts it has to be small, because a process begins with the peak of the one it came from.
+    The calling process has to be small, because a process starts with the peak of its parent.
     """
     with ProcessPoolExecutor(1, get_context("spawn")) as process:
         return process.submit(work, *arguments).result()
@@ -93,7 +93,7 @@ def _make_split(case: Case, path: Path) -> None:
 
 
 def _round_milliseconds(fed: Federation, device: str, effort: Effort) -> float:
-    """The median over blocks of rounds, so that a pause of the machine does not count."""
+    """Return the median over blocks of rounds, so that a pause of the machine does not count."""
     ends = np.linspace(0, effort.rounds, min(BLOCKS, effort.rounds) + 1, dtype=int)
     times = [
         seconds(partial(_play, fed, first, end - first), device) * 1e3 / (end - first)
@@ -111,14 +111,14 @@ def _evaluation_milliseconds(
 
 
 def _parts(fed: Federation, effort: Effort) -> dict[str, float]:
-    """The means over some rounds, by the names that `federation.play_round` gives."""
+    """Return the means over some rounds, by the names used in `federation.play_round`."""
     rounds = min(effort.rounds, 50)
     with profile(activities=[ProfilerActivity.CPU]) as profiler:
         _play(fed, WARM_UP + effort.rounds, rounds)
     return {
         event.key: event.cpu_time_total / 1e3 / rounds
         for event in profiler.key_averages()
-        if ": " in event.key and "::" not in event.key  # named in the round, not in PyTorch
+        if ": " in event.key and "::" not in event.key  # names of the round, not of PyTorch
     }
 
 
@@ -130,7 +130,7 @@ def _work(config: CellConfig, fed: Federation) -> dict[str, Work]:
 
 
 def _reference(config: CellConfig, split: Split, case: Case, effort: Effort) -> float | None:
-    """The plain version uses PyTorch's own threads; its first round warms it up."""
+    """Time the plain version, which uses PyTorch's own threads; its first round is a warm-up."""
     plain = Reference(set_up(config, split, case.device)[0])
     rounds = [partial(plain.play_round, number) for number in range(1, effort.reference + 2)]
     try:

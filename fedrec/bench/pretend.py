@@ -1,17 +1,17 @@
-"""A pretend GPU: what would run on one runs on the CPU, and what a GPU suffers from is counted.
+"""A simulated GPU: its operations run on the CPU, and what would cost time on a GPU is counted.
 
-Within `pretending()`, tensors of the device "cuda" hold their numbers on the CPU, and say of
-themselves that they are on a GPU. An operation on operands of both places fails as it would there.
-Counted are
+Within `pretending()`, tensors of the device "cuda" keep their numbers on the CPU and report that
+they are on a GPU. An operation on operands from both devices fails as it would with a GPU.
+It counts
 
-- operations: what launches kernels, once each, however many kernels CUDA makes of it. Views and
-  empty tensors launch none; an `Operation` of ours is one.
-- synchronisations: where the host waits for the GPU: it reads a number, or needs to know how large
-  a result is (`nonzero`, masks as indices, …), or copies and does not say `non_blocking`.
-- copies between host and GPU, and their bytes. An index on the host is one too, as is a number that
-  is written at indices. A number as an operand travels with the kernel.
+- operations: those that launch kernels, once each, however many kernels CUDA needs for one. Views
+  and empty tensors launch none; an `Operation` of this package counts as one.
+- synchronisations: places where the host waits for the GPU, because it reads a number, needs the
+  size of a result (`nonzero`, masks as indices, …), or copies without `non_blocking`.
+- copies between host and GPU, and their bytes. An index on the host is copied too, and so is a
+  number that is written at indices. A number as an operand is sent with the kernel.
 
-Only the thread that entered `pretending()` sees the device: work has to stay on one thread.
+Only the thread that entered `pretending()` sees the device, so work has to stay on one thread.
 """
 
 from collections import Counter
@@ -31,14 +31,14 @@ from torch.utils._pytree import tree_leaves, tree_map, tree_map_only
 
 from fedrec.kernels.device import operation
 
-# PyTorch's own code takes pretend tensors for tensors of "meta", which has no memory: of a device
-# that a build knows nothing about, it refuses gradients and indices.
+# PyTorch's own code sees simulated tensors as tensors of "meta", a device without memory. PyTorch
+# does not support gradients and indices on a device that its build does not know.
 CPU, INSIDE, OUTSIDE = torch.device("cpu"), torch.device("meta"), torch.device("cuda:0")
 
 COPIES = {"aten::_to_copy", "aten::copy_"}
 INDEXED = {"aten::index", "aten::index_put", "aten::index_put_", "aten::_unsafe_index"}
 READS = {"aten::_local_scalar_dense"}
-# Beside views, by PyTorch's own word: what starts no kernel.
+# Operations that launch no kernel, in addition to those that PyTorch declares as views.
 FREE = {
     "aten::empty",
     "aten::empty_like",
@@ -49,7 +49,7 @@ FREE = {
     "aten::_unsafe_view",
     "aten::_reshape_alias",
 }
-# The size of the result, or the result itself, is read by the host.
+# Operations for which the host reads the result or its size.
 WAITING = {
     "aten::nonzero",
     "aten::masked_select",
@@ -66,13 +66,13 @@ WAITING = {
 
 @dataclass
 class Counts:
-    """What a GPU would have had to do."""
+    """The work that a GPU would have had."""
 
     operations: int = 0
     synchronisations: int = 0
     copies: int = 0
     copied_bytes: int = 0
-    names: Counter[str] = field(default_factory=Counter, compare=False)  # "waits: " of these
+    names: Counter[str] = field(default_factory=Counter, compare=False)  # "waits: " for waits etc.
 
     def __sub__(self, earlier: "Counts") -> "Counts":
         return Counts(
@@ -84,25 +84,25 @@ class Counts:
         )
 
     def snapshot(self) -> "Counts":
-        """The counts as they stand."""
+        """Return a copy of the current counts."""
         return replace(self, names=self.names.copy())
 
     def reset(self) -> None:
-        """Begin anew."""
+        """Set all counts to zero."""
         vars(self).update(vars(Counts()))
 
     def operation(self, name: str) -> None:
-        """One more operation."""
+        """Count one operation."""
         self.operations += 1
         self.names[name] += 1
 
     def wait(self, name: str) -> None:
-        """One more synchronisation."""
+        """Count one synchronisation."""
         self.synchronisations += 1
         self.names[f"waits: {name}"] += 1
 
     def copy(self, name: str, source: Tensor, blocking: bool) -> None:
-        """One more copy; CUDA leaves out those of nothing."""
+        """Count one copy; CUDA skips empty ones."""
         if source.numel() == 0:
             return
         self.copies += 1
@@ -113,7 +113,7 @@ class Counts:
 
 
 class Pretend(Tensor):
-    """A tensor of the pretend device."""
+    """A tensor of the simulated device."""
 
     plain: Tensor
 
@@ -121,7 +121,7 @@ class Pretend(Tensor):
 
     @staticmethod
     def __new__(cls, plain: Tensor) -> "Pretend":
-        """Of the same memory as a tensor of the CPU."""
+        """Return a tensor that shares the memory of a CPU tensor."""
         made = Tensor._make_wrapper_subclass(
             cls,
             plain.shape,
@@ -135,17 +135,17 @@ class Pretend(Tensor):
 
     @property
     def device(self) -> torch.device:  # type: ignore[override]
-        """What it says."""
+        """The device that the tensor reports."""
         return OUTSIDE
 
     @property
     def is_cuda(self) -> bool:  # type: ignore[override]
-        """What a GPU's tensor says."""
+        """True, as for a GPU's tensor."""
         return True
 
     @property
     def is_meta(self) -> bool:  # type: ignore[override]
-        """What a GPU's tensor says."""
+        """False, as for a GPU's tensor."""
         return False
 
     def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
@@ -155,22 +155,22 @@ class Pretend(Tensor):
     def __torch_dispatch__(  # type: ignore[override]
         cls, function: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        """Refuse: inside, the mode comes first.
+        """Raise an error: within `pretending()` the mode handles the call first.
 
         Raises:
             RuntimeError: always.
         """
-        raise RuntimeError(f"{function}: a pretend tensor is of use within pretending() alone")
+        raise RuntimeError(f"{function}: a pretend tensor can be used only within pretending()")
 
 
 def is_pretend(tensor: Tensor) -> bool:
-    """Whether a tensor is on the pretend device."""
+    """Return whether a tensor is on the simulated device."""
     return isinstance(tensor, Pretend)
 
 
 @contextmanager
 def pretending() -> Iterator[Counts]:
-    """Meanwhile the device "cuda" is there, and what is done on it is counted."""
+    """Provide the device "cuda" in this context, and count the work on it."""
     counts, before = Counts(), operation.run
     operation.run = partial(_run, counts)
     try:
@@ -181,27 +181,27 @@ def pretending() -> Iterator[Counts]:
 
 
 class _Placing(TorchFunctionMode):
-    """Sends what is asked for on a GPU to the pretend one."""
+    """Redirects requests for a GPU to the simulated one."""
 
     def __torch_function__(
         self, function: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
-        if kwargs or len(args) > 1:  # else it is a tensor's attribute, or names no place
+        if kwargs or len(args) > 1:  # otherwise a tensor's attribute, or a call without a device
             args, kwargs = tree_map_only((str, torch.device), _renamed, (args, kwargs))
-            kwargs.pop("pin_memory", None)  # which needs a GPU
+            kwargs.pop("pin_memory", None)  # pinning needs a GPU
         return CALLS.get(function, function)(*args, **kwargs)
 
 
 def _renamed(place: str | torch.device) -> str | torch.device:
-    """The device by the name that PyTorch's own code knows."""
+    """Return the name by which PyTorch's own code knows the device."""
     return INSIDE if str(place).partition(":")[0] == "cuda" else place
 
 
 def _built(
     function: Callable[..., Tensor], *args: Any, device: Any = None, **kwargs: Any
 ) -> Tensor:
-    """Numbers are made a tensor by the host."""
+    """Build a tensor from numbers, which happens on the host."""
     made = function(*args, **kwargs)
     return made if device is None else made.to(device)
 
@@ -226,11 +226,11 @@ def _as_array(tensor: Tensor, **kwargs: Any) -> Any:
 
 
 def _set(tensor: Tensor, index: Any, value: Any) -> None:
-    """A number is a tensor of the host, which PyTorch makes of it for a GPU too."""
+    """Set items; PyTorch makes a tensor of a number on the host for a GPU too."""
     tensor[index] = value if isinstance(value, Tensor) else torch.tensor(value, dtype=tensor.dtype)
 
 
-# What PyTorch does in its own way for "meta".
+# Calls that PyTorch handles differently for "meta".
 CALLS: dict[Any, Callable[..., Any]] = {
     torch.tensor: partial(_built, torch.tensor),
     torch.as_tensor: partial(_built, torch.as_tensor),
@@ -243,7 +243,7 @@ CALLS: dict[Any, Callable[..., Any]] = {
 
 
 class _Counting(TorchDispatchMode):
-    """Does on the CPU what is to be done on the pretend device."""
+    """Runs operations of the simulated device on the CPU."""
 
     def __init__(self, counts: Counts) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -262,7 +262,7 @@ class _Counting(TorchDispatchMode):
 
 @dataclass(frozen=True)
 class _Call:
-    """One operation of PyTorch's, with what it is given."""
+    """One PyTorch operation, with its arguments."""
 
     function: Any
     args: Sequence[Any]
@@ -282,7 +282,7 @@ class _Call:
 
     @cached_property
     def ends_there(self) -> bool:
-        """Whether the result is on the pretend device."""
+        """Whether the result is on the simulated device."""
         place = self.kwargs.get("device")
         return self.pretend if place is None else torch.device(place) == INSIDE
 
@@ -292,13 +292,13 @@ class _Call:
 
     @property
     def fills_a_mask(self) -> bool:
-        """Whether a number of the host is written where a mask says, which is one kernel."""
+        """Whether a host number is written where a mask is true, which is one kernel."""
         value = self.args[2:3]
         number = bool(value) and not is_pretend(value[0]) and value[0].dim() == 0
         return number and len(self.indices) == 1 and _is_mask(self.indices[0])
 
     def check(self) -> None:
-        """Refuse operands that are on the host, but for numbers and indices."""
+        """Raise an error if operands are on the host, except numbers and indices."""
         if self.name in COPIES:
             return
         first = next(iter(self.args), None)
@@ -307,14 +307,14 @@ class _Call:
         self._check_target()
 
     def _check_target(self) -> None:
-        """Even a number cannot take a result from the other place."""
+        """Raise an error if a result is written to the other device; numbers are no exception."""
         wanted = zip(self.function._schema.arguments, self.args, strict=False)
         written = [x for what, x in wanted if what.alias_info and what.alias_info.is_write]
         if self.pretend and any(not is_pretend(x) for x in tree_leaves(written)):
             raise _misplaced()
 
     def count(self, counts: Counts) -> None:
-        """What a GPU would suffer."""
+        """Count what the operation costs on a GPU."""
         name = self.name
         if name in COPIES and (crossing := self._crossing()) is not None:
             counts.copy(name, crossing, blocking=not self._non_blocking)
@@ -349,7 +349,7 @@ class _Call:
         return repeated and self.kwargs.get("output_size") is None
 
     def _crossing(self) -> Tensor | None:
-        """What is copied from one place to the other."""
+        """Return the tensor that is copied from one device to the other, if any."""
         source = self.args[1] if self.name == "aten::copy_" else self.args[0]
         there = is_pretend(self.args[0]) if self.name == "aten::copy_" else self.ends_there
         return None if is_pretend(source) == there else source
@@ -359,19 +359,19 @@ class _Call:
         return bool(self.kwargs.get("non_blocking", self.args[2:3] == (True,)))
 
     def done(self) -> Any:
-        """The result, on the pretend device if it belongs there."""
+        """Return the result, on the simulated device if it belongs there."""
         args, kwargs = tree_map_only(Pretend, attrgetter("plain"), (self.args, self.kwargs))
         if kwargs.get("device") is not None:
             kwargs["device"] = CPU
         result = self.function(*args, **kwargs)
         if self._reshapes:
-            with no_dispatch():  # what PyTorch's own code knows of the shape
+            with no_dispatch():  # update the shape that PyTorch's own code keeps
                 self.function(*self.args, **self.kwargs)
         return _wrapped(result, self.tensors) if self.ends_there else result
 
 
 def _run(counts: Counts, what: operation.Operation, *given: Any) -> Any:
-    """Run an operation of ours: the twin on the CPU, as one kernel."""
+    """Run one of this package's operations: its plain twin on the CPU, counted as one kernel."""
     tensors = _tensors(given)
     if not any(map(is_pretend, tensors)):
         return what.twin(*given)
@@ -400,20 +400,20 @@ def _unwrapped(tensor: Tensor) -> Tensor:
 
 
 def _wrapped(result: Any, given: Sequence[Tensor]) -> Any:
-    """A result as tensors of the pretend device: those that were given, where it is in place."""
+    """Return a result as simulated tensors; results written in place are the given tensors."""
     known = {id(x.plain): x for x in given if isinstance(x, Pretend)}
     return _mapped(lambda x: known[id(x)] if id(x) in known else Pretend(x), result)
 
 
 def _tensors(value: Any) -> list[Tensor]:
-    """All tensors in a value."""
+    """Return all tensors in a value."""
     found: list[Tensor] = []
     _mapped(found.append, value)
     return found
 
 
 def _mapped(function: Callable[[Tensor], Any], value: Any) -> Any:
-    """A value with each tensor in it, in tuples, dataclasses and the like, replaced."""
+    """Return a value with each tensor in it, in tuples, dataclasses and the like, replaced."""
     return tree_map(partial(_leaf, function), value)
 
 

@@ -1,4 +1,4 @@
-"""Results as a file, as lines of text, and beside those of another file."""
+"""Benchmark results: as a file, as lines of text, and compared with another file."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -18,7 +18,7 @@ from fedrec.settings import RecordPart
 
 
 class Benchmark(RecordPart):
-    """What one `fedrec bench` has measured."""
+    """The results of one run of `fedrec bench`."""
 
     schema_version: Literal[1] = 1
     fedrec: str = __version__
@@ -27,44 +27,47 @@ class Benchmark(RecordPart):
     counted: list[Counted] = Field(default_factory=list)
 
     def write(self, path: Path) -> None:
-        """As JSON."""
+        """Write the results as JSON."""
         write_text(path, self.model_dump_json(indent=1) + "\n")
 
     def add(self, result: Result) -> Result:
-        """Take up one more result."""
+        """Add a result, and return it."""
         self.results.append(result)
         return result
 
     def count(self, counted: Counted) -> Counted:
-        """Take up what one more case was counted to cost."""
+        """Add the counts of a case, and return them."""
         self.counted.append(counted)
         return counted
 
     @staticmethod
     def read(path: Path) -> "Benchmark":
-        """What `write` wrote.
+        """Read results that `write` wrote.
 
         Raises:
-            ConfigError: it is something else.
+            ConfigError: the file contains something else.
         """
         try:
             return Benchmark.model_validate_json(path.read_bytes())
         except pydantic.ValidationError as error:
-            raise ConfigError(f"{path} is no benchmark of this version: {error}") from None
+            raise ConfigError(f"{path} is not a benchmark of this version: {error}") from None
 
     def plain_milliseconds(self, result: Result) -> float | None:
-        """A round of the same model and size without attack or defence, if it has been timed."""
+        """Return the time of a round of the same model and size without attack and defence.
+
+        None if it has not been timed.
+        """
         alike = result.case.model_copy(update={"defense": PLAIN, "attack": BASELINE})
         return next((r.milliseconds for r in self.results if r.case == alike), None)
 
     def machine(self, result: Result) -> Machine:
-        """What a result was measured on."""
+        """Return the machine on which a result was measured."""
         ran_on = (result.case.device, result.case.threads)
         return next(m for m in self.machines if (m.device, m.threads) == ran_on)
 
 
 def describe(machine: Machine) -> str:
-    """What the machine can do."""
+    """Describe the machine's limits."""
     return (
         f"{machine.device}, {machine.threads} threads: {machine.bandwidth / 1e9:.1f} GB/s, "
         f"{machine.arithmetic / 1e9:.0f} GFLOP/s"
@@ -72,12 +75,12 @@ def describe(machine: Machine) -> str:
 
 
 def limits(result: Result, machine: Machine) -> dict[str, float]:
-    """The least milliseconds for the work of each part that has been reckoned."""
+    """Return the least milliseconds for each part whose work has been estimated."""
     return {name: machine.milliseconds(*work) for name, work in result.work.items()}
 
 
 def lines(result: Result, machine: Machine) -> Iterator[str]:
-    """One case, part by part, with its limit and how far above it the time is."""
+    """Yield one case part by part, with the limit and the time as a multiple of it."""
     limit = limits(result, machine)
     yield result.case.name
     yield f"{'':30s}{'ms':>9s}{'limit':>9s}{'x limit':>9s}"
@@ -97,7 +100,7 @@ def _line(name: str, milliseconds: float, limit: float) -> str:
 
 
 def table_lines(results: Iterable[Result], made: Benchmark) -> Iterator[str]:
-    """A line a case, as they come in: its time against the plain cell's, and its speed-up."""
+    """Yield a line per case as results come in: time against the plain cell's, and speed-up."""
     yield (
         f"{'case':60s}{'ms a round':>12s}{'x plain':>9s}{'x limit':>9s}"
         f"{'speed-up':>10s}{'peak MiB':>10s}"
@@ -120,7 +123,7 @@ def _ratio(over: float | None, under: float | None, width: int) -> str:
 
 
 def comparison(before: Benchmark, after: Benchmark) -> Iterator[str]:
-    """Cases that both have measured: milliseconds a round, and how many times as fast."""
+    """Yield the cases in both files: milliseconds per round, and the speed-up."""
     earlier = {result.case: result for result in before.results}
     yield f"{'':50s}{'before':>10s}{'after':>10s}{'faster':>9s}{'MiB':>16s}"
     for result in after.results:

@@ -1,4 +1,4 @@
-"""Cost against size: rounds with more items, users or clients than the case has."""
+"""Cost by size: rounds with more items, users or clients than the case has."""
 
 import re
 
@@ -11,12 +11,12 @@ GROWN, FACTORS = ("items", "users", "clients"), (1, 2, 4, 8)
 
 
 def growth(case: Case) -> list[Case]:
-    """The case with each of these some times as large."""
+    """Return the case with its items, users and clients multiplied, one at a time."""
     return [case.grown(what, factor) for what in GROWN for factor in FACTORS]
 
 
 def draw(benchmark: Benchmark) -> Figure:
-    """Time of a round against its size, both as multiples; a line of slope 1 is linear cost."""
+    """Plot the time of a round by size, both as multiples; a line of slope 1 is linear cost."""
     figure = Figure(figsize=(9, 3.2), layout="constrained", dpi=150)
     for axes, what in zip(figure.subplots(1, len(GROWN), sharey=True), GROWN, strict=True):
         for name, times in _curves(benchmark, what).items():
@@ -32,7 +32,7 @@ def draw(benchmark: Benchmark) -> Figure:
 
 
 def _curves(benchmark: Benchmark, what: str) -> dict[str, dict[int, float]]:
-    """Milliseconds by factor, for each cell that was grown in this way."""
+    """Return milliseconds by factor, for each cell with this quantity multiplied."""
     curves: dict[str, dict[int, float]] = {}
     for result in benchmark.results:
         found = re.search(rf", {what} x (\d+)$", result.case.size)

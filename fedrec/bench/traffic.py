@@ -1,8 +1,8 @@
-"""Bytes moved and operations done in a round, reckoned from what it has to do.
+"""Bytes moved and operations done in a round, estimated from the work that it requires.
 
-Every pass over an array counts as its bytes, whether a cache holds them or not; what a loop keeps
-in registers and in its own small buffers does not count. Operations are those on numbers, random
-bits included, and not those of addresses.
+Every pass over an array counts with its bytes, whether a cache holds them or not. Data that a loop
+keeps in registers and in small buffers do not count. Operations are those on numbers, including
+random bits, but not those on addresses.
 """
 
 from dataclasses import dataclass
@@ -26,9 +26,9 @@ from fedrec.models.mf import MF
 from fedrec.models.sas_rec import SASRec
 
 FLOAT, INT = 4.0, 8.0  # bytes
-ADAM = (7.0, 12.0)  # passes over the parameters and their moments, operations a parameter
-WORD = 44  # operations for 64 random bits: ten rounds of eight for two words, and to join halves
-ROUNDS = 40  # whose cohorts are counted
+ADAM = (7.0, 12.0)  # passes over the parameters and their moments, operations per parameter
+WORD = 44  # operations for 64 random bits: ten rounds of eight for two words, and joining halves
+ROUNDS = 40  # rounds whose cohorts are counted
 
 
 @dataclass(frozen=True)
@@ -47,21 +47,21 @@ class Work:
 
 @dataclass(frozen=True)
 class Tally:
-    """How much of everything there is in an average round."""
+    """The quantities in an average round that determine its work."""
 
     users: float
     items: float
     d: float
-    dense: float  # parameters beside the items
+    dense: float  # parameters other than the items
     clients: float
     malicious: float
     pairs: float
-    rows: float  # of the honest uploads without a task
+    rows: float  # of the honest uploads without the contrastive task
     tokens: float  # read by a sequential model
-    squares: float  # Σ of their squared numbers
+    squares: float  # sum over clients of the squared number of tokens
     anchors: float  # of the contrastive task
     uploaded: float  # rows that the server receives
-    items_met: float  # Σ over the items of the squared number of rows, of which Krum makes products
+    items_met: float  # Σ over the items of the squared number of rows: the products in Krum
 
     @property
     def row(self) -> float:
@@ -75,7 +75,7 @@ class Tally:
 
 
 def tally(fed: Federation, config: CellConfig) -> Tally:
-    """The averages over some rounds' cohorts, of which none is played."""
+    """Return averages over some rounds' cohorts; the rounds are not run."""
     counted = [_count(fed, config, number) for number in range(1, ROUNDS + 1)]
     means = {name: float(np.mean([row[name] for row in counted])) for name in counted[0]}
     items, d = fed.server.shared.items.shape
@@ -90,7 +90,7 @@ def tally(fed: Federation, config: CellConfig) -> Tally:
 
 
 def _count(fed: Federation, config: CellConfig, number: int) -> dict[str, float]:
-    """One round's cohort."""
+    """Return the quantities of one round's cohort."""
     streams, n_items = fed.streams.at(number), len(fed.server.shared.items)
     cohort = sample_clients(len(fed.position), fed.clients_per_round, streams)
     malicious = (fed.position[cohort] >= 0).cpu().numpy()
@@ -116,17 +116,17 @@ def _count(fed: Federation, config: CellConfig, number: int) -> dict[str, float]
 
 
 def _task_rows(config: CellConfig, sizes: np.ndarray, rows: np.ndarray, n_items: int) -> np.ndarray:
-    """Each client's rows with those that negatives of the contrastive task add, as expected."""
+    """Return each client's expected rows, including those of the contrastive task's negatives."""
     draws = sum(t.negatives for t in config.defense.tasks if isinstance(t, Union) and t.weight)
     outside = (n_items - rows).clip(min=1)
     return np.asarray(rows + outside * (1 - (1 - 1 / outside) ** (sizes * draws)))
 
 
 def round_work(config: CellConfig, t: Tally) -> dict[str, Work]:
-    """The work of each part of a round, by the part's name.
+    """Return the work of each part of a round, by the part's name.
 
     Raises:
-        NotImplementedError: a method's work has not been reckoned.
+        NotImplementedError: there is no estimate for a method.
     """
     defense = config.defense
     defended: list[DefensePart] = [*defense.filters, *defense.transforms, defense.reduction]
@@ -144,29 +144,29 @@ def round_work(config: CellConfig, t: Tally) -> dict[str, Work]:
 
 
 def adam_work(parameters: float) -> Work:
-    """One step of dense Adam."""
+    """Return the work of one step of dense Adam."""
     passes, operations = ADAM
     return Work(passes * FLOAT * parameters, operations * parameters)
 
 
 @singledispatch
 def model_work(model: Model, t: Tally) -> Work:
-    """The gradients of a cohort."""
-    raise NotImplementedError(f"{type(model).__name__} has not been reckoned")
+    """Return the work of a cohort's gradients."""
+    raise NotImplementedError(f"no work estimate for {type(model).__name__}")
 
 
 @model_work.register
 def _mf(model: MF, t: Tally) -> Work:
-    # Two rows read, and two added to; of each coordinate three masks, and 15 operations on them.
+    # Two rows are read, and two added to; per coordinate three masks, and 15 operations on them.
     pair = Work(6 * t.row + 4 * INT, t.d * (15 + 3 * (2 + WORD / 4)))
-    return pair * t.pairs + Work(t.rows * t.row)  # rows begin as zeros
+    return pair * t.pairs + Work(t.rows * t.row)  # rows are initialised to zeros
 
 
 @model_work.register
 def _sas_rec(model: SASRec, t: Tally) -> Work:
-    # Forward and backward are three products for each layer's one.
+    # Forward and backward pass together take three products for each of a layer's.
     layers = t.tokens * (6 * t.d**2 + 4 * t.d * model.hidden) + 4 * t.d * t.squares
-    # About twenty activations a token and six of each pair, written and read, both ways.
+    # About twenty activations per token and six per pair of tokens, written and read, both ways.
     activations = 4 * FLOAT * (20 * t.tokens * t.d + 6 * model.heads * t.squares)
     ends = Work(3 * 4 * t.row * t.tokens + 4 * FLOAT * t.clients * t.dense)
     return Work(activations, 3 * layers) * model.blocks + ends
@@ -174,8 +174,8 @@ def _sas_rec(model: SASRec, t: Tally) -> Work:
 
 @singledispatch
 def task_work(part: object, t: Tally) -> Work:
-    """What a defence asks of honest clients."""
-    raise NotImplementedError(f"{type(part).__name__} has not been reckoned")
+    """Return the work that a defence adds for honest clients."""
+    raise NotImplementedError(f"no work estimate for {type(part).__name__}")
 
 
 @task_work.register
@@ -185,14 +185,14 @@ def _contrastive(part: Union, t: Tally) -> Work:
     honest = t.uploaded - t.malicious * t.items
     candidates = part.negatives + 2
     anchor = Work(candidates * (3 * t.row + 2 * INT), candidates * t.d * (10 + WORD / 4))
-    marks = Work(2 * t.clients * t.items)  # who touches what, a byte each
+    marks = Work(2 * t.clients * t.items)  # which client touches which item, a byte each
     return anchor * t.anchors + marks + Work((honest + 2 * t.rows) * t.row)
 
 
 @singledispatch
 def attack_work(attack: Attack[Any], t: Tally, model: Model) -> Work:
-    """The forged uploads of a round."""
-    raise NotImplementedError(f"{type(attack).__name__} has not been reckoned")
+    """Return the work of a round's forged uploads."""
+    raise NotImplementedError(f"no work estimate for {type(attack).__name__}")
 
 
 @attack_work.register
@@ -202,9 +202,9 @@ def _none(attack: NoAttack, t: Tally, model: Model) -> Work:
 
 @attack_work.register
 def _cluster(attack: ClusterAttack, t: Tally, model: Model) -> Work:
-    """One iteration of k-means at least, and the variance's gradient, bounded for each client."""
+    """Count at least one iteration of k-means, and the variance's gradient, bounded per client."""
     if attack.contrastive:
-        raise NotImplementedError("ClusterAttack+CL has not been reckoned")
+        raise NotImplementedError("no work estimate for ClusterAttack+CL")
     clusters = Work(2 * t.table, 2 * attack.clusters * t.items * t.d)
     forged = (
         Work(6 * t.table, 6 * t.items * t.d) + Work(2 * t.table, 2 * t.items * t.d) * t.malicious
@@ -217,14 +217,14 @@ def _cluster(attack: ClusterAttack, t: Tally, model: Model) -> Work:
 
 @singledispatch
 def server_work(part: DefensePart, t: Tally) -> Work:
-    """One step of the server's defence."""
-    raise NotImplementedError(f"{type(part).__name__} has not been reckoned")
+    """Return the work of one part of the server's defence."""
+    raise NotImplementedError(f"no work estimate for {type(part).__name__}")
 
 
 @server_work.register
 def _union(part: Union, t: Tally) -> Work:
     sample = min(float(part.sample), t.items)
-    moved = t.uploaded * sample / t.items  # rows among the items of the estimate
+    moved = t.uploaded * sample / t.items  # rows of the sampled items
     previews = Work(7 * t.row * moved + INT * t.uploaded, 15 * t.d * moved)
     forged = t.malicious * sample**2 * t.d
     return previews + Work(FLOAT * t.clients * sample**2 / 2, 2 * moved * sample * t.d - forged)

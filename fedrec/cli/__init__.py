@@ -1,1 +1,1 @@
-"""What `fedrec` can do, stage by stage; each module adds its own subcommands."""
+"""The `fedrec` command; each module adds its own subcommands."""

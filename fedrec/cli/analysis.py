@@ -1,4 +1,4 @@
-"""From records to tables, figures and verdicts."""
+"""Subcommands that turn records into tables, figures and verdicts."""
 
 import argparse
 import shlex
@@ -33,7 +33,7 @@ from fedrec.records import Record, add_to_pack, read_pictures, read_records
 
 
 def add_to(stages: Any) -> None:
-    """Add the subcommands to a parser's."""
+    """Add the subcommands to the parser."""
     stage = stage_of(stages)
     sub = stage("summary", summary)
     add_records(sub)
@@ -55,7 +55,7 @@ def add_to(stages: Any) -> None:
     sub = stage("dataset-table", dataset_table)
     add_block(sub)
     add_counts(sub)
-    text = "repeats.json of each dataset, likewise"
+    text = "repeats.json of each dataset, in a folder with the dataset's name"
     sub.add_argument("--repeats", type=Path, nargs="+", required=True, help=text)
     _add_paper(sub)
     add_table(sub)
@@ -72,7 +72,7 @@ def add_to(stages: Any) -> None:
     add_counts(sub)
     add_table(sub)
     _add_picture(sub)
-    text = "the verdicts by other measures, likewise"
+    text = "table of the verdicts by other measures (CSV, with the others beside it)"
     sub.add_argument("--secondary", type=Path, required=True, help=text)
     text = "for each claim its command, time, disk and expected numbers, likewise"
     sub.add_argument("--appendix", type=Path, required=True, help=text)
@@ -85,7 +85,7 @@ def add_to(stages: Any) -> None:
 
     sub = stage("numbers", numbers)
     _add_scorecard(sub)
-    text = "the study's, without those of a second look (default: all that there are)"
+    text = "the study's seeds, without those of a second look (default: all)"
     sub.add_argument("--seeds", type=int, nargs="+", default=[], help=text)
     add_records(sub)
     _add_paper(sub)
@@ -101,14 +101,14 @@ def add_to(stages: Any) -> None:
 
     sub = stage("configuration", configuration)
     sub.add_argument("config", metavar="JSON", help="the configuration")
-    sub.add_argument("--note", default="", help="stands below it")
+    sub.add_argument("--note", default="", help="note shown below it")
     sub.add_argument("--output", type=Path, required=True, help="page to write (.html)")
 
     sub = stage("publish", publish)
     sub.add_argument("records", type=Path, nargs="+", help="records of single runs")
     sub.add_argument("--counts", type=Path, nargs="+", help="counts and other statistics")
     sub.add_argument("--switches", type=Path, help="switches.json")
-    sub.add_argument("--folder", type=Path, required=True, help="folder to keep them in")
+    sub.add_argument("--folder", type=Path, required=True, help="write the files to this folder")
 
     add_config(stage("outputs", outputs))
 
@@ -126,17 +126,17 @@ def _add_explorer(sub: argparse.ArgumentParser) -> None:
     add_records(sub)
     add_cells(sub)
     add_counts(sub)
-    text = "claims and their tests (.yaml), if the page is to judge any"
+    text = "claims and their tests (.yaml), if the page should judge claims"
     sub.add_argument("--claims", type=Path, nargs="*", default=[], help=text)
     _add_scorecard(sub)
-    text = "pictures of item embeddings, from `fedrec pictures`, if there are any"
+    text = "pictures of item embeddings, made by `fedrec pictures`, if any"
     sub.add_argument("--pictures", type=Path, nargs="*", default=[], help=text)
-    sub.add_argument("--note", default="", help="stands at the top")
-    text = "folder of the runs that commands make (default: %(default)s)"
+    sub.add_argument("--note", default="", help="note shown at the top")
+    text = "folder for the records that the page's commands make (default: %(default)s)"
     sub.add_argument("--runs", default="results/runs", help=text)
-    text = "what makes a run's record (default: %(default)s)"
+    text = "command that makes a run's record (default: %(default)s)"
     sub.add_argument("--command", default="snakemake --cores 1", help=text)
-    sub.add_argument("--logs", type=Path, help="logs of runs, to tell failed from missing ones")
+    sub.add_argument("--logs", type=Path, help="logs of runs, to tell failed runs from missing")
     sub.add_argument("--output", type=Path, required=True, help="page to write (.html)")
 
 
@@ -194,7 +194,7 @@ def dataset_table(args: argparse.Namespace) -> None:
 
 
 def deviations(args: argparse.Namespace) -> None:
-    """Make the table of switches between the paper's text and code, and of what each does."""
+    """Make the table of switches between the paper's text and code, and of their effects."""
     from fedrec.analysis.tables.deviations import TRACED, deviations, formatted_deviations, of_block
     from fedrec.analysis.tables.notes import of_records
     from fedrec.analysis.tables.table import Table
@@ -208,7 +208,7 @@ def deviations(args: argparse.Namespace) -> None:
 
 
 def claims(args: argparse.Namespace) -> None:
-    """Judge the paper's claims by records: a table, a picture, and a table by other measures."""
+    """Judge the paper's claims from records: a table, a figure, and a table by other measures."""
     from fedrec.analysis.claims import Claims
     from fedrec.analysis.evidence import Evidence
     from fedrec.analysis.figures.scorecard import draw
@@ -251,7 +251,7 @@ def plan(args: argparse.Namespace) -> None:
 
 
 def numbers(args: argparse.Namespace) -> None:
-    """Compare the paper's numbers with ours, one by one: a table and a picture."""
+    """Compare each number of the paper with this study's, in a table and a figure."""
     import pandas as pd
 
     from fedrec.analysis.figures.numbers import draw
@@ -270,7 +270,7 @@ def numbers(args: argparse.Namespace) -> None:
 
 
 def runs(args: argparse.Namespace) -> None:
-    """List every run: what it measured, what it took, and what code made it."""
+    """List every run: its metrics, its cost, and the code that made it."""
     from fedrec.analysis.tables.runs import run_table
 
     run_table(read_records(args.records), args.report, args.note).write(args.output)
@@ -291,7 +291,7 @@ def figure(args: argparse.Namespace) -> None:
 
 
 def explorer(args: argparse.Namespace) -> None:
-    """Make a page that needs no server and no network, to explore records, runs and claims."""
+    """Make a page to explore records, runs and claims; it needs no server and no network."""
     from fedrec.analysis.claims import Claims
     from fedrec.analysis.evidence import Evidence
     from fedrec.analysis.explorer.page import Study, page
@@ -316,7 +316,7 @@ def explorer(args: argparse.Namespace) -> None:
 
 
 def configuration(args: argparse.Namespace) -> None:
-    """Show a configuration as a page."""
+    """Show a configuration as an HTML page."""
     import yaml
 
     from fedrec.analysis.tables.table import page
@@ -326,7 +326,10 @@ def configuration(args: argparse.Namespace) -> None:
 
 
 def publish(args: argparse.Namespace) -> None:
-    """Keep records and statistics in few small files; older ones stay or are replaced."""
+    """Publish records: add them and the datasets' statistics to the files of a folder.
+
+    A new record replaces an older one of the same cell; all other records stay.
+    """
     add_to_pack(read_records(args.records), args.folder / "records.jsonl.gz")
     for path in args.counts or ():
         write_text(args.folder / "data" / path.parent.name / path.name, path.read_text())
@@ -353,10 +356,10 @@ def _summary(path: Path) -> str:
 
 
 def _shown(records: Sequence[Record], args: argparse.Namespace) -> list[Record]:
-    """The records of the cells that are to be shown, in their order.
+    """Return the records of the cells to show, in the order of the cells.
 
     Raises:
-        RecordError: there is none.
+        RecordError: no cell to show has a record.
     """
     order = {path: i for i, path in enumerate(args.cells)}
     if not order:

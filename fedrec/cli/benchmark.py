@@ -1,4 +1,4 @@
-"""How fast it is."""
+"""The `bench` subcommand: measure speed."""
 
 import argparse
 from itertools import product
@@ -15,23 +15,23 @@ if TYPE_CHECKING:  # importing it takes PyTorch
 
 
 def add_to(stages: Any) -> None:
-    """Add the subcommand to a parser's."""
+    """Add the subcommand to the parser."""
     sub = stage_of(stages)("bench", bench)
-    sub.add_argument("--grid", action="store_true", help="every defence with and without attack")
+    sub.add_argument("--grid", action="store_true", help="every defence, with and without attack")
     for name, default in (("model", "MF"), ("attack", "NoAttack"), ("defense", "FedAvg")):
         text = f"names in config/paper.yaml (default: {default})"
         sub.add_argument(f"--{name}", nargs="+", default=[default], help=text)
     sizes = ["ml-1m", "gowalla", "million"]
     sub.add_argument("--size", nargs="+", choices=sizes, default=["ml-1m"])
     sub.add_argument("--rounds", type=int, default=200, help="rounds to time (default: 200)")
-    text = "rounds of the plain client-by-client version to time as well (default: none)"
+    text = "also time this many rounds of the plain client-by-client version (default: none)"
     sub.add_argument("--reference", type=int, default=0, metavar="ROUNDS", help=text)
-    sub.add_argument("--output", type=Path, help="results to write (.json)")
-    text = "also time each case with 2, 4 and 8 times the items, users and clients, and draw that"
+    sub.add_argument("--output", type=Path, help="write the results to this file (.json)")
+    text = "also time each case with 2, 4 and 8 times the items, users and clients; plot the times"
     sub.add_argument("--plot", type=Path, metavar="PNG", help=text)
-    text = "show two files of results side by side, and time nothing"
+    text = "show two files of results side by side, without timing anything"
     sub.add_argument("--compare", type=Path, nargs=2, metavar=("BEFORE", "AFTER"), help=text)
-    text = "pretend: count what a GPU would have to do, and time nothing; needs none"
+    text = "pretend: count the work of a GPU without timing it; needs no GPU"
     sub.add_argument(
         "--device", nargs="+", choices=[*DEVICES, PRETEND], default=["auto"], help=text
     )
@@ -39,7 +39,7 @@ def add_to(stages: Any) -> None:
 
 
 def bench(args: argparse.Namespace) -> None:
-    """Time rounds and their parts against the machine's limits, on data made up at a size."""
+    """Time rounds and their parts on synthetic data, and compare with the machine's limits."""
     from fedrec.bench.machine import measure_machine
     from fedrec.bench.measure import Effort, apart, measure
     from fedrec.bench.report import Benchmark, comparison, describe, lines, table_lines
@@ -63,10 +63,10 @@ def bench(args: argparse.Namespace) -> None:
 
 
 def _count(args: argparse.Namespace) -> None:
-    """Count instead of time.
+    """Count the work of a GPU, without timing it.
 
     Raises:
-        ConfigError: something is to be timed as well.
+        ConfigError: the arguments also ask for a timing.
     """
     from fedrec.bench.counted import count_case, counted_lines
     from fedrec.bench.report import Benchmark
@@ -80,7 +80,7 @@ def _count(args: argparse.Namespace) -> None:
 
 
 def _bench_cases(args: argparse.Namespace) -> "list[Case]":
-    """Every combination of what is asked for."""
+    """Return every combination of the devices, sizes, models, defences and attacks given."""
     from fedrec.bench.cells import Case
     from fedrec.bench.scaling import growth
     from fedrec.config.study import Study

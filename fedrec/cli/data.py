@@ -1,4 +1,4 @@
-"""From raw files to a split."""
+"""Subcommands that turn raw files into a split."""
 
 import argparse
 import dataclasses
@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # importing it takes a while
 
 
 def add_to(stages: Any) -> None:
-    """Add the subcommands to a parser's."""
+    """Add the subcommands to the parser."""
     stage = stage_of(stages)
     _add_output(stage("download", download))
 
@@ -33,17 +33,17 @@ def add_to(stages: Any) -> None:
     sub = stage("filter", filter_)
     _add_output(sub)
     sub.add_argument("--input", type=Path, required=True, help="interactions (.npz)")
-    sub.add_argument("--counts", type=Path, required=True, help="counts to write (.json)")
-    sub.add_argument("--passes", type=Path, help="what each pass dropped, to write (.json)")
-    sub.add_argument("--lists", type=Path, nargs="*", help="lists of users and items")
+    sub.add_argument("--counts", type=Path, required=True, help="write the counts here (.json)")
+    sub.add_argument("--passes", type=Path, help="write what each pass dropped here (.json)")
+    sub.add_argument("--lists", type=Path, nargs="*", help="files with lists of users and items")
 
     sub = stage("split", split)
     sub.add_argument("--input", type=Path, required=True, help="filtered interactions (.npz)")
-    sub.add_argument("--output", type=Path, required=True, help="split to write (.npz)")
-    text = "counts of targets that their users took before, to write (.json)"
+    sub.add_argument("--output", type=Path, required=True, help="write the split here (.npz)")
+    text = "write here for how many users a target repeats an earlier item (.json)"
     sub.add_argument("--repeats", type=Path, help=text)
 
-    text = "Look at files of interactions."
+    text = "Inspect files of interactions."
     data = stages.add_parser("data", help=text, description=text)
     looks = data.add_subparsers(required=True, metavar="COMMAND")
     sub = add_stage(looks, "inspect", inspect)
@@ -58,7 +58,7 @@ def _add_output(sub: argparse.ArgumentParser) -> None:
 
 
 def download(args: argparse.Namespace) -> None:
-    """Bring a dataset's raw file, from FEDREC_MIRROR if that is set, else from the web."""
+    """Download a dataset's raw file, from FEDREC_MIRROR if that is set, else from the web."""
     dataset = _dataset(args.dataset)
     files = (*dataset.raw, *dataset.lists)
     sources = {source.name: source for source in files if isinstance(source, Source)}
@@ -71,12 +71,12 @@ def download(args: argparse.Namespace) -> None:
 
 
 def inspect(args: argparse.Namespace) -> None:
-    """Say what a file of interactions holds, and how to read it: an entry for the config.
+    """Show what a file of interactions contains, and print a config entry that reads it.
 
-    Separator, header, columns and the format of times are understood from the first lines of a
-    text or of JSON lines (plain, .gz, .bz2, .xz, .zst or .zip), of item lists or of a Parquet
-    file. Where two readings fit, options say which is meant; on a terminal, answers do. Nothing is
-    written. For example
+    The separator, header, columns and time format are detected from the first lines of a text file
+    or of JSON lines (plain, .gz, .bz2, .xz, .zst or .zip), of item lists or of a Parquet file. If
+    two readings are possible, options decide; on a terminal, the command asks. It writes no file.
+    For example:
 
       fedrec data inspect plays.csv.gz
       fedrec data inspect ml-1m.zip --member ml-1m/ratings.dat --user 0 --item 1 --time 3
@@ -98,14 +98,14 @@ def inspect(args: argparse.Namespace) -> None:
 
 
 def known_of(args: argparse.Namespace) -> "Known":
-    """What the options of `add_known` say."""
+    """Return the settings given by the options of `add_known`."""
     from fedrec.data.columns import Known
 
     return Known(**{field.name: getattr(args, field.name) for field in dataclasses.fields(Known)})
 
 
 def _answers(options: Mapping[str, int | str | None]) -> dict[str, Any]:
-    """What the user at the terminal says, or accepts with an empty line."""
+    """Ask the user at the terminal for each option; an empty line accepts the suggestion."""
     found: dict[str, int | str] = {}
     for option, likely in options.items():
         while option not in found:
@@ -118,7 +118,7 @@ def _answers(options: Mapping[str, int | str | None]) -> dict[str, Any]:
 
 
 def interactions(args: argparse.Namespace) -> None:
-    """Read raw files, or make interactions up."""
+    """Read raw files, or generate synthetic interactions."""
     dataset = _dataset(args.dataset)
     if dataset.made_up:
         dataset.made_up.generate().save(args.output)
@@ -131,7 +131,7 @@ def interactions(args: argparse.Namespace) -> None:
 
 
 def filter_(args: argparse.Namespace) -> None:
-    """Apply a dataset's filter, check its counts, and write both, and what each pass dropped."""
+    """Apply a dataset's filter, check its counts, and write interactions, counts and passes."""
     dataset = _dataset(args.dataset)
     before = Interactions.load(args.input)
     found = _filtered(dataset, before, args.lists or ())
@@ -158,7 +158,7 @@ def _filtered(dataset: Dataset, before: Interactions, lists: Sequence[Path]) -> 
 
 
 def split(args: argparse.Namespace) -> None:
-    """Leave each user's last interaction out for testing, and the one before for validation."""
+    """Hold out each user's last interaction for testing, and the one before for validation."""
     found = leave_one_out(Interactions.load(args.input))
     found.save(args.output)
     if args.repeats:
@@ -166,24 +166,24 @@ def split(args: argparse.Namespace) -> None:
 
 
 def add_known(sub: argparse._ActionsContainer) -> None:
-    """What a file's user knows about it."""
+    """Add the options for what the user knows about a file."""
     sub.add_argument("--separator", type=_unescaped, help=r"between fields, such as , or \t or ::")
-    text = "what fields may stand in (default: \"); '' where quotes are letters"
+    text = "character that encloses fields (default: \"); '' if quotes are part of the text"
     sub.add_argument("--quote", default='"', help=text)
     flag = argparse.BooleanOptionalAction
-    sub.add_argument("--header", action=flag, help="the first line holds names, or does not")
+    sub.add_argument("--header", action=flag, help="whether the first line has column names")
     for what in ("user", "item", "time", "clock", "rating"):
         text = f"column of the {what}: its name, or its number from 0"
         sub.add_argument(f"--{what}", type=_column, metavar="COLUMN", help=text)
     sub.add_argument("--min-rating", type=float, help="leave lower ratings out (with --rating)")
     text = "unix, unix_ms, unix_us, unix_ns, iso8601, a pattern such as %%d/%%m/%%Y, or order"
     sub.add_argument("--time-format", metavar="FORMAT", help=text)
-    text = "of rows whose user or item is NULL, None, NA or the like"
+    text = "what to do with rows whose user or item is NULL, None, NA or the like"
     sub.add_argument("--missing-ids", choices=["refuse", "drop", "keep"], help=text)
-    text = "of times that name none, such as Europe/Berlin (default: UTC)"
+    text = "time zone of times that name none, such as Europe/Berlin (default: UTC)"
     sub.add_argument("--time-zone", default="UTC", metavar="ZONE", help=text)
     sub.add_argument("--member", help="the file within a .zip archive")
-    sub.add_argument("--item-lists", action="store_true", help="a user and its items on each line")
+    sub.add_argument("--item-lists", action="store_true", help="each line: a user and its items")
 
 
 def _column(text: str) -> int | str:
@@ -195,7 +195,7 @@ def _unescaped(text: str) -> str:
 
 
 def _check_sums(sources: Iterable[RawFile], paths: Iterable[Path]) -> None:
-    """Refuse files that are missing or others than meant."""
+    """Raise an error for files that are missing or have a different checksum."""
     for source, path in zip(sources, paths, strict=True):
         if isinstance(source, Source):
             check_sum(source, path)

@@ -1,4 +1,4 @@
-"""What records say: one claim, two records side by side, and what a study still lacks."""
+"""The `status`, `claim` and `compare` subcommands, which evaluate records."""
 
 import argparse
 from collections import Counter
@@ -28,18 +28,18 @@ SHOWN_FAILURES = 5
 
 
 def add_to(stages: Any) -> None:
-    """Add the subcommands to a parser's."""
+    """Add the subcommands to the parser."""
     stage = stage_of(stages)
     add_config(stage("status", status))
 
     sub = stage("claim", claim)
-    sub.add_argument("id", metavar="ID", help="of a claim; `fedrec list claims` shows them")
+    sub.add_argument("id", metavar="ID", help="a claim; `fedrec list claims` lists them")
     sub.add_argument(
-        "--run", action="store_true", dest="make", help="make the missing records, then judge"
+        "--run", action="store_true", dest="make", help="make the missing records first"
     )
     text = "ignore published records of this claim: with --run, train every run here"
     sub.add_argument("--again", action="store_true", help=text)
-    sub.add_argument("--cores", default="all", help="jobs at a time with --run (default: all)")
+    sub.add_argument("--cores", default="all", help="parallel jobs with --run (default: all)")
     add_config(sub)
 
     sub = stage("compare", compare)
@@ -53,19 +53,19 @@ def add_to(stages: Any) -> None:
 
 @dataclass(frozen=True)
 class State:
-    """Where a cell stands."""
+    """The state of a cell."""
 
     name: str  # one of STATES
-    message: str = ""  # what ended it, if it failed
+    message: str = ""  # the error, if the run failed
 
 
 def status(args: argparse.Namespace) -> None:
-    """Count what each table and figure has and lacks, and say how long the rest takes.
+    """Count the finished and missing cells of each table and figure, and estimate the time left.
 
-    `done` counts own and published records with the config's settings; `diverged` ones are done,
-    too. `outdated` records were made with other settings, `half-way` runs left a checkpoint, and
-    `failed` ones a message in their logs. Times are those of one CPU thread, as records have them.
-    For example
+    `done` counts the study's own and the published records with the config's settings; `diverged`
+    runs are done as well. `outdated` records were made with other settings, `half-way` runs left a
+    checkpoint, and `failed` runs left a message in their logs. Times are for one CPU thread, as in
+    the records. For example:
 
       fedrec status
       fedrec status --config config/demo.yaml
@@ -87,7 +87,7 @@ def status(args: argparse.Namespace) -> None:
 
 
 def _states(study: "Study") -> dict[Cell, State]:
-    """Where every cell of a study stands."""
+    """Return the state of every cell of a study."""
     kept = Kept.of(study)
     cells = study.distinct(cell for block in study.blocks().values() for cell in study.cells(block))
     found = kept.some(cells)
@@ -122,10 +122,10 @@ def _status_row(
 
 
 def claim(args: argparse.Namespace) -> None:
-    """Show what decides one of the paper's claims, and what is there to decide it.
+    """Show one of the paper's claims, its test, its verdict so far, and its records.
 
-    That is its test, its verdict so far, its records with those that are missing, the command that
-    makes them, and their time and disk. For example
+    For missing records, the output has the command that makes them, and their time and disk space.
+    For example:
 
       fedrec claim attack-mf
       fedrec claim attack-sasrec --run
@@ -162,7 +162,7 @@ def _claim(file: Path, wanted: str) -> "tuple[Claims, Claim]":
 
 
 def _cells_of(study: "Study", claim: "Claim", card: Scorecard) -> list[Cell]:
-    """A claim's cells with the study's seeds, its datasets under the names that they have here."""
+    """Return a claim's cells with the study's seeds and the study's names of its datasets."""
     arms = [*claim.test.cells(), *(claim.beside.cells() if claim.beside else ())]
     names = {arm: card.datasets.get(arm.dataset, arm.dataset) for arm in arms}
     return list(
@@ -181,7 +181,7 @@ def _judged_lines(
     card: Scorecard,
     there: Mapping[Cell, Record],
 ) -> Iterator[str]:
-    """A claim, its test, and the verdict of its records."""
+    """Yield a claim, its test, and the verdict of its records."""
     from fedrec.analysis.claims import criterion
     from fedrec.analysis.evidence import Evidence
     from fedrec.analysis.measure import Measure
@@ -206,7 +206,7 @@ def _judged_lines(
 
 
 def _counts(study: "Study") -> Mapping[str, Mapping[str, int]]:
-    """The counts of the study's datasets, as far as they are there."""
+    """Return the counts of the study's datasets that exist so far."""
     from fedrec.data.interactions import Counts
     from fedrec.data.statistics import load_statistics
 
@@ -220,15 +220,15 @@ def _counts(study: "Study") -> Mapping[str, Mapping[str, int]]:
 def _missing_lines(
     study: "Study", wanted: Sequence[Cell], missing: Sequence[Cell], args: argparse.Namespace
 ) -> Iterator[str]:
-    """How many records there are, and how to make the rest."""
+    """Yield how many records exist, and how to make the rest."""
     from fedrec.analysis.effort import effort
     from fedrec.cli.workflow import command
 
-    yield f"  records: {len(wanted) - len(missing)} of {len(wanted)} there"
+    yield f"  records: {len(wanted) - len(missing)} of {len(wanted)} exist"
     if missing:
         takes = effort(missing, list(Kept.of(study).published().values()))
         needs = f"they take {takes.time}, and {takes.disk} of disk"
-        yield f"  missing: {len(missing)}; {needs}; made by"
+        yield f"  missing: {len(missing)}; {needs}; to make them:"
     listed, others = _by_maker(study, missing)
     if listed:
         yield f"    {command(_targets(study, listed), args.config)}"
@@ -237,7 +237,7 @@ def _missing_lines(
 
 
 def _targets(study: "Study", cells: Iterable[Cell]) -> list[str]:
-    """The files of cells for a shell: seeds of one arm together, as in `seed{0,1}.json`."""
+    """Return the cells' files for a shell, with one arm's seeds together: `seed{0,1}.json`."""
     seeds: dict[str, list[str]] = {}
     for cell in cells:
         seeds.setdefault(cell_path(cell).rpartition("/")[0], []).append(str(cell.seed))
@@ -248,14 +248,14 @@ def _targets(study: "Study", cells: Iterable[Cell]) -> list[str]:
 
 
 def _by_maker(study: "Study", cells: Iterable[Cell]) -> tuple[list[Cell], list[Cell]]:
-    """The cells that the workflow makes, and the others."""
+    """Return the cells that the workflow makes, and the others."""
     listed = {cell for block in study.blocks().values() for cell in study.cells(block)}
     some = list(cells)
     return [c for c in some if c in listed], [c for c in some if c not in listed]
 
 
 def _make(study: "Study", cells: Sequence[Cell], args: argparse.Namespace) -> None:
-    """Make records: by the workflow, several at a time, where it lists their cells."""
+    """Make records, with the workflow and in parallel if it lists their cells."""
     from fedrec.cli.running import simulated
     from fedrec.cli.workflow import made
 
@@ -276,9 +276,9 @@ def _make(study: "Study", cells: Sequence[Cell], args: argparse.Namespace) -> No
 
 
 def compare(args: argparse.Namespace) -> None:
-    """Show two records side by side: metrics, settings that differ, where trajectories part.
+    """Compare two records: metrics, settings that differ, and the first round that differs.
 
-    For example
+    For example:
 
       fedrec compare ml-1m/MF/ClusterAttack ml-1m/MF/ClusterAttack/FedAvg/m0.01/seed1
       fedrec compare record.json results/runs/ml-1m/MF/Fang/FedAvg/m0.01/seed0.json
@@ -296,7 +296,7 @@ def compare(args: argparse.Namespace) -> None:
 
 
 def _difference_lines(a: Record, b: Record) -> Iterator[str]:
-    """The settings that differ, and where the trajectories part."""
+    """Yield the settings that differ, and the first difference of the trajectories."""
     from fedrec.training.verification import first_parting
 
     here, there = (
@@ -309,9 +309,9 @@ def _difference_lines(a: Record, b: Record) -> Iterator[str]:
     parted = first_parting(a, b)
     if parted:
         number, name, x, y = parted
-        yield f"the trajectories part in round {number}, {name}: {x} and {y}"
+        yield f"the trajectories first differ in round {number}, {name}: {x} and {y}"
     else:
-        yield "the trajectories are the same to the bit"
+        yield "the trajectories are bit-identical"
 
 
 def _made_by(record: Record) -> dict[str, Any]:
@@ -319,7 +319,7 @@ def _made_by(record: Record) -> dict[str, Any]:
 
 
 def _flat(values: Mapping[str, Any] | Sequence[Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    """Every value under its path, such as `attack.clusters`."""
+    """Yield every value with its path, such as `attack.clusters`."""
     items = values.items() if isinstance(values, Mapping) else enumerate(values)
     for key, value in items:
         name = f"{above}.{key}" if above else str(key)
@@ -330,7 +330,7 @@ def _flat(values: Mapping[str, Any] | Sequence[Any], above: str = "") -> Iterato
 
 
 def _record(text: str, configs: Sequence[Path]) -> Record:
-    """The record in a file, or that of a cell."""
+    """Return the record in a file, or that of a cell."""
     path = Path(text)
     return read_record(path) if path.is_file() else Kept.of(_plan(configs)).one(cell_named(text))
 

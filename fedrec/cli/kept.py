@@ -1,4 +1,4 @@
-"""The records that there are: those of a study's own runs, and those that were published."""
+"""The existing records of a study: those of its own runs, and the published ones."""
 
 import difflib
 from collections.abc import Iterable
@@ -13,21 +13,21 @@ from fedrec.records import Record, read_record, read_records
 
 @dataclass(frozen=True)
 class Kept:
-    """Where a study's records lie."""
+    """The folder of a study's records."""
 
     results: Path
 
     @staticmethod
     def of(study: Plan) -> "Kept":
-        """Those of a study."""
+        """Return the records of a study."""
         return Kept(Path(study.results))
 
     def path(self, cell: Cell) -> Path:
-        """Where the workflow and `fedrec run` put the record of a cell."""
+        """Return the path where the workflow and `fedrec run` write the record of a cell."""
         return self.results / "runs" / cell_path(cell)
 
     def published(self) -> dict[Cell, Record]:
-        """The published records."""
+        """Return the published records, by cell."""
         pack = self.results / "published" / "records.jsonl.gz"
         return {record.cell: record for record in (read_records([pack]) if pack.exists() else ())}
 
@@ -39,10 +39,10 @@ class Kept:
         return {cell: others[cell] for cell in wanted if cell in others} | own
 
     def one(self, cell: Cell) -> Record:
-        """The record of a cell.
+        """Return the record of a cell.
 
         Raises:
-            RecordError: there is none; the message has the nearest cells of which there is one.
+            RecordError: there is none; the message names the nearest cells that have one.
         """
         found = self.some([cell])
         if cell not in found:

@@ -1,4 +1,4 @@
-"""What there is: methods, datasets and claims by name, with their settings on demand."""
+"""The `list` subcommand: methods, datasets and claims by name, and their settings."""
 
 import argparse
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,20 +20,20 @@ GROUPS = (*METHOD_GROUPS, "datasets", "claims")
 
 
 def add_to(stages: Any) -> None:
-    """Add the subcommand to a parser's."""
+    """Add the subcommand to the parser."""
     sub = stage_of(stages)("list", list_)
     sub.add_argument("group", choices=GROUPS, help="what to list")
-    sub.add_argument("names", nargs="*", metavar="NAME", help="these alone, with all their fields")
-    sub.add_argument("--fields", action="store_true", help="show the fields of all of them")
+    sub.add_argument("names", nargs="*", metavar="NAME", help="show only these, with all fields")
+    sub.add_argument("--fields", action="store_true", help="show the fields of every entry")
     add_config(sub)
 
 
 def list_(args: argparse.Namespace) -> None:
-    """List attacks, defences, models, datasets or claims, one a line.
+    """List attacks, defences, models, datasets or claims, one per line.
 
-    Methods that no entry of the config uses yet come last, under their kinds; those of other
-    packages are named with the package. With a name, or with --fields, each hyper-parameter is
-    shown: what the config sets, or else its default, and what it means with its source. For example
+    Methods that no entry of the config uses come last, under their kinds. A method from another
+    package shows the package's name. With NAMEs, or with --fields, each hyper-parameter is shown:
+    its value in the config or else its default, its meaning and its source. For example:
 
       fedrec list attacks
       fedrec list defenses NormBound+UNION
@@ -54,7 +54,7 @@ def list_(args: argparse.Namespace) -> None:
 
 
 def _entries(study: "Study", group: str) -> Mapping[str, Any]:
-    """What is to be listed, by name: entries of the config, then kinds without one."""
+    """Return what to list, by name: entries of the config, then kinds without an entry."""
     if group == "claims":
         from fedrec.analysis.claims import Claims
         from fedrec.plan.blocks import Scorecard
@@ -74,7 +74,7 @@ def _entries(study: "Study", group: str) -> Mapping[str, Any]:
 
 
 def _summary(entry: Any) -> list[str]:
-    """The columns after the name."""
+    """Return the columns that follow the name."""
     if isinstance(entry, list):
         kinds = " + ".join(method.kind for method, _ in entry)
         origin = _origin(method for method, _ in entry)
@@ -93,12 +93,12 @@ def _origin(methods: Iterable["Method"]) -> str:
 
 def _source(dataset: "Dataset") -> str:
     if dataset.made_up:
-        return "made up"
+        return "synthetic"
     return ", ".join(file.name for file in dataset.raw)
 
 
 def _detailed(name: str, entry: Any) -> Iterator[str]:
-    """An entry with all that can be said of it."""
+    """Yield the lines that describe one entry in full."""
     if isinstance(entry, list):
         for method, part in entry:
             yield from _method_lines(name, method, part)
@@ -113,7 +113,7 @@ def _detailed(name: str, entry: Any) -> Iterator[str]:
 
 
 def _method_lines(name: str, method: "Method", entry: Any) -> Iterator[str]:
-    """A method's description, and its fields."""
+    """Yield a method's description and its fields."""
     from textwrap import wrap
 
     from fedrec.config.entries import fields_of, given_by

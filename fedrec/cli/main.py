@@ -1,7 +1,7 @@
-"""`fedrec`: one thin subcommand for each stage of the study.
+"""The `fedrec` command: one thin subcommand for each stage of the study.
 
-The workflow calls these; each one can be run by hand too. Modules that only one stage needs are
-imported there, because every job pays for what is imported before.
+The workflow calls the subcommands, and each can be run by hand. Modules that only one stage needs
+are imported inside that stage, because every job pays for the imports of this module.
 """
 
 import argparse
@@ -28,10 +28,10 @@ from fedrec.yaml_files import nearest_name
 
 
 class Parser(argparse.ArgumentParser):
-    """Answers a word that is no choice with the nearest choice, not with all of them."""
+    """An argument parser that answers an invalid choice with the nearest valid one."""
 
     def error(self, message: str) -> NoReturn:
-        """End with the message, in one line, and with code 2."""
+        """Print the message in one line, and exit with code 2."""
         wrong = re.match(r"(.*invalid choice: '([^']*)') \(choose from (.*)\)$", message)
         if wrong:
             known = re.findall(r"[\w@.+-]+", wrong[3])
@@ -40,23 +40,24 @@ class Parser(argparse.ArgumentParser):
 
 
 SHELLS = ("bash", "zsh", "tcsh")
-ABOUT = "Poisoning of federated recommenders, and defences: run, look up, compare, reproduce."
+ABOUT = "Run, look up, compare and reproduce attacks on federated recommenders, and defences."
 EPILOG = """\
-The first commands answer a question. Those from `download` on are stages that the workflow calls,
-and can be run by hand too. `fedrec COMMAND --help` has examples of each. To begin with:
+The first commands answer questions. The workflow calls the commands from `download` on; they can
+also be run by hand. `fedrec COMMAND --help` shows examples of each. To begin with:
 
-  fedrec list attacks                                 what there is
-  fedrec run ml-1m/MF/ClusterAttack                   one cell, from nothing to its metrics
+  fedrec list attacks                                 the attacks by name
+  fedrec run ml-1m/MF/ClusterAttack                   train one cell, and print its metrics
   fedrec claim attack-mf                              one of the paper's claims
   fedrec new plays --data plays.csv                   a study of your own data
 
 exit codes:
-  0   done
-  1   something is wrong with what was given, or missing; the message says what to do
-  2   the command line cannot be understood
+  0   success
+  1   an input is wrong or missing; the message says what to do
+  2   the command line cannot be parsed
   3   training diverged; the record says so
-  75  interrupted; the same command goes on where this one ended
+  75  interrupted; the same command resumes the work
 """
+# The messages of PyTorch, CUDA and cuBLAS.
 # How PyTorch, CUDA and cuBLAS say it.
 CARD_IS_FULL = "CUDA.*out of memory|CUBLAS_STATUS_ALLOC_FAILED"
 LESS_ON_THE_CARD = (
@@ -66,13 +67,13 @@ LESS_ON_THE_CARD = (
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one subcommand; whatever stops it gives one message and an exit code (see `EPILOG`)."""
+    """Run one subcommand; an error prints one message and sets the exit code (see `EPILOG`)."""
     args = parser().parse_args(arguments)
     try:
         args.run(args)
     except CommandError as error:
         return _stopped(args.command, str(error), error.exit_code)
-    except BrokenPipeError:  # whoever read the output, such as `head`, has enough of it
+    except BrokenPipeError:  # the reader of the output, such as `head`, has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (RuntimeError, OSError, MemoryError) as error:
         return _stopped(args.command, _explained(error), 1)
@@ -85,20 +86,20 @@ def _stopped(command: str, message: str, code: int) -> int:
 
 
 def _explained(error: Exception) -> str:
-    """An error's message; PyTorch and NumPy say in different ways that memory is used up."""
+    """Return an error's message; PyTorch and NumPy report exhausted memory in different ways."""
     text = str(error)
     if re.search(CARD_IS_FULL, text):
         asked = re.search(r"Tried to allocate ([\d.]+ \w+)", text)
-        more = f" ({asked[1]} more were asked for)" if asked else ""
+        more = f" (PyTorch tried to allocate {asked[1]})" if asked else ""
         return f"out of memory on the GPU{more}: {LESS_ON_THE_CARD}"
     if isinstance(error, MemoryError) or re.search("out of memory|t allocate memory", text):
-        first = text.partition("\n")[0] or "no more to be had"
+        first = text.partition("\n")[0] or "no memory is left"
         return f"out of memory ({first}): give the job more (`mem_mb` in the profile)"
     return text
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Return the parser of the command line."""
     top = Parser(prog="fedrec", description=ABOUT, epilog=EPILOG, formatter_class=Help)
     top.add_argument("--version", action="version", version=f"fedrec {__version__}")
     stages = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -122,7 +123,7 @@ def parser() -> argparse.ArgumentParser:
 def completion(args: argparse.Namespace) -> None:
     """Print a script that completes commands and options in a shell.
 
-    For example
+    For example:
 
       eval "$(fedrec completion bash)"                    # in ~/.bashrc
       fedrec completion zsh > ~/.zfunc/_fedrec            # a folder in $fpath

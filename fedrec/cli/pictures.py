@@ -1,4 +1,4 @@
-"""Pictures of item embeddings, for the explorer."""
+"""The `pictures` subcommand: pictures of item embeddings, for the explorer."""
 
 import argparse
 from pathlib import Path
@@ -11,21 +11,21 @@ from fedrec.yaml_files import nearest_name
 
 
 def add_to(stages: Any) -> None:
-    """Add the subcommand to a parser's."""
+    """Add the subcommand to the parser."""
     sub = stage_of(stages)("pictures", pictures)
     sub.add_argument("figure", metavar="NAME", help="a figure of the config")
-    text = "rounds after which to take a picture"
+    text = "take a picture after each of these rounds"
     sub.add_argument("--rounds", type=int, nargs="+", required=True, help=text)
-    sub.add_argument("--output", type=Path, required=True, help="pictures to write (.json)")
+    sub.add_argument("--output", type=Path, required=True, help="file to write (.json)")
     add_config(sub)
     add_machine(sub)
 
 
 def pictures(args: argparse.Namespace) -> None:
-    """Play the first seed of a figure's cells, and picture the item embeddings on the way.
+    """Train the first seed of a figure's cells, and take pictures of the item embeddings.
 
-    The figure's dataset is one of made-up communities, which tell what lies well together. For
-    example: fedrec pictures headline --config config/demo.yaml --rounds 400 --output headline.json
+    The figure's dataset must have synthetic communities: they show which items belong together.
+    Example: fedrec pictures headline --config config/demo.yaml --rounds 400 --output headline.json
     """
     from fedrec.config.study import Study
     from fedrec.data.split import leave_one_out
@@ -43,7 +43,7 @@ def pictures(args: argparse.Namespace) -> None:
     cells = [cell for cell in cells if cell.seed == cells[0].seed]
     communities = study.datasets[cells[0].dataset].communities
     if communities is None or {cell.dataset for cell in cells} != {cells[0].dataset}:
-        raise ConfigError(f"{args.figure}: pictures need one dataset, of made-up communities")
+        raise ConfigError(f"{args.figure}: pictures need one dataset, of synthetic communities")
     prepare(args.threads)
     interactions, found = communities.generate(), []
     split = leave_one_out(interactions)

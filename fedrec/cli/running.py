@@ -1,4 +1,4 @@
-"""One cell, from nothing to its record, and what its settings are."""
+"""The `run` and `explain` subcommands: train one cell, and show its settings."""
 
 import argparse
 import sys
@@ -19,15 +19,15 @@ if TYPE_CHECKING:  # importing it takes PyTorch
     from fedrec.config.resolution import Part
     from fedrec.config.study import Study
 
-CELL = "dataset/model/attack/defence/ratio/seed; the end may be left out: ml-1m/MF/ClusterAttack"
+CELL = "dataset/model/attack/defence/ratio/seed; the end may be omitted: ml-1m/MF/ClusterAttack"
 
 
 def add_to(stages: Any) -> None:
-    """Add the subcommands to a parser's."""
+    """Add the subcommands to the parser."""
     stage = stage_of(stages)
     sub = stage("run", run)
     add_cell(sub)
-    text = "train again even if there is a record of this cell, these settings and this version"
+    text = "train again even if a record of this cell, these settings and this version exists"
     sub.add_argument("--again", action="store_true", help=text)
     add_config(sub)
     sub.add_argument(
@@ -35,7 +35,7 @@ def add_to(stages: Any) -> None:
         type=float,
         default=120.0,
         metavar="S",
-        help="seconds between checkpoints (default: %(default)g); changes no result",
+        help="seconds between checkpoints (default: %(default)g); does not change results",
     )
     add_machine(sub)
 
@@ -45,26 +45,26 @@ def add_to(stages: Any) -> None:
 
 
 def add_cell(sub: argparse.ArgumentParser) -> None:
-    """A cell by its name, and other values of its fields."""
+    """Add the cell's name, and the option that changes its fields."""
     sub.add_argument("cell", metavar="CELL", help=CELL)
-    text = "another value of a field, such as clusters=4 or attack.negatives=5; may be repeated"
+    text = "set a field to another value, such as clusters=4 or attack.negatives=5; repeatable"
     sub.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help=text)
 
 
 def cell_of(study: "Study", args: argparse.Namespace) -> Cell:
-    """The cell that the command line asks for."""
+    """Return the cell given on the command line."""
     from fedrec.config.asking import Change, asked
 
     return asked(study, args.cell, map(Change.parse, args.set))
 
 
 def run(args: argparse.Namespace) -> None:
-    """Train one cell, listed in a table or not, and print what it measured.
+    """Train one cell, listed in a table or not, and print its metrics.
 
-    The data are made first if need be. The record goes where the workflow would put it: it counts
-    for the study if a table lists the cell. A value given with --set becomes part of the cell's
-    name (ClusterAttack@clusters=4), so it never takes another record's place. A finished cell is
-    not trained again; an interrupted one goes on where it was. For example
+    The data are prepared first if necessary. The record goes where the workflow would write it; it
+    counts for the study if a table lists the cell. A value given with --set becomes part of the
+    cell's name (ClusterAttack@clusters=4), so it never replaces another record. A finished cell is
+    not trained again, and an interrupted one resumes. For example:
 
       fedrec run ml-1m/MF/ClusterAttack
       fedrec run ml-1m/MF/ClusterAttack/MultiKrum+UNION/m0.05/seed1 --device cuda
@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def simulated(study: "Study", cell: Cell, args: argparse.Namespace) -> Record:
-    """The record of a cell: the one that is there if it fits, else a new one."""
+    """Return the record of a cell: the existing one if it fits, else a new one."""
     from fedrec.cli.training import simulate
     from fedrec.cli.workflow import split_of
     from fedrec.data.split import Split
@@ -93,17 +93,17 @@ def simulated(study: "Study", cell: Cell, args: argparse.Namespace) -> Record:
     job = Job(config.values, split.checksum, path, args.device)
     if not args.again and (job.take() or job.is_done):
         found = read_record(path)
-        print(f"{path}: is there already, made on {found.provenance.device}", file=sys.stderr)
+        print(f"{path}: already exists, made on {found.provenance.device}", file=sys.stderr)
         return found
     with job.claimed() as mine, Interruption() as interruption:
         if not mine:
-            raise RecordError(f"{path}: another process is making it; wait for its end")
+            raise RecordError(f"{path}: another process is making it; wait until it ends")
         simulate(job, path, split, args, lambda: interruption.requested)
     return read_record(path)
 
 
 def result_lines(record: Record, report: Report, kept: Kept) -> Iterator[str]:
-    """Each metric of a record, beside that of the run without attack and defence."""
+    """Yield each metric of a record, beside that of the run without attack and defence."""
     plain = unattacked(record.cell)
     found = {} if plain == record.cell else kept.some([plain])
     other = found.get(plain)
@@ -117,7 +117,7 @@ def result_lines(record: Record, report: Report, kept: Kept) -> Iterator[str]:
         alone = [[name.upper(), f"{record.reported(name, report):.4f}"] for name in METRICS]
         yield from columns([["", "this run"], *alone], right=(1,))
         if plain != record.cell:
-            yield f"no run without attack to compare with: fedrec run {cell_path(plain)}"
+            yield f"no run without attack to compare with; make it: fedrec run {cell_path(plain)}"
     yield f"record: {kept.path(record.cell)}"
 
 
@@ -129,7 +129,7 @@ def _beside(record: Record, other: Record, report: Report) -> Iterator[list[str]
 
 
 def _told_apart(record: Record, other: Record) -> Iterator[str]:
-    """That the two were made on different devices, if they were."""
+    """Say that two runs were made on different devices, if they were."""
     here, there = (one.provenance.device for one in (record, other))
     if here != there:
         yield f"this run was made on {here}, the one without attack on {there}"
@@ -138,7 +138,8 @@ def _told_apart(record: Record, other: Record) -> Iterator[str]:
 def explain(args: argparse.Namespace) -> None:
     """Show the settings of a cell, and where each one comes from.
 
-    That is a default, a preset, a line of a config file, the cell's name, or --set. For example
+    Each comes from a default, a preset, a line of a config file, the cell's name, or --set.
+    For example:
 
       fedrec explain ml-1m/SASRec/ClusterAttack@clusters=8/NormBound+UNION
       fedrec explain synthetic/MF/Fang/UNION --set near=3.0 --config config/demo.yaml
@@ -169,7 +170,7 @@ def _part_lines(
 
 
 def _origin(part: "Part", field: str, paths: Sequence[Path], flagged: set[str]) -> str:
-    """What sets a field, in words."""
+    """Return what sets a field, in words."""
     from fedrec.yaml_files import located
 
     layer = part.origin(field)

@@ -1,4 +1,4 @@
-"""A study of one's own, in a dozen lines that extend another one."""
+"""The `new` subcommand: write the config of a new study, which extends an existing one."""
 
 import argparse
 import os
@@ -21,36 +21,40 @@ CONFIG = Path("config")
 
 
 def add_to(stages: Any) -> None:
-    """Add the subcommand to a parser's."""
+    """Add the subcommand to the parser."""
     sub = stage_of(stages)("new", new)
-    sub.add_argument("study", metavar="STUDY", help="its name: config/STUDY.yaml, results/STUDY")
+    sub.add_argument(
+        "study", metavar="STUDY", help="its name, as in config/STUDY.yaml and results/STUDY"
+    )
     data = sub.add_mutually_exclusive_group(required=True)
-    text = "a file of interactions, which `fedrec data inspect` understands"
+    text = "file of interactions, in any format that `fedrec data inspect` can read"
     data.add_argument("--data", type=Path, metavar="FILE", help=text)
-    data.add_argument("--dataset", metavar="NAME", help="a dataset of the study that it extends")
+    data.add_argument("--dataset", metavar="NAME", help="a dataset of the extended study")
     for name, default in (
         ("attacks", [BASELINE, "ClusterAttack"]),
         ("defenses", [PLAIN, "MultiKrum+UNION"]),
         ("models", ["MF"]),
     ):
-        text = f"names in that study, variants included (default: {' '.join(default)})"
+        text = f"names in the extended study, or their variants (default: {' '.join(default)})"
         sub.add_argument(f"--{name}", nargs="+", default=default, metavar="NAME", help=text)
     text = "shares of malicious users (default: 0.01)"
     sub.add_argument("--ratios", nargs="+", type=float, default=[0.01], metavar="SHARE", help=text)
-    sub.add_argument("--seeds", type=int, default=3, metavar="N", help="how many (default: 3)")
-    sub.add_argument("--rounds", type=int, help="training rounds (default: that study's)")
-    text = "the config to start from (default: config/paper.yaml)"
+    sub.add_argument(
+        "--seeds", type=int, default=3, metavar="N", help="number of seeds (default: 3)"
+    )
+    sub.add_argument("--rounds", type=int, help="training rounds (default: as in that study)")
+    text = "the config to extend (default: config/paper.yaml)"
     sub.add_argument(
         "--extends", type=Path, default=CONFIG / "paper.yaml", metavar="FILE", help=text
     )
-    add_known(sub.add_argument_group("how the file is read, where its first lines do not tell"))
+    add_known(sub.add_argument_group("how to read the file, if its first lines do not show it"))
 
 
 def new(args: argparse.Namespace) -> None:
     """Write the config of a new study, and print the command that runs it.
 
-    It extends another config, by about ten lines: the dataset, one table, one figure. The attacks,
-    defences and models are those of the other config. For example
+    The config extends another one by about ten lines: the dataset, one table and one figure. The
+    attacks, defences and models come from the other config. For example:
 
       fedrec new plays --data plays.csv --ratios 0.01 0.05
       fedrec new mild --dataset ml-1m --attacks NoAttack LIE@z=1.5 --defenses FedAvg Krum --seeds 5
@@ -59,17 +63,17 @@ def new(args: argparse.Namespace) -> None:
     from fedrec.config.study import Study
 
     if not re.fullmatch(NAME, args.study) or args.seeds < 1:
-        raise ConfigError(f"{args.study!r} with {args.seeds} seeds: give a plain name, and a seed")
+        raise ConfigError(f"{args.study!r}, {args.seeds} seeds: give a plain name, and a seed")
     path = CONFIG / f"{args.study}.yaml"
     if path.exists():
-        raise ConfigError(f"{path}: is there already: choose another name, or delete it")
+        raise ConfigError(f"{path}: already exists: choose another name, or delete it")
     write_text(path, "\n".join(_lines(args, path)) + "\n")
     try:
         jobs = _jobs(Study.load(path))
     except ConfigError:
         path.unlink()
         raise
-    print(f"{path}: {jobs} training jobs. Run them, and make the table and the figure:")
+    print(f"{path}: {jobs} training jobs. To run them, and to make the table and the figure:")
     print(f"  {command([], [path])}")
 
 
@@ -78,9 +82,9 @@ def _jobs(study: "Study") -> int:
 
 
 def _lines(args: argparse.Namespace, path: Path) -> Iterator[str]:
-    """The config, a line for each key."""
+    """Yield the config, one line for each key."""
     name, entry = _dataset(args)
-    yield "# Made by `fedrec new`; config/README.md says what each key means."
+    yield "# Written by `fedrec new`; config/README.md explains each key."
     yield f"extends: {Path(os.path.relpath(args.extends, path.parent)).as_posix()}"
     yield "replace: [tables, figures]"
     yield f"results: results/{args.study}"
@@ -100,7 +104,7 @@ def _lines(args: argparse.Namespace, path: Path) -> Iterator[str]:
 
 
 def _flow(values: Any) -> str:
-    """A value on one line."""
+    """Return a value as one line of YAML."""
     import yaml
 
     text = yaml.safe_dump(
@@ -110,7 +114,7 @@ def _flow(values: Any) -> str:
 
 
 def _dataset(args: argparse.Namespace) -> tuple[str, Any]:
-    """The name of the dataset, and its entry if it is a new one."""
+    """Return the dataset's name, and its entry in the config if the dataset is new."""
     if args.dataset:
         return args.dataset, None
     from fedrec.data.inspection import entry_of
@@ -121,13 +125,13 @@ def _dataset(args: argparse.Namespace) -> tuple[str, Any]:
 
 
 def _check_ratios(args: argparse.Namespace, entry: Any) -> None:
-    """Refuse shares of so few users that none of them would be malicious."""
+    """Raise an error if a ratio of malicious users is so small that it rounds to no user."""
     from fedrec.data.own_file import parsed_entry, split_of
 
     users = split_of(parsed_entry(entry)).n_users
     nobody = [ratio for ratio in args.ratios if round(ratio * users) < 1]
     if nobody:
         raise ConfigError(
-            f"--ratios {nobody[0]}: of {users:,} users none would be malicious; "
+            f"--ratios {nobody[0]}: none of the {users:,} users would be malicious; "
             f"give {ceil(1000 / users) / 1000:g} or more"
         )

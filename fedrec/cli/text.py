@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 def columns(
     rows: Sequence[Sequence[str]], right: Sequence[int] = (), indent: str = ""
 ) -> Iterator[str]:
-    """Rows under each other; the columns in `right` stand on the right."""
+    """Yield the rows with aligned columns; the columns in `right` are right-aligned."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = (
@@ -17,6 +17,6 @@ def columns(
 
 
 def short(text: str, width: int = 88) -> str:
-    """The first line of a text, cut if need be."""
+    """Return the first line of a text, cut to `width` characters."""
     first = text.strip().partition("\n")[0]
     return first if len(first) <= width else f"{first[: width - 1].rstrip()}…"

@@ -1,4 +1,4 @@
-"""Cells, and the runs that make their records."""
+"""Subcommands that train cells, verify records and check configs."""
 
 import argparse
 import json
@@ -22,7 +22,7 @@ from fedrec.yaml_files import nearest_name
 
 
 def add_to(stages: Any) -> None:
-    """Add the subcommands to a parser's."""
+    """Add the subcommands to the parser."""
     stage = stage_of(stages)
     _add_training(stage("train", train))
 
@@ -32,22 +32,22 @@ def add_to(stages: Any) -> None:
 
     sub = stage("missing", missing)
     sub.add_argument("blocks", metavar="NAME", nargs="*", help="tables and figures (default: all)")
-    text = "records that are there (default: %(default)s)"
+    text = "records that already exist (default: %(default)s)"
     default = Path("results/published/records.jsonl.gz")
     sub.add_argument("--records", type=Path, default=default, help=text)
     for name in ("dataset", "model", "defense"):
-        sub.add_argument(f"--{name}", nargs="+", help="only these, variants included")
+        sub.add_argument(f"--{name}", nargs="+", help="only these and their variants")
     add_config(sub)
 
     sub = stage("verify", verify)
     text = "records to choose from (default: %(default)s)"
     default = Path("results/published/records.jsonl.gz")
     sub.add_argument("--records", type=Path, default=default, help=text)
-    text = "folder of the datasets' splits (default: %(default)s)"
+    text = "folder with the datasets' splits (default: %(default)s)"
     sub.add_argument("--data", type=Path, default=Path("results/data"), help=text)
-    sub.add_argument("--count", type=int, default=3, help="records (default: 3)")
-    sub.add_argument("--seed", type=int, default=0, help="of the choice (default: 0)")
-    sub.add_argument("--cells", nargs="+", help="these cells' records instead of a choice")
+    sub.add_argument("--count", type=int, default=3, help="number of records (default: 3)")
+    sub.add_argument("--seed", type=int, default=0, help="seed of the choice (default: 0)")
+    sub.add_argument("--cells", nargs="+", help="verify the records of these cells instead")
     add_machine(sub)
 
     add_config(stage("check", check))
@@ -55,26 +55,26 @@ def add_to(stages: Any) -> None:
 
 
 def _add_training(sub: argparse.ArgumentParser) -> None:
-    text = "settings of one cell or several, from `fedrec cell`"
+    text = "settings of one or more cells, from `fedrec cell`"
     sub.add_argument("cell", metavar="JSON", nargs="+", help=text)
     sub.add_argument("--split", type=Path, required=True, help="split of the dataset (.npz)")
-    text = "record to write (.json), one for each cell"
+    text = "file to write the record to (.json), one for each cell"
     sub.add_argument("--output", type=Path, nargs="+", required=True, help=text)
-    text = "other seeds of the cell, such as 1,2: their records go beside this one, as seed1.json"
+    text = "other seeds of the cell, such as 1,2; their records go beside this one, as seed1.json"
     sub.add_argument("--siblings", type=_seeds, default=[], metavar="SEEDS", help=text)
-    text = "1: train the siblings too where nobody else does, and leave each for its own command"
+    text = "1: also train siblings that no other process trains, ahead of their own commands"
     sub.add_argument("--together", type=int, choices=[0, 1], default=0, help=text)
-    text = "end with 0, not 3, if training diverges: an attack may have meant it to"
+    text = "exit with 0, not 3, if training diverges: an attack may have caused it on purpose"
     sub.add_argument("--accept-divergence", action="store_true", help=text)
-    text = "seconds between checkpoints (default: %(default)g); changes no result"
+    text = "seconds between checkpoints (default: %(default)g); does not change results"
     sub.add_argument("--save-every", type=float, default=120.0, metavar="S", help=text)
     add_machine(sub)
 
 
 def cell(args: argparse.Namespace) -> None:
-    """Print the settings of one cell, every field written out: what `train` takes.
+    """Print the settings of one cell, with every field: the input of `train`.
 
-    For example
+    For example:
 
       fedrec cell ml-1m/MF/ClusterAttack/FedAvg/m0.01/seed0.json
       fedrec cell ml-1m/MF/ClusterAttack --set clusters=4
@@ -86,11 +86,11 @@ def cell(args: argparse.Namespace) -> None:
 
 
 def train(args: argparse.Namespace) -> None:
-    """Simulate cells in one process, and write each record as it is finished.
+    """Train cells in one process, and write each record when its cell is finished.
 
-    On the CPU they come one after another; on a GPU their rounds are played in turn.
+    On the CPU the cells run one after another; on a GPU their rounds alternate.
 
-    A run that was ended, by SIGTERM, SIGINT or otherwise, goes on from `<output>.checkpoint`.
+    A run that was stopped, by SIGTERM, SIGINT or otherwise, resumes from `<output>.checkpoint`.
     """
     if len(args.cell) != len(args.output):
         raise ConfigError(f"{len(args.cell)} cells need as many outputs, not {len(args.output)}")
@@ -124,15 +124,15 @@ def _make_all(jobs: Iterable[Job], make: Simulate, device: str) -> None:
 
 
 def _tell_of_divergence(outputs: Iterable[Path], accept: bool) -> None:
-    """Say which records are of runs that diverged.
+    """Report the records of runs that diverged.
 
     Raises:
-        Diverged: there are some, and that is not accepted.
+        Diverged: a run diverged, and `accept` is false.
     """
     rounds = {path: read_record(path).diverged_at for path in outputs}
     found = [f"{path}: diverged in round {at}" for path, at in rounds.items() if at is not None]
     if found and not accept:
-        raise Diverged("; ".join(found) + " (recorded so; no retry can end otherwise)")
+        raise Diverged("; ".join(found) + " (the record says so; a retry would end the same way)")
     for line in found:
         print(line, file=sys.stderr)
 
@@ -140,14 +140,14 @@ def _tell_of_divergence(outputs: Iterable[Path], accept: bool) -> None:
 def simulate(
     job: Job, path: Path, split: Split, args: argparse.Namespace, stop: Callable[[], bool]
 ) -> None:
-    """Run one cell, from its checkpoint if there is one, and write its record to a path."""
+    """Train one cell, from its checkpoint if there is one, and write its record to `path`."""
     finished(simulating(job, path, split, args, stop))
 
 
 def simulating(
     job: Job, path: Path, split: Split, args: argparse.Namespace, stop: Callable[[], bool]
 ) -> Steps[None]:
-    """`simulate`, a round at each step."""
+    """Do the same as `simulate`, one round at each step."""
     from fedrec.config.cell_config import CellConfig
     from fedrec.kernels.threads import prepare
     from fedrec.training.progress import Progress
@@ -163,9 +163,9 @@ def simulating(
 
 
 def missing(args: argparse.Namespace) -> None:
-    """Print which records tables and figures lack, seed by seed, for Snakemake to make.
+    """Print the missing records of tables and figures, seed by seed, as Snakemake targets.
 
-    For example: snakemake --cores all $(fedrec missing table-1 --model MF)
+    Example: snakemake --cores all $(fedrec missing table-1 --model MF)
     """
     from fedrec.config.study import Study
 
@@ -183,7 +183,7 @@ def missing(args: argparse.Namespace) -> None:
 
 
 def _asked_for(cell: Cell, args: argparse.Namespace) -> bool:
-    """Whether a cell is of the datasets, models and defences that were named, if some were."""
+    """Return whether a cell passes the filters --dataset, --model and --defense."""
     named = {name: getattr(args, name) for name in ("dataset", "model", "defense")}
     return all(
         names is None or getattr(cell, group).partition("@")[0] in names
@@ -192,10 +192,10 @@ def _asked_for(cell: Cell, args: argparse.Namespace) -> bool:
 
 
 def verify(args: argparse.Namespace) -> None:
-    """Run the cells of some kept records again: are the records the same to the bit?
+    """Train the cells of some records again, and check that the records are bit-identical.
 
-    Where one is not, it says in which round which measure parts first, and ends with 1. Without
-    --cells it chooses among those that were made on the kind of device that there is here.
+    If one differs, the first round and measure that differ are printed, and the command exits
+    with 1. Without --cells, it chooses among the records made on the kind of device used here.
     """
     records = read_records([args.records])
     if args.cells:
@@ -203,14 +203,14 @@ def verify(args: argparse.Namespace) -> None:
     else:
         chosen = some_of(_made_here(records, args.device), args.count, args.seed)
     if not chosen:
-        raise RecordError(f"{args.records}: holds no record of the cells to verify")
+        raise RecordError(f"{args.records}: contains no record of the cells to verify")
     parted = [path for path, same in _verified(chosen, args) if not same]
     if parted:
-        raise RecordError(f"{len(parted)} of {len(chosen)} records are not the same again")
+        raise RecordError(f"{len(parted)} of {len(chosen)} records were not reproduced bit for bit")
 
 
 def _made_here(records: Iterable[Record], device: str) -> list[Record]:
-    """The records of the kind of device that there is: no other gives the same bits."""
+    """Return the records made on the device used here: other devices give different bits."""
     from fedrec.training.provenance import device_name
     from fedrec.training.run import choose_device
 
@@ -219,7 +219,7 @@ def _made_here(records: Iterable[Record], device: str) -> list[Record]:
 
 
 def _verified(records: Iterable[Record], args: argparse.Namespace) -> Iterator[tuple[str, bool]]:
-    """Each record's cell, and whether a second run gives the same; prints what it finds."""
+    """Yield each record's cell and whether a second run gives the same; print the result."""
     from fedrec.config.cell_config import CellConfig
     from fedrec.kernels.threads import prepare
     from fedrec.training.progress import Progress
@@ -234,7 +234,7 @@ def _verified(records: Iterable[Record], args: argparse.Namespace) -> Iterator[t
         again = run_cell(config, split, device, [Progress()])
         parts, made = first_difference(record, again), record.provenance
         path = cell_path(record.cell)
-        print(f"{path}: {'parts ' + parts if parts else 'the same to the bit'}", end=" ")
+        print(f"{path}: {'differs ' + parts if parts else 'bit-identical'}", end=" ")
         now = again.provenance.device
         told = made.device if now == made.device else f"{made.device}, now {now}"
         print(f"({made.fedrec} at {made.git}, {told}, {made.processor})", flush=True)
@@ -244,19 +244,19 @@ def _verified(records: Iterable[Record], args: argparse.Namespace) -> Iterator[t
 def _split_of(record: Record, folder: Path) -> Path:
     path = folder / record.cell.dataset / "split.npz"
     if not path.exists():
-        raise RecordError(f"{path}: is needed; make it with `snakemake --cores 1 {path}`")
+        raise RecordError(f"{path}: file not found; make it with `snakemake --cores 1 {path}`")
     return path
 
 
 def check(args: argparse.Namespace) -> None:
-    """Check config files, and local data that they name; say how many cells they ask for."""
+    """Check config files and the local data that they name; print the number of cells."""
     from fedrec.config.study import Study
 
     study = Study.load(*args.config)
     used = {name for block in study.blocks().values() for name in block.datasets}
     for name, dataset in study.datasets.items():
         for source in (*dataset.raw, *dataset.lists):
-            # Of a catalogue, as config/datasets.yaml is one, nobody has every file.
+            # Few users have all files of a catalogue, such as config/datasets.yaml.
             if isinstance(source, LocalFile) and (name in used or source.page is None):
                 source.check()
     cells = {c for block in study.blocks().values() for c in study.cells(block)}

@@ -1,4 +1,4 @@
-"""The workflow, called for what its rules make."""
+"""Calls of Snakemake for files that the workflow's rules make."""
 
 import os
 import subprocess
@@ -13,13 +13,13 @@ from fedrec.plan.plan import Plan
 
 
 class WorkflowFailed(CommandError):
-    """Snakemake could not make a file; the message says why, or how to see it."""
+    """Snakemake could not make a file; the message says why, or how to find out."""
 
 
 def made(
     targets: Sequence[str], configs: Sequence[Path], cores: str = "1", quiet: str = "all"
 ) -> None:
-    """Have Snakemake make some files, or find that they are up to date.
+    """Run Snakemake to make the files that are missing or out of date.
 
     Raises:
         ConfigError: this folder has no workflow.
@@ -29,18 +29,18 @@ def made(
         raise ConfigError(
             f"there is no Snakefile in {Path.cwd()}: run this in the project's folder"
         )
-    # Its rules call plain `fedrec`, which lies beside this Python.
+    # The rules call plain `fedrec`, which is in the same folder as this Python.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     call = [sys.executable, "-m", "snakemake", *targets, "--cores", cores, "--quiet", quiet]
     call += ["--configfile", *map(str, configs)]
     done = subprocess.run(call, env={**os.environ, "PATH": path}, stdout=sys.stderr)
     if done.returncode:
         again = command(targets, configs, cores)
-        raise WorkflowFailed(f"{targets[0]} could not be made; to see why: {again}")
+        raise WorkflowFailed(f"{targets[0]} could not be made; to see why, run: {again}")
 
 
 def command(targets: Sequence[str], configs: Sequence[Path], cores: str = "all") -> str:
-    """The same for a person to type."""
+    """Return the same call of Snakemake as a command line to type."""
     words = ["snakemake", "--cores", cores, *targets]
     if [str(path) for path in configs] != ["config/paper.yaml"]:
         words += ["--configfile", *map(str, configs)]
@@ -48,10 +48,10 @@ def command(targets: Sequence[str], configs: Sequence[Path], cores: str = "all")
 
 
 def split_of(study: Plan, dataset: str, configs: Sequence[Path]) -> Path:
-    """The split of a dataset, made by the workflow's data rules if need be.
+    """Return the split of a dataset, which the workflow's data rules make if necessary.
 
-    The rules, and not their functions called here: so downloads, checksums, logs and files are
-    those of the study, and the study later finds the data made.
+    The rules are run, rather than their functions, so that downloads, checksums, logs and files
+    are those of the study, and the study later finds the data.
     """
     path = Path(study.results) / "data" / dataset / "split.npz"
     if not path.exists() or _is_older(path, study, dataset):
@@ -61,7 +61,7 @@ def split_of(study: Plan, dataset: str, configs: Sequence[Path]) -> Path:
 
 
 def _make_split(path: Path, study: Plan, dataset: str, configs: Sequence[Path]) -> None:
-    """Have the rules make a split, and say what a stage that fails says."""
+    """Run the rules that make a split; if a stage fails, raise its error message."""
     start = time.time()
     try:
         made([str(path)], configs)
@@ -73,6 +73,6 @@ def _make_split(path: Path, study: Plan, dataset: str, configs: Sequence[Path]) 
 
 
 def _is_older(path: Path, study: Plan, dataset: str) -> bool:
-    """Whether a file of this machine that the split was made from has changed since."""
+    """Return whether a local source file has changed since the split was made from it."""
     files = [Path(file.path) for file in study.datasets[dataset].raw if isinstance(file, LocalFile)]
     return any(f.exists() and f.stat().st_mtime > path.stat().st_mtime for f in files)

@@ -1,1 +1,1 @@
-"""What a study's methods are set to: typed, strict, and checked before any job starts."""
+"""The settings of a study's methods: typed, strict, and checked before any job starts."""

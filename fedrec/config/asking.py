@@ -1,4 +1,4 @@
-"""Any cell by its name, in a table of the study or not, with other values of some fields."""
+"""Cells by name, in a table of the study or not, with changed values of some fields."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,18 +21,18 @@ PROTOCOL = "protocol"
 
 @dataclass(frozen=True)
 class Change:
-    """Another value of one field, of a named part of the cell or of the one that has the field."""
+    """A new value for a field of a named part of the cell, or of the one part with that field."""
 
-    part: str  # model, attack, defense, protocol, or nothing
+    part: str  # model, attack, defense, protocol, or empty
     field: str
     value: Any
 
     @staticmethod
     def parse(text: str) -> "Change":
-        """`clusters=4`, or `attack.negatives=5`.
+        """Parse `clusters=4` or `attack.negatives=5`.
 
         Raises:
-            ConfigError: it is neither.
+            ConfigError: the text has neither form.
         """
         name, equals, value = text.partition("=")
         part, _, field = name.rpartition(".")
@@ -45,15 +45,15 @@ class Change:
 
 
 def asked(study: Study, name: str, changes: Iterable[Change] = ()) -> Cell:
-    """The cell of a name, such as `ml-1m/MF/ClusterAttack`, with some values changed.
+    """Return the cell with a name, such as `ml-1m/MF/ClusterAttack`, and with some values changed.
 
-    A changed value becomes part of the cell's name (`ClusterAttack@clusters=4`), so a record says
-    what it is of; one that the cell has anyway does not. A cell that a table or figure lists under
-    the same values keeps the name that it has there.
+    A changed value becomes part of the cell's name (`ClusterAttack@clusters=4`), so that a record
+    shows its settings; a value that the cell has anyway does not. A cell that a table or figure
+    lists with the same values keeps the name that it has there.
 
     Raises:
         ConfigError: the study has no such name or field, or the values are impossible together.
-        RecordError: it is no name of a cell.
+        RecordError: the text is not a cell's name.
     """
     cell = cell_named(name)
     study.check_names(cell)
@@ -65,7 +65,7 @@ def asked(study: Study, name: str, changes: Iterable[Change] = ()) -> Cell:
 
 
 def listed(study: Study) -> Iterator[Cell]:
-    """The cells of all tables and figures, one by one, some of them repeatedly."""
+    """Yield the cells of all tables and figures; a cell may occur several times."""
     for block in study.blocks().values():
         yield from study.cells(block)
 
@@ -87,7 +87,7 @@ def _changed(study: Study, cell: Cell, change: Change) -> Cell:
 
 
 def _owner(study: Study, cell: Cell, field: str) -> str:
-    """The part of a cell that has a field."""
+    """Return the part of a cell that has a field."""
     fields = _fields(study, cell)
     owners = [part for part, known in fields.items() if field in known]
     if not owners:
@@ -108,7 +108,7 @@ def _fields(study: Study, cell: Cell) -> Mapping[str, Iterable[str]]:
 
 
 def _free_part(study: Study, cell: Cell, field: str) -> str:
-    """The part whose name says what the protocol's field is: one that has no field of its name."""
+    """Return a part whose name can hold a field of the protocol: it has no such field itself."""
     protocol = fields_of(TrainingProtocol)
     if field not in protocol:
         raise ConfigError(
@@ -129,6 +129,6 @@ def _renamed(cell: Cell, part: str, change: Change) -> Cell:
 
 
 def _alike(cell: Cell) -> Mapping[str, Any]:
-    """A cell as its values have it, whatever the order in its name."""
+    """Return a cell's values, independent of the order of changes in its names."""
     variants = {name: Variant.parse(getattr(cell, name)) for name in ATTRIBUTES.values()}
     return cell.model_dump() | variants

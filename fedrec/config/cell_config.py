@@ -1,4 +1,4 @@
-"""The settings of one training job, every field written out."""
+"""The settings of one training job, with every field."""
 
 import dataclasses
 import json
@@ -17,27 +17,27 @@ from fedrec.records import DRAWS, config_hash
 
 @dataclasses.dataclass(frozen=True)
 class CellConfig:
-    """Everything that one training job depends on, beside its data."""
+    """Everything that determines one training job, except its data."""
 
     cell: Cell
     protocol: TrainingProtocol
     model: Model
     attack: Attack[Any]
     defense: Defense
-    values: Mapping[str, Any]  # all of the above, every field written out
+    values: Mapping[str, Any]  # all of the above, with every field
 
     @staticmethod
     def parse(values: Mapping[str, Any]) -> "CellConfig":
-        """Build the methods that written-out values describe.
+        """Build the methods described by written values.
 
         Raises:
-            ConfigError: they were written out for other random draws, or for a method that no
-                package here offers.
+            ConfigError: the values are for other random draws, or for a method that no installed
+                package offers.
         """
         if values.get("draws") != DRAWS:
             raise ConfigError(
                 f"settings for other draws ({values.get('draws', 'unnamed')}) than this version's "
-                f"({DRAWS}); write them out anew with `fedrec cell`"
+                f"({DRAWS}); write them again with `fedrec cell`"
             )
         packages = values.get("plug-ins", {})
         parts = [build("defenses", part, packages) for part in values["defense"]]
@@ -59,10 +59,10 @@ class CellConfig:
         attack: Attack[Any],
         defense: Sequence[DefensePart],
     ) -> "CellConfig":
-        """The same from methods as they are, which may be of classes that no package offers.
+        """Build the settings from given methods, whose classes need not belong to a package.
 
         Raises:
-            ValueError: the parts of the defence do not go together.
+            ValueError: the parts of the defence cannot be combined.
         """
         groups: dict[str, list[Any]] = {
             "models": [model], "attacks": [attack], "defenses": [*defense],
@@ -85,7 +85,7 @@ class CellConfig:
         return CellConfig(cell, protocol, model, attack, composed, values)
 
     def to_json(self) -> str:
-        """The values on one line, keys sorted."""
+        """Return the values as JSON on one line, with sorted keys."""
         return json.dumps(self.values, sort_keys=True)
 
     @property
@@ -95,7 +95,7 @@ class CellConfig:
 
 
 def _written(group: str, method: Any) -> dict[str, Any]:
-    """A method's kind, or the place of its class, and every field."""
+    """Return a method's kind, or the path of its class, and every field."""
     own = f"{type(method).__module__}:{type(method).__qualname__}"
     kind = next((kind for kind, known in KINDS[group].items() if known is type(method)), own)
     return {"kind": kind, **dataclasses.asdict(method)}

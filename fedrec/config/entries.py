@@ -1,4 +1,4 @@
-"""Each method gives the type of its entries in the config."""
+"""The types of config entries, which are generated from the methods."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, Union
@@ -12,13 +12,13 @@ from fedrec.settings import Preset, Section
 
 
 def fields_of(method: type) -> dict[str, Any]:
-    """A method's hyper-parameters, as `create_model` takes them."""
+    """Return a method's hyper-parameters in the form that `create_model` takes."""
     found: Mapping[str, pydantic.fields.FieldInfo] = vars(method)["__pydantic_fields__"]
     return {name: (info.annotation, info) for name, info in found.items()}
 
 
 def _entry_type(group: str) -> Any:
-    """The type of one entry of a group: its `kind` decides which fields it may hold."""
+    """Return the type of one entry of a group; its `kind` decides which fields it may have."""
     entries = []
     for kind, method in KINDS[group].items():
         fields = fields_of(method)
@@ -43,12 +43,12 @@ def _entry_type(group: str) -> Any:
 
 
 def given_by(entry: BaseModel) -> dict[str, Any]:
-    """The hyper-parameters that an entry sets itself."""
+    """Return the hyper-parameters that an entry itself sets."""
     structure = {"kind", "preset", "where", "dataset", "model"}
     return {k: getattr(entry, k) for k in entry.model_fields_set - structure}
 
 
-if TYPE_CHECKING:  # types that the methods found decide cannot be checked beforehand
+if TYPE_CHECKING:  # these types depend on the methods found, so they cannot be checked statically
     ProtocolEntry: TypeAlias = Any
     ModelEntry: TypeAlias = Any
     AttackEntry: TypeAlias = Any

@@ -1,6 +1,6 @@
-"""Methods are found, not listed: a file each in this package's folders, and those of plug-ins.
+"""The methods, which are found rather than listed: one per file in this package, and plug-ins.
 
-Another package offers methods through entry points, named like the kinds that configs give:
+Another package offers methods through entry points, whose names are the kinds used in configs:
 
     [project.entry-points."fedrec.attacks"]
     silence = "my_package.silence:Silence"
@@ -26,7 +26,7 @@ OURS = "fedrec"
 
 @dataclass(frozen=True)
 class Method:
-    """An attack, a defence or a model, and the package that it comes from."""
+    """An attack, a defence or a model, and the package that offers it."""
 
     kind: str
     type: type
@@ -35,18 +35,18 @@ class Method:
 
     @property
     def is_plug_in(self) -> bool:
-        """Whether it comes from another package."""
+        """Whether another package offers the method."""
         return self.package != OURS
 
 
 def find_methods(package: ModuleType) -> Mapping[str, type]:
-    """Every method of a folder: file name -> the class that carries the file's name.
+    """Return every method in a folder: file name -> the class with the file's name.
 
-    `cluster_attack.py` holds `ClusterAttack`. A folder's `base.py` is no method, and neither is a
-    file whose name begins with an underscore: several methods of the folder share what it holds.
+    `cluster_attack.py` holds `ClusterAttack`. `base.py` is not a method, and neither is a file
+    whose name begins with an underscore: it holds code shared by several methods of the folder.
 
     Raises:
-        ImportError: a file holds no class of its own name.
+        ImportError: a file has no class with its own name.
     """
     names = (module.name for module in pkgutil.iter_modules(package.__path__))
     kinds = sorted(name for name in names if name != "base" and not name.startswith("_"))
@@ -54,10 +54,10 @@ def find_methods(package: ModuleType) -> Mapping[str, type]:
 
 
 def find_plug_ins(group: str, offered: Iterable[EntryPoint] | None = None) -> Iterator[Method]:
-    """The methods of a group that other packages offer; those installed, if none are given.
+    """Yield the methods of a group that other packages offer, by default the installed ones.
 
     Raises:
-        ConfigError: one cannot be loaded, or is no class of settings.
+        ConfigError: a method cannot be loaded, or is not a class of settings.
     """
     found = entry_points(group=f"{OURS}.{group}") if offered is None else offered
     for entry in sorted(found, key=lambda entry: (entry.name, entry.value)):
@@ -66,17 +66,17 @@ def find_plug_ins(group: str, offered: Iterable[EntryPoint] | None = None) -> It
 
 
 def joined(group: str, methods: Iterable[Method]) -> dict[str, Method]:
-    """Methods by their kinds.
+    """Return methods by kind.
 
     Raises:
-        ConfigError: two packages offer one kind.
+        ConfigError: two packages offer the same kind.
     """
     found: dict[str, Method] = {}
     for method in methods:
         if other := found.get(method.kind):
             names = " and ".join(f"{one.package} {one.version}" for one in (other, method))
             raise ConfigError(
-                f"{names} both offer `{method.kind}` among `{group}`: uninstall one of them, or "
+                f"{names} both offer `{method.kind}` in `{group}`: uninstall one of them, or "
                 "rename its entry point"
             )
         found[method.kind] = method
@@ -94,23 +94,23 @@ def _class_in(path: str, kind: str) -> type:
         if name.lower() == wanted and isinstance(value, type):
             return value
     raise ImportError(
-        f"{path.replace('.', '/')}.py: holds no class named like the file "
+        f"{path.replace('.', '/')}.py: contains no class named like the file "
         f"(expected {''.join(part.capitalize() for part in kind.split('_'))})"
     )
 
 
 def _loaded(entry: EntryPoint, group: str, package: str) -> type:
-    """The class that an entry point names."""
+    """Return the class that an entry point names."""
     where = f'{package}: the entry point {entry.name} = "{entry.value}" in {OURS}.{group}'
     if not re.fullmatch("[a-z][a-z0-9_]*", entry.name):
-        raise ConfigError(f"{where} is no kind: name it in lower case, such as my_method")
+        raise ConfigError(f"{where} is not a kind: name it in lower case, such as my_method")
     try:
         found = entry.load()
     except Exception as error:
         text = f"cannot be loaded ({type(error).__name__}: {error})"
         raise ConfigError(f"{where} {text}: repair or uninstall the package") from error
     if not isinstance(found, type) or "__pydantic_fields__" not in vars(found):
-        text = "is no class of hyper-parameters: decorate it with `fedrec.settings.settings`"
+        text = "is not a class of settings: decorate it with `fedrec.settings.settings`"
         raise ConfigError(f"{where} {text}")
     return found
 
@@ -124,21 +124,21 @@ KINDS: Mapping[str, Mapping[str, type]] = {
 
 
 def plug_ins(kinds: Mapping[str, Iterable[str]]) -> dict[str, str]:
-    """The packages, with their versions, that kinds come from, by group; without our own."""
+    """Return the packages other than this one that offer kinds, by group, with their versions."""
     used = (METHODS[group][kind] for group, some in kinds.items() for kind in some)
     return {method.package: method.version for method in used if method.is_plug_in}
 
 
 def build(group: str, values: Mapping[str, Any], packages: Mapping[str, str]) -> Any:
-    """The method that written-out values describe; `packages` are the plug-ins that they name.
+    """Build the method described by written values; `packages` are the plug-ins they name.
 
     Raises:
-        ConfigError: no package here offers it.
+        ConfigError: no installed package offers the method.
     """
     kind = values["kind"]
     if kind not in KINDS[group]:
         named = ", ".join(f"{name} {version}" for name, version in packages.items())
         raise ConfigError(
-            f"no `{kind}` among `{group}`: install {named or 'the package that offers it'}"
+            f"no `{kind}` in `{group}`: install {named or 'the package that offers it'}"
         )
     return KINDS[group][kind](**{k: v for k, v in values.items() if k != "kind"})

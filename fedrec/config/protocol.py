@@ -22,11 +22,11 @@ class TrainingProtocol:
         ge=0,
         lt=1,
         description="Share of users that may be malicious: an attack takes the first of them, "
-        "and all are left out of every evaluation.",
+        "and no user of the pool is evaluated.",
     )
     pool_drawn: Literal["once", "per_seed"] = Field(
         default="once",
-        description="The pool is drawn once for all seeds (both uploads), or for each anew.",
+        description="The pool is drawn once for all seeds (both uploads), or anew for each seed.",
     )
     negatives: Literal["fixed", "resampled"] = Field(
         default="fixed", description="Negatives drawn once a seed (both uploads) or every round."
@@ -36,7 +36,8 @@ class TrainingProtocol:
         description="One Adam over all clients' own parameters (both uploads), or one each.",
     )
     repeat_targets: RepeatRule = Field(
-        default="miss", description="A target that its user visited before (both uploads: miss)."
+        default="miss",
+        description="How to count a target the user met before (both uploads: miss).",
     )
     filters: Literal["in_turn", "all"] = Field(
         default="all",
@@ -46,7 +47,7 @@ class TrainingProtocol:
     observe: int = Field(
         default=0,
         ge=0,
-        description="Rounds, from the first, whose uploads are recorded one by one: uniformity and "
+        description="Number of first rounds whose uploads are recorded one by one: uniformity and "
         "two principal components (section 5.7). Takes seconds and memory.",
     )
     window: int = Field(

@@ -1,4 +1,4 @@
-"""What a setting is and where it comes from: layers, each with its place in the config."""
+"""The value and origin of each setting: layers of values, each with its place in the config."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,39 +13,39 @@ from fedrec.yaml_files import Place
 
 @dataclass(frozen=True)
 class Layer:
-    """Values of some fields, and what says so: a key of the config, or the cell's name."""
+    """Values of some fields, and their origin: a key of the config, or the cell's name."""
 
     origin: str
     values: Mapping[str, Any]
-    place: Place = ()  # of the key that says so; nothing for a name
+    place: Place = ()  # of that key; empty for a name
 
 
 @dataclass(frozen=True)
 class Part:
-    """One method of a cell, or its protocol: its type, and what is said of its fields."""
+    """One method of a cell, or its protocol: its type, and the layers that set its fields."""
 
     kind: str
     type: type
     layers: Sequence[Layer]
 
     def settings(self) -> dict[str, Any]:
-        """Every field written out.
+        """Return every field with its value.
 
         Raises:
-            ValueError: a value is impossible.
+            ValueError: a value is not valid.
         """
         given = {name: value for layer in self.layers for name, value in layer.values.items()}
         return dataclasses.asdict(self.type(**given))
 
     def origin(self, field: str) -> Layer | None:
-        """The last layer that sets a field; None where its default holds."""
+        """Return the last layer that sets a field; None if the field has its default."""
         return next((layer for layer in reversed(self.layers) if field in layer.values), None)
 
 
 def entry_layers(
     entry: Any, method: type, place: Place, study: Preset, cell: Cell
 ) -> Iterator[Layer]:
-    """What a preset, an entry and its fitting `where` cases say."""
+    """Yield the layers of a preset, an entry and its matching `where` cases."""
     named = (*place, "preset") if entry.preset else ("preset",)
     yield preset_layer(method, entry.preset or study, named)
     yield Layer("config", given_by(entry), place)
@@ -55,11 +55,11 @@ def entry_layers(
 
 
 def preset_layer(method: type, preset: Preset, place: Place) -> Layer:
-    """What a preset says of a method, and which key chooses the preset."""
+    """Return the values that a preset gives a method, and the key that selects the preset."""
     return Layer(f"preset {preset}", preset_values(method, preset), place)
 
 
 def name_layer(name: str, changes: Mapping[str, Any], method: type) -> Layer:
-    """What a variant's name says of a method's fields."""
+    """Return the values that a variant's name gives a method."""
     known = fields_of(method)
     return Layer(f"name {name}", {k: v for k, v in changes.items() if k in known})

@@ -33,22 +33,22 @@ from fedrec.records import DRAWS
 from fedrec.settings import STRICT, Preset, preset_values
 from fedrec.yaml_files import Place, Problem, explain, nearest_name, report
 
-# What a cell calls its methods of each group.
+# The field of a cell that names the method of each group.
 ATTRIBUTES = {"models": "model", "attacks": "attack", "defenses": "defense"}
 
 
 class Study(Plan):
-    """A whole study: its methods by name, and the tables and figures that decide its cells."""
+    """A whole study: its methods by name, and the tables and figures that determine its cells."""
 
     model_config = STRICT | {"json_schema_extra": lambda schema: _loosen(schema)}
 
     extends: str | None = Field(
-        default=None, description="Another config file, seen from this one's folder, to start from."
+        default=None, description="Another config file to start from, relative to this file."
     )
     replace: tuple[str, ...] = Field(
         default=(),
-        description="Keys, such as `tables` or `models.MF`, that are this file's alone and not "
-        "merged into those of the file that it extends.",
+        description="Keys, such as `tables` or `models.MF`, that replace those of the extended "
+        "file instead of being merged with them.",
     )
     preset: Preset = Field(default="reproduction", description="Values of the fidelity switches.")
     protocol: ProtocolEntry = Field(default_factory=ProtocolEntry)
@@ -59,10 +59,10 @@ class Study(Plan):
 
     @staticmethod
     def load(*paths: Path | str) -> "Study":
-        """Read a study from YAML files; a later file overrides single keys of an earlier one.
+        """Read a study from YAML files; later files override single keys of earlier ones.
 
         Raises:
-            ConfigError: a file cannot be read, or says something impossible.
+            ConfigError: a file cannot be read, or a value is not valid.
         """
         full = read(*paths)
         return Study._checked(full.values, full.paths)
@@ -71,10 +71,10 @@ class Study(Plan):
     def parse(values: Mapping[str, Any], paths: Sequence[Path | str] = ()) -> "Study":
         """Check values that another reader, such as Snakemake, read from `paths`.
 
-        Keys are looked at again, and what the files extend is added.
+        Keys are checked again, and the values of extended files are added.
 
         Raises:
-            ConfigError: as `load` does.
+            ConfigError: as in `load`.
         """
         full = in_full(values, paths)
         return Study._checked(full.values, full.paths)
@@ -82,7 +82,7 @@ class Study(Plan):
     @staticmethod
     def _checked(values: Mapping[str, Any], paths: Sequence[Path]) -> "Study":
         try:
-            # As JSON, because strictness about Python types would refuse lists for tuples.
+            # As JSON, because strict Python types would reject lists for tuples.
             study = Study.model_validate_json(json.dumps(values, default=str))
         except pydantic.ValidationError as error:
             raise ConfigError(explain(error, paths, known_keys)) from None
@@ -94,7 +94,7 @@ class Study(Plan):
     def switches_of(
         self, models: Sequence[str], attacks: Sequence[str], defenses: Sequence[str]
     ) -> Sequence[Switch]:
-        """The points on which text and code differ, of the protocol and of these methods."""
+        """Return the switches between text and code, of the protocol and of these methods."""
         groups = {"models": models, "attacks": attacks, "defenses": defenses}
         kinds = {
             part.kind
@@ -105,7 +105,7 @@ class Study(Plan):
         return [switch for switch in self.switches() if switch.kind in {*kinds, "protocol"}]
 
     def switches(self) -> list[Switch]:
-        """Every point on which text and code differ, of the protocol and the methods in use."""
+        """Return all switches between text and code, of the protocol and the methods in use."""
         used = {
             (head[0], entry.kind): KINDS[str(head[0])][entry.kind]
             for head, entry in self._entries()
@@ -118,7 +118,7 @@ class Study(Plan):
         ]
 
     def cell_config(self, cell: Cell) -> CellConfig:
-        """The settings of one job: presets, the entry, its fitting `where` cases, the variant."""
+        """Return a job's settings: presets, the entry, matching `where` cases, the variant."""
         parts = {group: self.parts(group, cell) for group in METHODS}
         packages = plug_ins({group: [p.kind for p in found] for group, found in parts.items()})
         model, attack, defense = (
@@ -137,7 +137,7 @@ class Study(Plan):
         )
 
     def parts(self, group: str, cell: Cell) -> list[Part]:
-        """A cell's methods of a group: one, but for defences."""
+        """Return a cell's methods of a group: one, except for defences."""
         name = getattr(cell, ATTRIBUTES[group])
         variant, found = Variant.parse(name), []
         for i, entry in enumerate(self._entry(group, name)):
@@ -149,7 +149,7 @@ class Study(Plan):
         return found
 
     def protocol_part(self, cell: Cell | None = None) -> Part:
-        """The study's protocol, or a cell's where a name of it is a variant in this respect."""
+        """Return the study's protocol, or a cell's, whose names may be variants of the protocol."""
         layers = [
             preset_layer(TrainingProtocol, self.preset, ("preset",)),
             Layer("config", given_by(self.protocol), ("protocol",)),
@@ -162,12 +162,12 @@ class Study(Plan):
         return Part("protocol", TrainingProtocol, layers)
 
     def fields(self, group: str, name: str) -> list[str]:
-        """The fields of an entry's methods."""
+        """Return the fields of an entry's methods."""
         methods = (KINDS[group][part.kind] for part in self._entry(group, name))
         return [field for method in methods for field in fields_of(method)]
 
     def check_names(self, cell: Cell) -> None:
-        """Refuse a cell of names or fields that the study does not have.
+        """Raise an error if a cell has names or fields that the study does not define.
 
         Raises:
             ConfigError: one line for each, with the nearest name.
@@ -176,7 +176,7 @@ class Study(Plan):
         self._refuse(self._dangling((), group, name) for group, name in names.items())
 
     def check_cell(self, cell: Cell) -> None:
-        """Refuse a cell that no table or figure could have.
+        """Raise an error for a cell that no table or figure could contain.
 
         Raises:
             ConfigError: one line for each mistake.
@@ -192,12 +192,12 @@ class Study(Plan):
             raise ConfigError("\n".join(texts))
 
     def _entry(self, group: str, name: str) -> tuple[Any, ...]:
-        """The parts of the entry that a name, with or without a variant, stands for."""
+        """Return the parts of the entry with a name; the name may have a variant."""
         entry = getattr(self, group)[Variant.parse(name).base]
         return entry if isinstance(entry, tuple) else (entry,)
 
     def _dangling_names(self) -> Iterator[Problem]:
-        """Names in tables, figures and `where` cases that the study does not define."""
+        """Yield names in tables, figures and `where` cases that the study does not define."""
         for section in ("tables", "figures"):
             for name, block in getattr(self, section).items():
                 for group in ("datasets", "models", "attacks", "defenses"):
@@ -210,7 +210,7 @@ class Study(Plan):
                 yield from self._dangling((*place, "model"), "models", case.model)
 
     def _entries(self) -> Iterator[tuple[Place, Any]]:
-        """Every method's entry, and where it stands."""
+        """Yield every method's entry and its place."""
         for section in ("models", "attacks"):
             for name, entry in getattr(self, section).items():
                 yield (section, name), entry
@@ -230,18 +230,18 @@ class Study(Plan):
                 yield place, f"{variant.base} has no field {name!r}{nearest_name(name, fields)}"
 
     def _changeable(self, group: str, name: str) -> list[str]:
-        """The fields that a variant of an entry may change: its own, and the protocol's."""
+        """Return the fields that a variant of an entry may change: its own, and the protocol's."""
         if group == "datasets":
             return []
         return [*self.fields(group, name), *fields_of(TrainingProtocol)]
 
     def _unusable_cells(self) -> Iterator[Problem]:
-        """Settings that are each well-formed but impossible together."""
+        """Yield settings that are valid individually, but impossible together."""
         if any(True for _ in self._dangling_names()):
             return
         for section in ("tables", "figures"):
             for name, block in getattr(self, section).items():
-                # Seeds differ in nothing that could be wrong.
+                # One seed is enough: seeds do not affect whether a cell is valid.
                 cells = dict.fromkeys(c.model_copy(update={"seed": 0}) for c in self.cells(block))
                 wrong = [problem for cell in cells for problem in self._unusable(cell)]
                 yield from wrong or self._unshowable((section, name), block, cells)
@@ -249,7 +249,7 @@ class Study(Plan):
     def _unshowable(
         self, place: Place, block: Table | Figure, cells: Iterable[Cell]
     ) -> Iterator[Problem]:
-        """What is impossible of a table or figure whose cells are possible one by one."""
+        """Yield what is impossible about a table or figure, given that its cells are valid."""
         for cell in cells:
             yield from self._beyond_pool(cell, (*place, "ratios"), getattr(block, "ratios", ()))
             observe = self.protocol_part(cell).settings()["observe"]
@@ -285,7 +285,7 @@ class Study(Plan):
 
 
 def _switches(group: str, kind: str, method: type, preset: Preset) -> Iterator[Switch]:
-    """The fields of a method that the preset of the paper's text sets otherwise."""
+    """Yield the fields that the preset of the paper's text sets to another value."""
     for field, paper in preset_values(method, "paper").items():
         info: pydantic.fields.FieldInfo = vars(method)["__pydantic_fields__"][field]
         ours = preset_values(method, preset).get(field, info.default)
@@ -298,7 +298,7 @@ def _switches(group: str, kind: str, method: type, preset: Preset) -> Iterator[S
 
 
 def _loosen(schema: dict[str, Any]) -> None:
-    """In the schema: a file that extends another one may leave out what the other holds."""
+    """In the schema, let a file that extends another one omit the keys of the other."""
     schema["anyOf"] = [{"required": [EXTENDS]}, {"required": schema.pop("required")}]
 
 
@@ -306,7 +306,7 @@ KEYS_OF_BLOCKS = {kind_of(block): block.model_fields for block in (*TABLES, *FIG
 
 
 def known_keys(place: Place) -> Iterable[str]:
-    """The keys that may stand beside the last one of `place`."""
+    """Return the keys that are allowed beside the last one of `place`."""
     if len(place) == 1:
         return Study.model_fields
     group = str(place[0])

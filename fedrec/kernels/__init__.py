@@ -1,1 +1,1 @@
-"""Loops compiled for the CPU, each beside its plain twin: callers ask for a result."""
+"""Loops compiled for the CPU, each beside plain code with the same result."""

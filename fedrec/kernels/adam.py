@@ -1,4 +1,4 @@
-"""Adam (Kingma and Ba 2015): by a compiled loop on the CPU, by a kernel on a GPU."""
+"""Adam (Kingma and Ba 2015): a compiled loop on the CPU, a kernel on a GPU."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -17,7 +17,7 @@ BETAS, EPS = (0.9, 0.999), 1e-8
 
 
 class Moments(NamedTuple):
-    """What Adam remembers of one parameter, by PyTorch's names."""
+    """Adam's state for one parameter, with PyTorch's names."""
 
     exp_avg: Tensor
     exp_avg_sq: Tensor
@@ -25,7 +25,7 @@ class Moments(NamedTuple):
 
 
 class Tables(NamedTuple):
-    """What Adam steps, and the means of its gradients and of their squares."""
+    """A parameter, and the running means of its gradients and of their squares."""
 
     value: Float[Array, "*shape"]
     mean: Float[Array, "*shape"]
@@ -33,7 +33,7 @@ class Tables(NamedTuple):
 
 
 class Step(NamedTuple):
-    """The numbers of one of Adam's steps."""
+    """The constants of one step of Adam."""
 
     betas: tuple[float, float]
     eps: float
@@ -42,16 +42,17 @@ class Step(NamedTuple):
 
     @staticmethod
     def number(t: int, learning_rate: float) -> "Step":
-        """The t-th step, from 1."""
+        """Return the constants of step t, counted from 1."""
         return Step(BETAS, EPS, 1 - BETAS[1] ** t, learning_rate / (1 - BETAS[0] ** t))
 
 
 class Adam:
-    """Steps some parameters in place, in one pass over memory.
+    """Updates parameters in place, in one pass over memory.
 
-    `torch.optim.Adam` would do the same, but making one imports PyTorch's compiler: 2 s for every
-    job. On a CPU its last bits are those of the machine's vectors; the loop's are not. On a GPU its
-    fused kernel takes 30 µs for tables as small as these, as it leaves most of the card idle.
+    `torch.optim.Adam` gives the same, but constructing it imports PyTorch's compiler: 2 s for every
+    job. Its last bits on a CPU depend on the width of the machine's vectors; those of the loop do
+    not. On a GPU its fused kernel takes 30 µs for such small tables, as it leaves most of the card
+    idle.
     """
 
     def __init__(self, parameters: Sequence[Tensor], learning_rate: float) -> None:
@@ -62,14 +63,14 @@ class Adam:
         ]
 
     def step(self, gradients: Sequence[Tensor]) -> None:
-        """One step down the gradients, one for each parameter."""
+        """Take one step down the gradients, one gradient for each parameter."""
         for given in zip(self._parameters, gradients, self.moments, strict=True):
             adam_step(*given, self._learning_rate)
 
     def preview(
         self, which: int, gradient: Float[Tensor, "rows d"], row: Int[Tensor, " rows"]
     ) -> Float[Tensor, "rows d"]:
-        """The row of a parameter for each gradient after a step down it; nothing changes."""
+        """Return a parameter's row for each gradient after a step down it; change nothing."""
         moments = self.moments[which]
         tables = Tables(self._parameters[which], moments.exp_avg, moments.exp_avg_sq)
         if not on_cpu(moments.step):
@@ -78,12 +79,12 @@ class Adam:
         return (_compiled_rows if on_cpu(gradient) else _tensor_rows)(gradient, row, tables, step)
 
     def _next_step(self, t: Tensor) -> "Step":
-        """`Step.number` of a count that lies on the device."""
+        """Return `Step.number` of a count that is on the device."""
         after = [1 - torch.pow(beta, t.double()) for beta in BETAS]
         return Step(BETAS, EPS, after[1].float(), (self._learning_rate / after[0]).float())
 
     def state(self) -> dict[str, Tensor]:
-        """The moments, as `<parameter>.<name>`, for `restore`."""
+        """Return the moments, as `<parameter>.<name>`, for `restore`."""
         return {
             f"{i}.{name}": value
             for i, moments in enumerate(self.moments)
@@ -91,7 +92,7 @@ class Adam:
         }
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Remember what `state` gave."""
+        """Restore the moments from `state`."""
         for name, value in self.state().items():
             value.copy_(state[name])
 
@@ -103,7 +104,7 @@ def adam_step(
     moments: Moments,
     learning_rate: float,
 ) -> None:
-    """One step of a parameter down its gradient; the moments change with it."""
+    """Take one step of a parameter down its gradient, and update the moments."""
     moments.step.add_(1)
     step = Step.number(int(moments.step), learning_rate)
     given = (parameter, moments.exp_avg, moments.exp_avg_sq)
@@ -140,7 +141,7 @@ def adam_update(
     first: int,
     end: int,
 ) -> None:
-    """Adam's step down a gradient, of flat tables, from `first` to `end`."""
+    """Take Adam's step down a gradient in flat tables, from `first` to `end`."""
     old1, new1 = np.float32(step.betas[0]), np.float32(1 - step.betas[0])
     old2, new2 = np.float32(step.betas[1]), np.float32(1 - step.betas[1])
     eta, tiny = np.float32(step.size), np.float32(step.eps)
@@ -162,7 +163,7 @@ def adam_rows(
     first: int,
     end: int,
 ) -> None:
-    """out = the item's row after `adam_update` by each gradient, from `first` to `end`."""
+    """out = the item's row after `adam_update` with each gradient, from `first` to `end`."""
     old1, new1 = np.float32(step.betas[0]), np.float32(1 - step.betas[0])
     old2, new2 = np.float32(step.betas[1]), np.float32(1 - step.betas[1])
     eta, tiny = np.float32(step.size), np.float32(step.eps)

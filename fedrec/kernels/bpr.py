@@ -17,26 +17,26 @@ from fedrec.kernels.vectors import LANES, every, folded, fused, load, no_lanes, 
 
 
 class Embeddings(NamedTuple):
-    """Both sides of the inner products."""
+    """The embeddings on both sides of the inner products."""
 
     user: Float[Array, "clients d"]
     table: Float[Array, "items d"]
 
 
 class Pairs(NamedTuple):
-    """Training pairs of some clients, client after client; `models.base.Batch` tells more."""
+    """Training pairs of some clients, client after client; see `models.base.Batch`."""
 
     clients: Int[Array, " clients"]  # ids
     sizes: Int[Array, " clients"]
     owner: Int[Array, " pairs"]  # position in `clients`
     positive: Int[Array, " pairs"]  # items
     negative: Int[Array, " pairs"]
-    positive_row: Int[Array, " pairs"]  # the rows of `Sums` that they add to
+    positive_row: Int[Array, " pairs"]  # the rows of `Sums` to which their gradients are added
     negative_row: Int[Array, " pairs"]
 
 
 class Sums(NamedTuple):
-    """Gradients added up by item row and by client, and the clients' losses."""
+    """Gradients summed by item row and by client, and the clients' losses."""
 
     rows: Float[Array, "rows d"]
     to_user: Float[Array, "clients d"]
@@ -50,7 +50,7 @@ def summed_gradients(
     streams: ClientStreams,
     rate: float,
 ) -> Sums:
-    """The gradient of each client's mean loss over its pairs, under dropout at a rate."""
+    """Return the gradient of each client's mean loss over its pairs, with dropout at `rate`."""
     user, table = embeddings
     sums = Sums(
         table.new_zeros(n_rows, table.shape[1]), torch.zeros_like(user), table.new_zeros(len(user))
@@ -98,7 +98,7 @@ def _add_by_tensors(
 def dropout_masks(
     streams: ClientStreams, pairs: Pairs, shape: tuple[int, ...], rate: float
 ) -> Float[Tensor, "pairs *shape"]:
-    """What dropout keeps, 1 or 0: one mask of `shape` for each pair, not yet scaled.
+    """Return dropout's masks, 1 or 0 and not yet scaled: one of `shape` for each pair.
 
     Each element takes 16 random bits, and each pair of a client is a row of them.
     """
@@ -120,10 +120,11 @@ def bpr_gradients(
     Float[Tensor, "pairs d"],
     Float[Tensor, " pairs"],
 ]:
-    """Gradients of −log σ(x) / size for user, positive and negative of each pair, and the loss.
+    """Return the gradients of −log σ(x) / size for user, positive and negative of each pair.
 
-    x = scale · û·(p̂ − n̂), the hats being 0/1 masks m. With s = −scale · σ(−x) / size, the
-    gradients are s·m_u∘(p̂ − n̂), s·m_p∘û and −s·m_n∘û. The first three arguments are overwritten.
+    Also returns the loss. x = scale · û·(p̂ − n̂), where a hat is a 0/1 mask m. With
+    s = −scale · σ(−x) / size, the gradients are s·m_u∘(p̂ − n̂), s·m_p∘û and −s·m_n∘û. The first
+    three arguments are overwritten.
     """
     for_user, for_positive, for_negative = masks.unbind(1)
     user.mul_(for_user)
@@ -145,11 +146,10 @@ def add_bpr(
     first: int,
     end: int,
 ) -> None:
-    """`bpr_gradients` of the clients from `first` to `end`, added up where they belong.
+    """Add `bpr_gradients` of the clients from `first` to `end` to `sums`.
 
-    Client c has the pairs from bounds[c] to bounds[c + 1]. A coordinate is dropped where its
-    random 16 bits are below `dropout.below`; each pair is a row, of user, positive and negative in
-    turn.
+    Client c has the pairs from bounds[c] to bounds[c + 1]. A coordinate is dropped if its 16 random
+    bits are below `dropout.below`. Each pair is a row of bits: user, then positive, then negative.
     """
     user, table = embeddings
     positive, negative = pairs.positive, pairs.negative
@@ -160,7 +160,7 @@ def add_bpr(
     hats, margins = np.empty((LANES, d), np.float32), np.empty((LANES, d), np.float32)
     x, slope, cost = np.zeros(LANES), np.empty(LANES, np.float32), np.empty(LANES)
     blocks = row_blocks(3 * d, 16)
-    # LANES pairs' rows, and as many lanes more: a vector may begin just before the end.
+    # The rows of LANES pairs, and LANES more lanes: a vector may begin just before the end.
     words = np.empty(2 * LANES * blocks + LANES // 4, np.uint64)
     lanes = words.view(np.uint16)
     for c in range(first, end):

@@ -1,8 +1,8 @@
-"""How loops are compiled, once for each machine, and where that is kept.
+"""Compilation of loops, once for each machine, and the folder that caches them.
 
-numba keeps a compiled function until the function's own file changes, whatever becomes of those
-that it calls elsewhere. So loops are kept in a folder that is named after all files of this one:
-after a change of any of them, all loops are compiled anew.
+numba caches a compiled function until the function's own file changes, even if functions that it
+calls in other files change. So the folder of the cache is named after the contents of all files of
+this package: after a change in any of them, all loops are compiled again.
 """
 
 import hashlib
@@ -20,27 +20,27 @@ from numba.misc.appdirs import AppDirs
 from torch import Tensor
 
 F = TypeVar("F", bound=Callable[..., Any])
-# In a named tuple: a tensor, or an array of the same memory, which is what loops take
+# In a named tuple: a tensor, or an array that shares its memory, as loops need it
 Array: TypeAlias = Any
 
 HERE = Path(__file__).parent
-config: Any = numba_config  # whose settings a type checker does not see
+config: Any = numba_config  # a type checker does not see its settings
 
 
 def on_cpu(tensor: Tensor) -> bool:
-    """Whether compiled loops can work on a tensor."""
+    """Return whether compiled loops can work on a tensor."""
     return tensor.device.type == "cpu"
 
 
 def arrays(tensors: Any) -> Any:
-    """A named tuple of tensors on the CPU as one of arrays of the same memory."""
+    """Convert a named tuple of CPU tensors to one of arrays that share their memory."""
     return type(tensors)(*(tensor.numpy() for tensor in tensors))
 
 
 def compiled(**options: Any) -> Callable[[F], F]:
-    """numba's `njit` of a function that threads may run side by side.
+    """Return numba's `njit`, for functions that may run in several threads at a time.
 
-    A type checker that the tests wrap around every function is taken off first.
+    It first removes the type checker that the tests wrap around every function.
     """
     compile = njit(cache=CACHE is not None, nogil=True, error_model="numpy", **options)
 
@@ -52,16 +52,17 @@ def compiled(**options: Any) -> Callable[[F], F]:
 
 
 def digest(folder: Path) -> str:
-    """A short name for what the Python files of a folder hold."""
+    """Return a short hash of the contents of the Python files in a folder."""
     files = sorted(folder.glob("*.py"))
     whole = b"".join(hashlib.blake2b(file.read_bytes()).digest() for file in files)
     return hashlib.blake2b(whole, digest_size=8).hexdigest()
 
 
 def cache_folder() -> str | None:
-    """Where to keep compiled loops: in NUMBA_CACHE_DIR, beside this file, or in the user's cache.
+    """Return the folder for compiled loops, or None.
 
-    The first of these that can be written; None: nowhere.
+    It is in NUMBA_CACHE_DIR, beside this file, or in the user's cache: the first of these that is
+    writable. None if none is.
     """
     homes = config.CACHE_DIR, HERE / "__pycache__", AppDirs("numba", False).user_cache_dir
     folders = [os.path.join(home, f"fedrec-{digest(HERE)}") for home in homes if home]
@@ -79,9 +80,9 @@ def _can_be_written(folder: str) -> bool:
 
 @contextmanager
 def _kept_in(folder: str | None) -> Iterator[None]:
-    """Have numba keep what is decorated meanwhile in a folder.
+    """Make numba cache the functions decorated in this context in a folder.
 
-    Afterwards its setting is the user's again: other packages' functions lie where they did.
+    Afterwards the user's setting is restored, so other packages' functions stay where they are.
     """
     before, config.CACHE_DIR = config.CACHE_DIR, folder or ""
     try:

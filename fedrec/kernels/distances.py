@@ -1,4 +1,4 @@
-"""The mean distance of all pairs of points, for many clients that have moved some of them."""
+"""The mean distance over all pairs of points, for many clients that have each moved some points."""
 
 from collections.abc import Iterator
 from itertools import repeat
@@ -15,27 +15,27 @@ from fedrec.kernels.sums import four_products, mean_row, total
 from fedrec.kernels.threads import client_ranges, spread
 from fedrec.kernels.vectors import LANES, copy, dot, fused, padded
 
-ROUNDING = np.float32(8 * np.finfo(np.float32).eps)  # of squared norms, relative
+ROUNDING = np.float32(8 * np.finfo(np.float32).eps)  # relative rounding error of squared norms
 
 
 class Moves(NamedTuple):
-    """Points that each of n clients has moved away from those of its base."""
+    """Points that each of n clients has moved away from its base."""
 
     group: Int[Array, " n"]  # the number of each client's base
-    bounds: Int[np.ndarray, " n_plus_1"]  # where each client's begin, and the last ones end
-    place: Int[Array, " rows"]  # which of the base's points
-    point: Float[Array, "rows d"]  # where it lies now
+    bounds: Int[np.ndarray, " n_plus_1"]  # where each client's points begin; the last bound ends
+    place: Int[Array, " rows"]  # index of the moved point in the base
+    point: Float[Array, "rows d"]  # its new position
 
 
 class Bases(NamedTuple):
-    """The points of each base before any has moved."""
+    """The points of each base before any is moved."""
 
     across: Float[np.ndarray, "g d t"]  # as columns
-    apart: Float[np.ndarray, "g t wide"]  # the distances of each from those before it
+    apart: Float[np.ndarray, "g t wide"]  # the distances of each point from those before it
 
 
 def mean_distances(base: Float[Tensor, "g t d"], moves: Moves) -> Float[Tensor, " n"]:
-    """`mean_distance` of each client's points."""
+    """Return `mean_distance` of each client's points."""
     if on_cpu(base) and base.dtype == torch.float32:
         t = base.shape[1]
         return _summed(base, moves) * (2 / (t * (t - 1)))
@@ -43,13 +43,13 @@ def mean_distances(base: Float[Tensor, "g t d"], moves: Moves) -> Float[Tensor, 
 
 
 def mean_distance(points: Float[Tensor, "t d"]) -> Float[Tensor, ""]:
-    """The mean L2 distance of all pairs of points; two at least."""
+    """Return the mean L2 distance over all pairs of points; there must be at least two points."""
     t = len(points)
     return (total(distances(points - mean_row(points))) / (t * (t - 1))).to(points.dtype)
 
 
 def moved_bases(base: Float[Tensor, "g t d"], moves: Moves) -> Iterator[Float[Tensor, "t d"]]:
-    """Each client's points, written out."""
+    """Yield all points of each client."""
     sizes = np.diff(moves.bounds).tolist()
     parts = (part.split(sizes) for part in (moves.place, moves.point))
     return map(torch.index_copy, base[moves.group], repeat(0), *parts)
@@ -57,12 +57,12 @@ def moved_bases(base: Float[Tensor, "g t d"], moves: Moves) -> Iterator[Float[Te
 
 @operation("pairs")
 def pair_sums(points: Float[Tensor, "sets t d"]) -> Float64[Tensor, " sets"]:
-    """Σ ‖x_i − x_j‖ over the pairs of each set."""
+    """Return Σ ‖x_i − x_j‖ over the pairs of each set."""
     return distances(points).double().sum((1, 2)) / 2
 
 
 def distances(x: Float[Tensor, "*sets t d"]) -> Float[Tensor, "*sets t t"]:
-    """‖x_i − x_j‖ in each set; 0 where its square is less than the rounding of norms."""
+    """Return ‖x_i − x_j‖ in each set; 0 if its square is below the rounding error of the norms."""
     squares = x.square().sum(-1)
     both = squares[..., :, None] + squares[..., None, :]
     multiply = torch.addmm if x.dim() == 2 else torch.baddbmm
@@ -72,7 +72,7 @@ def distances(x: Float[Tensor, "*sets t d"]) -> Float[Tensor, "*sets t t"]:
 
 
 def _summed(base: Float[Tensor, "g t d"], moves: Moves) -> Float[Tensor, " n"]:
-    """Σ ‖x_i − x_j‖ over all pairs, for each client."""
+    """Return Σ ‖x_i − x_j‖ over all pairs, for each client."""
     across, sums = base.mT.contiguous().numpy(), base.new_empty(len(moves.group))
     g, _, t = across.shape
     bases = Bases(across, np.empty((g, t, padded(t, LANES)), np.float32))
@@ -92,7 +92,7 @@ def distance_sums(
     first: int,
     end: int,
 ) -> None:
-    """Σ ‖x_i − x_j‖ over all pairs of t points, for the clients from `first` to `end`."""
+    """total = Σ ‖x_i − x_j‖ over all pairs of t points, for the clients from `first` to `end`."""
     across, apart = bases
     group, bounds, place, moved = moves
     for c in range(first, end):
@@ -103,7 +103,7 @@ def distance_sums(
 
 @compiled()
 def kept_distances(apart: Float[np.ndarray, "t wide"], place: Int[np.ndarray, " k"]) -> float:
-    """Σ ‖x_i − x_j‖ over the pairs of which no point has moved, given those of j < i."""
+    """Return Σ ‖x_i − x_j‖ over the pairs without a moved point, given the distances for j < i."""
     stays = np.ones(apart.shape[1], np.float32)
     stays[place] = 0
     total = np.float64(0)
@@ -116,14 +116,14 @@ def kept_distances(apart: Float[np.ndarray, "t wide"], place: Int[np.ndarray, " 
 
 @compiled()
 def distances_before(across: Float[np.ndarray, "d t"], apart: Float[np.ndarray, "t wide"]) -> None:
-    """apart[i, j] = ‖x_i − x_j‖ of columns j < i, and 0 from there to a multiple of LANES."""
+    """apart[i, j] = ‖x_i − x_j‖ for columns j < i, and 0 from there to a multiple of LANES."""
     t = across.shape[1]
     points, squares = _columns(across, np.arange(0), np.empty((0, len(across)), np.float32))
     four = np.empty((4, len(points)), np.float32)
     products = np.empty((4, points.shape[1]), np.float32)
     for i in range(0, t, 4):
         for r in range(4):
-            four[r] = points[:, i + r]  # beyond t are columns of zeros
+            four[r] = points[:, i + r]  # columns beyond t are zeros
         four_products(four, points, min(i + 4, t), products)
         for r in range(min(4, t - i)):
             own, row = squares[i + r], apart[i + r]
@@ -134,7 +134,7 @@ def distances_before(across: Float[np.ndarray, "d t"], apart: Float[np.ndarray, 
 
 @compiled(inline="always")
 def distance(both: np.float32, product: np.float32) -> np.float32:
-    """‖x − y‖ from ‖x‖² + ‖y‖² and x · y; a square of less than its rounding counts as 0."""
+    """Return ‖x − y‖ from ‖x‖² + ‖y‖² and x · y; a square below its rounding error counts as 0."""
     square = both - np.float32(2) * product
     return np.sqrt(square if square > ROUNDING * both else np.float32(0))
 
@@ -145,7 +145,7 @@ def moved_distances(
     place: Int[np.ndarray, " k"],
     moved: Float[np.ndarray, "k d"],
 ) -> float:
-    """Σ ‖x_i − x_j‖ over the pairs of which a point has moved: k of t columns, to other places."""
+    """Return Σ ‖x_i − x_j‖ over the pairs with a moved point: k of t columns are moved."""
     t, k = across.shape[1], len(place)
     points, squares = _columns(across, place, moved)
     wide = points.shape[1]
@@ -173,7 +173,7 @@ def _columns(
     place: Int[np.ndarray, " k"],
     moved: Float[np.ndarray, "k d"],
 ) -> tuple[Float[np.ndarray, "d4 wide"], Float[np.ndarray, " wide"]]:
-    """Points as columns, those that stay first, filled up for `four_products`; ‖x‖² of each."""
+    """Return points as columns, unmoved first and padded for `four_products`, and ‖x‖² of each."""
     d, t = across.shape
     stays = np.ones(t, np.bool_)
     stays[place] = False
@@ -184,7 +184,7 @@ def _columns(
         for i in range(len(kept)):
             points[j, i] = across[j, kept[i]]
     for first in range(0, len(place), LANES):
-        for j in range(d):  # writes lie together, and what is read stays in the cache
+        for j in range(d):  # writes are adjacent, and what is read stays in the cache
             for i in range(first, min(first + LANES, len(place))):
                 points[j, len(kept) + i] = moved[i, j]
     for j in range(d):

@@ -1,4 +1,4 @@
-"""What dropout keeps: 16 random bits decide for each number."""
+"""Dropout masks: 16 random bits decide for each number whether it is kept."""
 
 from math import prod
 from typing import NamedTuple
@@ -14,37 +14,37 @@ from fedrec.kernels.philox import ClientStreams, fill, row_blocks, row_buffer, t
 
 
 class Places(NamedTuple):
-    """Where the masks of one shape lie in streams that have room for the longest sequence.
+    """The places of masks of one shape in streams that have room for the longest sequence.
 
-    The last axis is the first lanes of a row of `width`; the axis before is of rows that follow
-    one another, and `stride` rows lie from one of those groups to the next.
+    The last axis takes the first lanes of a row of `width`. The axis before takes consecutive rows.
+    For each further axis, the next such group of rows begins `stride` rows later.
     """
 
-    shape: tuple[int, ...]  # of one client's masks: two axes at least
+    shape: tuple[int, ...]  # of one client's masks, with at least two axes
     width: int
     stride: int
 
 
 class Dropout(NamedTuple):
-    """What a loop must know of dropout on both sides of an inner product."""
+    """The data that a loop needs for dropout on both sides of an inner product."""
 
     seeds: UInt64[np.ndarray, "clients 2"]
     below: int  # lanes below this are dropped
-    scale: float  # of the product: each side counts for 1 / (1 − rate)
+    scale: float  # of the product: each side is multiplied by 1 / (1 − rate)
 
     @staticmethod
     def of(streams: ClientStreams, clients: Int[np.ndarray, " clients"], rate: float) -> "Dropout":
-        """Dropout at a rate, by some clients' streams."""
+        """Return dropout at a rate, with some clients' streams."""
         return Dropout(streams.seeds(clients), dropped_below(rate), product_scale(rate))
 
 
 def product_scale(rate: float) -> float:
-    """What an inner product of two embeddings under dropout is multiplied by."""
+    """Return the factor of an inner product of two embeddings under dropout."""
     return (1 - rate) ** -2
 
 
 def dropped_below(rate: float) -> int:
-    """The lanes below this are dropped: the rate, rounded to a multiple of 2⁻¹⁶."""
+    """Return the bound below which lanes are dropped: the rate, rounded to a multiple of 2⁻¹⁶."""
     return round(rate * 2**16)
 
 
@@ -52,7 +52,7 @@ def dropped_below(rate: float) -> int:
 def masks(
     streams: ClientStreams, clients: Int[Tensor, " clients"], places: Places, rate: float
 ) -> Float[Tensor, "clients ..."]:
-    """1 for what dropout keeps, else 0, of each client."""
+    """Return each client's masks: 1 for what dropout keeps, else 0."""
     draw = _compiled_masks if on_cpu(clients) else _tensor_masks
     return draw(streams, clients, places, rate)
 
@@ -64,7 +64,7 @@ def pair_masks(
     shape: tuple[int, ...],
     rate: float,
 ) -> Float[Tensor, "pairs *shape"]:
-    """The same for training pairs: each is a row, by its client and its number there."""
+    """Return the masks of training pairs: each is a row, by its client and its number there."""
     lanes = tensor_lanes(streams, client, number, prod(shape), 16)
     return (lanes >= dropped_below(rate)).float().view(-1, *shape)
 
@@ -98,9 +98,9 @@ def draw_masks(
     dropped_below: int,
     out: Float[np.ndarray, "clients a b c"],
 ) -> None:
-    """1 where random 16 bits are not below `dropped_below`, else 0.
+    """out = 1 where the 16 random bits are not below `dropped_below`, else 0.
 
-    Of each client, places (i, j, ·) are the first lanes of row i · stride + j, which has `width`.
+    For each client, places (i, j, ·) are the first lanes of row i · stride + j, which has `width`.
     """
     below, words = np.uint16(dropped_below), row_buffer(out.shape[3], 16)
     lanes, blocks = words.view(np.uint16), row_blocks(width, 16)

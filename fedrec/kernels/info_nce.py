@@ -1,4 +1,4 @@
-"""The contrastive task's draws, and its gradient in closed form (paper, section 4.2, Eq. 4)."""
+"""The contrastive task: its draws, and its closed-form gradient (paper, section 4.2, Eq. 4)."""
 
 from functools import partial
 from typing import NamedTuple
@@ -23,13 +23,13 @@ from fedrec.kernels.series import exponentials
 from fedrec.kernels.threads import client_ranges, spread
 from fedrec.kernels.vectors import LANES, copy, dot, fused, padded
 
-SHARES = 4  # groups of clients that threads work on
+SHARES = 4  # groups of clients that are distributed over threads
 
 
 class Lists(NamedTuple):
     """Items of some clients, client after client."""
 
-    bounds: Int[np.ndarray, " clients_plus_1"]  # where each client's begin, and the last ones end
+    bounds: Int[np.ndarray, " clients_plus_1"]  # where each client's items begin; the last one ends
     item: Int[np.ndarray, " flat"]
 
 
@@ -42,12 +42,12 @@ class ItemRows(NamedTuple):
 
 
 class Task(NamedTuple):
-    """What some clients work out, client after client: none or two anchors at least each."""
+    """The task of some clients, client after client: each has no anchors, or at least two."""
 
     bounds: Int[np.ndarray, " clients_plus_1"]  # where each client's anchors begin
     drawn: Int[np.ndarray, "anchors c"]  # each anchor, its positive and its negatives
     dropout: Dropout
-    shares: Float[np.ndarray, " clients"]  # what an anchor's loss counts for
+    shares: Float[np.ndarray, " clients"]  # weight of each anchor's loss
 
 
 def draw(
@@ -57,9 +57,9 @@ def draw(
     negatives: int,
     seeds: UInt64[np.ndarray, "clients 2"],
 ) -> tuple[Int[np.ndarray, "anchors c"], Int[np.ndarray, " clients"]]:
-    """The candidates of each anchor, and how many items each client touches with them.
+    """Return each anchor's candidates, and how many items each client touches including them.
 
-    A client's anchors are its history, of no items or two at least; `rows` it touches anyway.
+    A client's anchors are its history, with no items or at least two; it touches `rows` anyway.
     """
     drawn = np.empty((len(histories.item), negatives + 2), np.int64)
     touched = np.zeros(len(seeds), np.int64)
@@ -74,20 +74,20 @@ def with_task(
     task: Task,
     touched: Int[np.ndarray, " clients"],
 ) -> ItemRows:
-    """Some clients' item gradients with those of the task added, by ascending item of each."""
+    """Return clients' item gradients with those of the task added, by ascending item per client."""
     bounds = np.concatenate([[0], np.cumsum(touched)])
     rows = int(bounds[-1])
     value = plain.value.new_empty(rows, table.shape[1])
     out = ItemRows(bounds, torch.empty(rows, dtype=torch.int64), value)
     fill = _fill_by_loop if on_cpu(table) else _fill_by_tensors
     order = np.argsort(-np.diff(task.bounds), kind="stable")
-    # Dealt out like this, shares are even.
+    # Dealt out in this order, the shares are even.
     spread(partial(fill, table, plain, task, out), [order[i::SHARES] for i in range(SHARES)])
     return out._replace(item=out.item.to(table.device))
 
 
 def gradient_of_one(table: Float[Tensor, "items d"], task: Task) -> Float[Tensor, "items d"]:
-    """The gradient of a single client's task, over all items."""
+    """Return the gradient of a single client's task, over all items."""
     total = torch.zeros_like(table)
     if not on_cpu(table):
         _add_by_tensors(table, task, 0, total)
@@ -142,7 +142,7 @@ def _add_by_tensors(
 def candidate_masks(
     seed: UInt64[np.ndarray, "2"], shape: tuple[int, int, int], below: int, device: torch.device
 ) -> Bool[Tensor, "anchors c d"]:
-    """What dropout keeps of each anchor and its candidates, which are a row of 16 bits each."""
+    """Return dropout's masks of each anchor and its candidates, which are a row of 16 bits each."""
     stream, (anchors, c, d) = Stream.of_seed(seed), shape
     row = torch.arange(anchors, device=device)
     client, streams = torch.full_like(row, stream.client), ClientStreams(stream.key, stream.round)
@@ -155,10 +155,10 @@ def info_nce_gradient(
     scale: float,
     share: float,
 ) -> Float[Tensor, "anchors c d"]:
-    """Gradients of share · Σ −log softmax(s)₁ for each anchor, its positive and its negatives.
+    """Return gradients of share · Σ −log softmax(s)₁ for each anchor and its candidates.
 
-    Along the second axis lie the anchor a, its positive c₁ and its negatives; s_j = scale · â·ĉ_j,
-    the hats being 0/1 masks. With q = softmax(s) − [j = 1], the gradients are share · scale times
+    The second axis holds the anchor a, its positive c₁ and its negatives; s_j = scale · â·ĉ_j,
+    where a hat is a 0/1 mask. With q = softmax(s) − [j = 1], the gradients are share · scale times
     Σ_j q_j ĉ_j for a and q_j â for c_j, under the masks. `embedding` is overwritten.
     """
     embedding.mul_(kept)
@@ -173,7 +173,7 @@ def info_nce_gradient(
 
 @compiled(inline="always")
 def number_below(bits: np.uint32, n: int) -> np.int64:
-    """32 random bits as a number below n: ⌊bits · n / 2³²⌋."""
+    """Convert 32 random bits to an integer below n: ⌊bits · n / 2³²⌋."""
     return np.int64((np.uint64(bits) * np.uint64(n)) >> HALF)
 
 
@@ -184,10 +184,11 @@ def draw_candidates(
     negatives: int,
     seed: UInt64[np.ndarray, "2"],
 ) -> Int[np.ndarray, "anchors c"]:
-    """Each anchor of a history, another one, and items from outside, by 32 random bits a draw.
+    """Return each anchor of a history, another of its items, and items not in it.
 
-    An anchor's draws are a row. The first of them picks among the other positions of the history,
-    the rest among the items that it lacks (among all, if it lacks none).
+    Each draw takes 32 random bits, and an anchor's draws are a row. The first draw selects among
+    the other positions of the history; the rest select among the items missing from it (among all,
+    if none is missing).
     """
     size = len(history)
     outside = np.ones(n_items, np.bool_)
@@ -212,7 +213,7 @@ def draw_candidates(
 def distinct(
     first: Int[np.ndarray, " a"], second: Int[np.ndarray, " b"], n_items: int
 ) -> Int[np.ndarray, " c"]:
-    """The distinct items of two lists, ascending."""
+    """Return the distinct items of two lists, ascending."""
     found = np.zeros(n_items, np.bool_)
     for i in first:
         found[i] = True
@@ -232,9 +233,9 @@ def draw_all(
     first: int,
     end: int,
 ) -> None:
-    """`draw_candidates` of the clients from `first` to `end`, and how many items each touches then.
+    """Do `draw_candidates` for the clients from `first` to `end`, and count the items touched.
 
-    Each has no anchors or two at least.
+    Each client has no anchors, or at least two.
     """
     (bounds, history), (row_bounds, item) = histories, rows
     for c in range(first, end):
@@ -254,7 +255,7 @@ def contrastive_rows(
     out: ItemRows,
     clients: Int[np.ndarray, " some"],
 ) -> None:
-    """Some clients' rows with `add_info_nce` of their candidates added, by ascending item."""
+    """out = some clients' rows, with `add_info_nce` of their candidates, by ascending item."""
     (row_bounds, item, value), (out_bounds, out_item, out_value) = plain, out
     bounds, drawn, dropout, shares = task
     place = np.empty(len(table), np.int64)
@@ -285,17 +286,17 @@ def add_info_nce(
     place: Int[np.ndarray, " items"],
     rows: Float[np.ndarray, "rows d"],
 ) -> None:
-    """`info_nce_gradient` of a client, added to the row at each item's place.
+    """Add `info_nce_gradient` of a client to the row at each item's place.
 
-    An embedding's coordinate is dropped where its random 16 bits are below `dropout.below`.
-    Each anchor is a row of the lanes of its embeddings.
+    An embedding's coordinate is dropped if its 16 random bits are below `dropout.below`. Each
+    anchor is a row of the lanes of its embeddings.
     """
     (seeds, below, scale), (anchors, c) = dropout, drawn.shape
     d = table.shape[1]
     keep = np.empty((c, d), np.float32)
     flat = keep.reshape(-1)
     masked = np.empty((c, d), np.float32)
-    # of the candidates without the anchor, filled up with zeros
+    # for the candidates without the anchor, padded with zeros
     logit, ones = np.zeros(padded(c - 1, LANES), np.float32), np.ones(c + LANES, np.float32)
     power = np.empty(len(logit), np.float32)
     pattern = power.view(np.int32)

@@ -27,10 +27,10 @@ def k_means(
     tolerance: float,
     max_iterations: int,
 ) -> Clusters:
-    """Lloyd's iterations from the given centroids until they move by less than `tolerance`.
+    """Run Lloyd's iterations from the given centroids until they move by less than `tolerance`.
 
-    The movement is the Frobenius norm over all centroids. A cluster that loses all its points
-    keeps its centroid.
+    The movement is the Frobenius norm over all centroids. A cluster that loses all its points keeps
+    its centroid.
     """
     return Clusters(*lloyd(points, start, tolerance, max_iterations))
 
@@ -42,7 +42,7 @@ def lloyd(
     tolerance: float,
     max_iterations: int,
 ) -> tuple[Int[Tensor, " points"], Float[Tensor, "k d"]]:
-    """Each point's cluster, and the centroids."""
+    """Return each point's cluster, and the centroids."""
     centroid, step = start, _compiled_step if on_cpu(points) else _step
     for _ in range(max_iterations):
         label, moved = step(points, centroid)
@@ -56,8 +56,8 @@ def lloyd(
 def _step(
     points: Float[Tensor, "points d"], centroid: Float[Tensor, "k d"]
 ) -> tuple[Int[Tensor, " points"], Float[Tensor, "k d"]]:
-    """Each point's nearest centroid, the first of equals, and the means of these clusters."""
-    # ‖x − c‖² less the ‖x‖² that all centroids share
+    """Return each point's nearest centroid, the first of equals, and the means of the clusters."""
+    # ‖x − c‖² without ‖x‖², which is the same for all centroids
     label = (centroid.square().sum(1) - 2 * points @ centroid.T).argmin(1)
     size = torch.bincount(label, minlength=len(centroid))[:, None]
     summed = torch.zeros_like(centroid).index_add_(0, label, points)
@@ -67,7 +67,7 @@ def _step(
 def _compiled_step(
     points: Float[Tensor, "points d"], centroid: Float[Tensor, "k d"]
 ) -> tuple[Int[Tensor, " points"], Float[Tensor, "k d"]]:
-    """The same in one pass over the points."""
+    """Do the same as `_step`, in one pass over the points."""
     label, moved = torch.empty(len(points), dtype=torch.int64), torch.empty_like(centroid)
     lloyd_step(points.numpy(), centroid.numpy(), label.numpy(), moved.numpy())
     return label, moved
@@ -80,9 +80,9 @@ def lloyd_step(
     label: Int[np.ndarray, " points"],
     moved: Float[np.ndarray, "k d"],
 ) -> None:
-    """One iteration of k-means: labels of the nearest centroids, then the means of clusters.
+    """Do one iteration of k-means: labels of the nearest centroids, then the means of clusters.
 
-    The first of equally near centroids; a cluster without points keeps its centroid.
+    Of equally near centroids the first counts; a cluster without points keeps its centroid.
     """
     k, d = centroid.shape
     squares, size, total = np.empty(k, np.float32), np.zeros(k, np.int64), np.zeros((k, d))
@@ -90,7 +90,7 @@ def lloyd_step(
         squares[c] = dot(centroid[c], centroid[c])
     for p in range(len(points)):
         best, nearest = np.float32(0), 0
-        for c in range(0, k, 2):  # two products for three numbers loaded
+        for c in range(0, k, 2):  # two products for three loaded numbers
             other = min(c + 1, k - 1)
             one, two = no_lanes(), no_lanes()
             for j in range(0, d, LANES):

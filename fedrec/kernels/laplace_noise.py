@@ -14,27 +14,27 @@ from fedrec.kernels.series import log_uniform
 from fedrec.kernels.threads import spread
 from fedrec.kernels.vectors import add_times
 
-SUMS = 4  # sums of as many groups of clients, whatever the threads: results do not depend on them
+SUMS = 4  # groups of clients that are summed; independent of the threads, so results are as well
 
 
 @dataclass(frozen=True)
 class LaplaceNoise:
-    """One client's noise: Υ ~ Laplace(0, scale) on every coordinate where |change| ≤ |Υ|.
+    """One client's noise: Υ ~ Laplace(0, scale) on every coordinate with |change| ≤ |Υ|.
 
-    The change is given for some rows of the item table, and is 0 on all others. The random bits of
+    The change is given for some rows of the item table, and is 0 for all others. The random bits of
     Υ are the same on any device; its logarithm may differ in the last digits.
     """
 
     scale: float
-    seed: UInt64[np.ndarray, "2"]  # of the stream that the item table draws from
+    seed: UInt64[np.ndarray, "2"]  # of the stream for the item table
     item: Int[np.ndarray, " rows"]  # ascending
     change: Float[np.ndarray, "rows d"]
     dense_seed: UInt64[np.ndarray, "2"]
     dense_change: Float[np.ndarray, " params"]
-    factor: float = 1.0  # what the upload has been scaled by since
+    factor: float = 1.0  # by which the upload has been scaled since
 
     def scaled(self, factor: float) -> "LaplaceNoise":
-        """The noise of an upload that is multiplied by `factor`."""
+        """Return the noise of an upload that is multiplied by `factor`."""
         return replace(self, factor=self.factor * factor)
 
     def add_to(
@@ -51,7 +51,7 @@ class LaplaceNoise:
             add_laplace(self.dense_seed, self.scale, zero, change, share, dense[None])
 
 
-Noises = Sequence[LaplaceNoise | None]  # by client; None: this one adds none
+Noises = Sequence[LaplaceNoise | None]  # by client; None: this client adds no noise
 
 
 def add_noises(
@@ -62,7 +62,7 @@ def add_noises(
 ) -> None:
     """items and dense += Σ_c coefficients[c] · noise of c, in place.
 
-    Drawn on the CPU, whatever the device, one part of the clients after another.
+    The noise is drawn on the CPU for any device, one group of clients after another.
     """
     wanted = [(n, k) for n, k in zip(noises, coefficients.tolist(), strict=True) if n and k]
 
@@ -88,8 +88,8 @@ def add_laplace(
 ) -> None:
     """total += coefficient · Υ where |change| ≤ |Υ|; see `LaplaceNoise`.
 
-    Each coordinate takes 32 random bits, and each item is a row. The lowest bit is the sign of Υ;
-    the 23 highest, plus a half, are U · 2²³ of |Υ| = −scale · ln U.
+    Each coordinate takes 32 random bits, and each item is a row. The lowest bit is the sign of Υ.
+    In |Υ| = −scale · ln U, the 23 highest bits plus a half are U · 2²³.
     """
     d = total.shape[1]
     blocks = row_blocks(d, 32)

@@ -9,7 +9,7 @@ from fedrec.kernels.vectors import fused
 
 
 def normal_numbers(lanes: UInt32[np.ndarray, "*rows twice"]) -> Float[np.ndarray, "*rows twice"]:
-    """Two normal numbers of each two lanes of 32 random bits: see `philox.Stream.normal`."""
+    """Return two normal numbers for each two lanes of 32 bits: see `philox.Stream.normal`."""
     found = np.empty(lanes.shape, np.float32)
     normal_pairs(np.ascontiguousarray(lanes).ravel(), found.ravel())
     return found
@@ -17,11 +17,11 @@ def normal_numbers(lanes: UInt32[np.ndarray, "*rows twice"]) -> Float[np.ndarray
 
 @compiled()
 def normal_pairs(lanes: UInt32[np.ndarray, " twice"], out: Float[np.ndarray, " twice"]) -> None:
-    """Normal numbers by two of 32 random bits: see `philox.Stream.normal`."""
+    """out = normal numbers, two from each two lanes of 32 bits: see `philox.Stream.normal`."""
     for i in range(len(lanes) // 2):
-        square = np.float32(-2) * log_uniform(lanes[2 * i])  # below 0 by its rounding, near U = 1
+        square = np.float32(-2) * log_uniform(lanes[2 * i])  # rounding can make it < 0 near U = 1
         radius = np.sqrt(square if square > np.float32(0) else np.float32(0))
-        # The first two bits are a quarter of a turn, the rest an angle from −π/4 to π/4 within it.
+        # The first two bits are a quarter of a turn, the rest is an angle in it from −π/4 to π/4.
         quarter, rest = lanes[2 * i + 1] >> np.uint32(30), lanes[2 * i + 1] << np.uint32(2)
         x = np.float32(np.int32(rest)) * np.float32(np.pi / 2 * 2**-32)
         z = x * x

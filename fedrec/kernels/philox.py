@@ -1,7 +1,7 @@
-"""Philox 4x32-10: a compiled loop for the CPU, and the same written out for any device.
+"""Philox 4x32-10: a compiled loop for the CPU, and plain code for any device.
 
 128 random bits are a function of a counter and a key (Salmon et al. 2011, "Parallel random numbers:
-as easy as 1, 2, 3"). `fedrec.rng` says what counts and what is the key.
+as easy as 1, 2, 3"). `fedrec.rng` defines the counter and the key.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ MULTIPLIERS = 0xD2511F53, 0xCD9E8D57
 WEYL = 0x9E3779B9, 0xBB67AE85  # added to the key after each round
 LOW = 0xFFFFFFFF
 
-BLOCKS = 8  # of random bits that the loop draws at a time
+BLOCKS = 8  # blocks of random bits that the loop draws at a time
 LOW_BITS, HALF = np.uint64(LOW), np.uint64(32)
 LOW_STEP, HIGH_STEP = map(np.uint64, WEYL)
 
@@ -33,10 +33,10 @@ Bits = Any
 
 @dataclass(frozen=True)
 class Stream:
-    """The random bits of one purpose and client in one round, and what is made of them.
+    """The random bits of one purpose and client in one round, and numbers made from them.
 
-    As each call begins with the stream's first block, equal calls give equal numbers: what is to be
-    independent needs a purpose of its own.
+    Each call begins with the stream's first block, so equal calls give equal numbers. Numbers that
+    must be independent need separate purposes.
     """
 
     key: int
@@ -45,48 +45,48 @@ class Stream:
 
     @staticmethod
     def of_seed(seed: UInt64[np.ndarray, "2"]) -> "Stream":
-        """The stream that `fill` enters with this seed."""
+        """Return the stream that `fill` draws from with this seed."""
         key, numbers = (int(word) for word in seed)
         return Stream(key, numbers >> 32, numbers & LOW)
 
     @property
     def seed(self) -> UInt64[np.ndarray, "2"]:
-        """What `fill` takes: the key, and (round, client)."""
+        """The seed that `fill` takes: the key, and (round, client)."""
         return np.array([self.key, self.round << 32 | self.client], np.uint64)
 
     def words(self, count: int) -> UInt64[np.ndarray, " count"]:
-        """The first `count` words of 64 bits."""
+        """Return the first `count` words of 64 bits."""
         words = np.empty(count + count % 2, np.uint64)
         fill(self.seed, 0, words)
         return words[:count]
 
     def lanes(self, shape: tuple[int, ...]) -> UInt32[np.ndarray, " *shape"]:
-        """32 random bits for each element; the last axis is a row."""
+        """Return 32 random bits for each element; the last axis is a row."""
         *rows, width = shape
         blocks = row_blocks(width, 32)
         lanes = self.words(2 * blocks * prod(rows)).view(np.uint32)
         return lanes.reshape(*rows, 4 * blocks)[..., :width]
 
     def uniform(self, shape: tuple[int, ...]) -> Float[np.ndarray, " *shape"]:
-        """U[0, 1) in float32: the 24 high ones of 32 bits, times 2⁻²⁴, exactly on any device."""
+        """Return U[0, 1) in float32: the 24 high bits of 32, times 2⁻²⁴, exact on any device."""
         return (self.lanes(shape) >> np.uint32(8)).astype(np.float32) * np.float32(2**-24)
 
     def normal(self, shape: tuple[int, ...]) -> Float[np.ndarray, " *shape"]:
-        """N(0, 1) in float32, by Box and Muller (1958).
+        """Return N(0, 1) in float32, by Box and Muller (1958).
 
         Elements 2i and 2i + 1 of a row are √(−2 ln U) times the cosine and the sine of an angle.
         U is the 23 high bits of lane 2i, plus a half, times 2⁻²³. The angle is a quarter of a turn
-        times the sum of the two high bits of lane 2i + 1 and of its other bits, as a signed number
-        from −½ to ½. The bits are the same on any device; logarithm, sine and cosine may differ in
-        their last digits, but not from one CPU to another.
+        times the sum of two parts: the two high bits of lane 2i + 1, and its other bits as a signed
+        number from −½ to ½. The bits are the same on any device; logarithm, sine and cosine may
+        differ in their last digits between devices, but not between CPUs.
         """
         *rows, width = shape
         return normal_numbers(self.lanes((*rows, width + width % 2)))[..., :width]
 
     def chosen(self, n: int, count: int) -> Int[np.ndarray, " count"]:
-        """`count` of the numbers below n ≥ count, ascending: those with the least random bits.
+        """Return `count` of the numbers below n ≥ count, ascending: those with the lowest bits.
 
-        31 bits each, the high ones of 32; of equal ones the lower number goes first.
+        Each number draws 31 bits, the high ones of 32; of equal ones the lower number goes first.
         """
         order = (self.lanes((n,)).astype(np.int64) >> 1 << 32) | np.arange(n)
         return np.sort(np.partition(order, count - 1)[:count] & 0xFFFFFFFF)
@@ -95,12 +95,12 @@ class Stream:
 class ClientStreams(NamedTuple):
     """The streams of one purpose in one round, one for each client."""
 
-    key: int  # Philox's: the low 32 bits first
-    round: int  # negative: in `counter` alone
-    counter: Tensor | None = None  # the round, where kernels on a GPU read it
+    key: int  # Philox's key: the low 32 bits first
+    round: int  # negative if it is in `counter` alone
+    counter: Tensor | None = None  # the round, in memory that GPU kernels read
 
     def seeds(self, clients: Int[np.ndarray, " clients"]) -> UInt64[np.ndarray, "clients 2"]:
-        """What `fill` takes for some clients' streams: the key, and (round, client)."""
+        """Return what `fill` takes for some clients' streams: the key, and (round, client)."""
         if self.round < 0:
             raise NotRecordable("what the host draws for it would be the same in every round")
         seeds = np.empty((len(clients), 2), np.uint64)
@@ -113,9 +113,9 @@ class ClientStreams(NamedTuple):
 def philox_round(
     a: np.uint64, b: np.uint64, c: np.uint64, d: np.uint64, k0: np.uint64, k1: np.uint64
 ) -> tuple[np.uint64, np.uint64, np.uint64, np.uint64]:
-    """One of the ten rounds of Philox 4x32 (Salmon et al. 2011), on the low halves of its words.
+    """Do one of the ten rounds of Philox 4x32 (Salmon et al. 2011), on the low halves of words.
 
-    What the high halves hold does not matter: vectors multiply 32 bits by 32 as they are.
+    The contents of the high halves do not matter: vectors multiply 32 bits by 32 as they are.
     """
     p, q = (a & LOW_BITS) * np.uint64(MULTIPLIERS[0]), (c & LOW_BITS) * np.uint64(MULTIPLIERS[1])
     return (q >> HALF) ^ b ^ k0, q, (p >> HALF) ^ d ^ k1, p
@@ -125,7 +125,7 @@ def philox_round(
 def fill(
     seed: UInt64[np.ndarray, "2"], first: int, words: UInt64[np.ndarray, " twice_blocks"]
 ) -> None:
-    """A stream's blocks from `first` on, two words each: see `rng.Streams`."""
+    """words = a stream's blocks from `first` on, two words each: see `rng.Streams`."""
     low_key, high_key = seed[0], seed[0] >> HALF
     client, number = seed[1] & LOW_BITS, seed[1] >> HALF
     for i in range(len(words) // 2):
@@ -140,20 +140,20 @@ def fill(
 
 @compiled(inline="always")
 def row_blocks(width: int, bits: int) -> int:
-    """Blocks of 128 bits that a row of `width` lanes takes: each row starts a new block."""
+    """Return how many blocks of 128 bits a row of `width` lanes takes; rows start new blocks."""
     return -(-width * bits // 128)
 
 
 @compiled(inline="always")
 def row_buffer(width: int, bits: int) -> UInt64[np.ndarray, " words"]:
-    """Room for a row of lanes, and for as much of the next as fills the vectors: it takes less."""
+    """Return a buffer for a row of lanes, padded to fill the vectors, which takes less time."""
     return np.empty(2 * padded(row_blocks(width, bits), BLOCKS), np.uint64)
 
 
 def block(counter: tuple[Bits, ...], key: tuple[Bits, Bits]) -> tuple[Bits, ...]:
-    """Four times 32 random bits of four of a counter and two of a key, which may be broadcast.
+    """Return four times 32 random bits for a counter of four and a key of two, broadcastable.
 
-    Products that wrap around to negative numbers do no harm: shifts are followed by masks.
+    Products may wrap around to negative numbers: masks after the shifts correct this.
     """
     a, b, c, d = counter
     k0, k1 = key
@@ -165,14 +165,14 @@ def block(counter: tuple[Bits, ...], key: tuple[Bits, Bits]) -> tuple[Bits, ...]
 
 
 def words(stream: Stream, count: int, first: int = 0) -> UInt64[np.ndarray, " count"]:
-    """`Stream.words` from block `first` on, by NumPy."""
+    """Return `Stream.words` from block `first` on, with NumPy."""
     number = np.arange(first, first + -(-count // 2))
     bits = block((number, stream.client, stream.round, 0), halves(stream.key))
     return np.stack(bits, axis=-1).astype(np.uint32).view(np.uint64).reshape(-1)[:count]
 
 
 def lanes(stream: Stream, shape: tuple[int, ...], bits: int) -> Integer[np.ndarray, " *shape"]:
-    """16 or 32 random bits for each element, by NumPy; the last axis is a row."""
+    """Return 16 or 32 random bits for each element, with NumPy; the last axis is a row."""
     *rows, width = shape
     blocks = row_blocks(width, bits)
     drawn = words(stream, 2 * blocks * prod(rows)).view(f"u{bits // 8}")
@@ -186,7 +186,7 @@ def tensor_lanes(
     width: int,
     bits: int,
 ) -> Int[Tensor, "rows width"]:
-    """The same for some rows of some clients, by integer operations on any device."""
+    """Return `lanes` for some rows of some clients, by integer operations on any device."""
     blocks = row_blocks(width, bits)
     number = row[:, None] * blocks + torch.arange(blocks, device=row.device)
     round = streams.round if streams.counter is None else streams.counter
@@ -197,5 +197,5 @@ def tensor_lanes(
 
 
 def halves(key: int) -> tuple[int, int]:
-    """The key as Philox takes it: its low 32 bits first."""
+    """Return the key as Philox takes it: its low 32 bits first."""
     return key & LOW, key >> 32

@@ -14,13 +14,13 @@ def positions(
     seen: Int[Tensor, " cells"],
     hidden: Bool[Tensor, " b"],
 ) -> Float[Tensor, " b"]:
-    """Each target's position among its row's scores, from 1; ties share their mean position.
+    """Return each target's position among its row's scores, from 1; ties share the mean position.
 
-    Distinct flat cells in `seen` are out of the ranking; `hidden` marks targets that are themselves
-    among those.
+    The distinct flat cells in `seen` are excluded from the ranking; `hidden` marks targets that are
+    excluded themselves.
 
     Raises:
-        FloatingPointError: a target's score is not a number, so it has no position.
+        FloatingPointError: a target's score is not finite, so it has no position.
     """
     own = scores.gather(1, target[:, None])[:, 0]
     if not torch.isfinite(own).all():
@@ -41,9 +41,9 @@ def count_above(
     above: Int[np.ndarray, " b"],
     level: Int[np.ndarray, " b"],
 ) -> None:
-    """How many of a row's scores are above its own, and at least level with it.
+    """Count the row's scores that are above its own, and those that are at least equal.
 
-    Distinct flat cells in `seen` do not count.
+    The distinct flat cells in `seen` do not count.
     """
     n_items = scores.shape[1]
     for r in range(len(scores)):

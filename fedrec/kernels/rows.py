@@ -1,4 +1,4 @@
-"""Sums, norms and orders over the item gradients of many clients, of which few rows are written."""
+"""Sums, norms and orders over the item gradients of many clients, stored as few rows each."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -24,14 +24,14 @@ from fedrec.kernels.vectors import (
     store,
 )
 
-BLOCK = 256  # items whose gradients are written out at a time, where that is no loss
-MANY = 8  # rows an item from which on it pays to add them up in two halves
+BLOCK = 256  # items whose gradients are made dense at a time, where this costs nothing
+MANY = 8  # rows per item from which adding them up in two halves is faster
 
 
 class Rows(NamedTuple):
     """Item gradients of n clients: scatter(client c's rows) + ridge[c] · table.
 
-    A client's rows lie together, and (owner, item) pairs are unique.
+    A client's rows are contiguous, and (owner, item) pairs are unique.
     """
 
     owner: Int[Array, " rows"]  # ascending
@@ -44,7 +44,7 @@ class Rows(NamedTuple):
 def gradients_on(
     rows: Rows, items: Int[Tensor, " t"]
 ) -> tuple[Int[Tensor, " some"], Int[Tensor, " some"], Float[Tensor, "some d"]]:
-    """The rows that touch a few distinct items: owner, position in `items`, whole gradient."""
+    """Return the rows of a few distinct items: owner, position in `items`, whole gradient."""
     place = torch.full((len(rows.table),), -1, device=items.device)
     place[items] = torch.arange(len(items), device=items.device)
     if on_cpu(rows.value):
@@ -59,7 +59,7 @@ def gradients_on(
 
 
 def gather(rows: Rows, items: Int[Tensor, " t"]) -> Float[Tensor, "n t d"]:
-    """Every client's gradient of a few distinct items."""
+    """Return every client's gradient of a few distinct items."""
     gathered = rows.ridge[:, None, None] * rows.table[items]
     owner, place, gradient = gradients_on(rows, items)
     gathered[owner, place] = gradient
@@ -67,7 +67,7 @@ def gather(rows: Rows, items: Int[Tensor, " t"]) -> Float[Tensor, "n t d"]:
 
 
 def squares_of_rows(rows: Rows) -> Float[Tensor, " rows"]:
-    """‖value + ridge · v‖² of each row."""
+    """Return ‖value + ridge · v‖² of each row."""
     if on_cpu(rows.value):
         own, squares = arrays(rows), np.empty(len(rows.item), np.float32)
         spread(lambda part: row_squares(own, squares, *part), row_ranges(len(squares)))
@@ -77,7 +77,7 @@ def squares_of_rows(rows: Rows) -> Float[Tensor, " rows"]:
 
 
 def excess_of_rows(rows: Rows) -> Float[Tensor, " n"]:
-    """What the squared norms of a client's rows exceed those of their ridges alone by."""
+    """Return the squared norm of each client's rows minus that of their ridges alone."""
     excess = torch.zeros_like(rows.ridge)
     if not on_cpu(rows.value):
         untouched = rows.ridge.square()[rows.owner] * rows.table.square().sum(1)[rows.item]
@@ -88,7 +88,7 @@ def excess_of_rows(rows: Rows) -> Float[Tensor, " n"]:
 
 
 def scaled_rows(rows: Rows, factors: Float[Tensor, " n"]) -> Float[Tensor, "rows d"]:
-    """The rows' values, times their clients' factors."""
+    """Return the rows' values, times their clients' factors."""
     if not on_cpu(rows.value):
         return rows.value * factors[rows.owner][:, None]
     scaled, bounds = torch.empty_like(rows.value), _bounds(rows)
@@ -144,7 +144,7 @@ def add_gram(rows: Rows, gram: Float64[Tensor, "n n"]) -> None:
 
 
 def trimmed_mean(rows: Rows, trim: int) -> Float[Tensor, "items d"]:
-    """Coordinate-wise mean over clients without the `trim` smallest and the `trim` largest."""
+    """Return the coordinate-wise mean over clients without the `trim` lowest and highest values."""
     mean = torch.empty_like(rows.table)
     if on_cpu(rows.value):
         _trim_by_loop(rows, trim, mean)
@@ -156,7 +156,7 @@ def trimmed_mean(rows: Rows, trim: int) -> Float[Tensor, "items d"]:
 
 
 def joined(parts: Sequence[Float[Tensor, "_ d"]]) -> Float[Tensor, "rows d"]:
-    """The rows of all parts, one part after another, copied by several threads."""
+    """Return the rows of all parts, one part after another, copied by several threads."""
     sizes = [len(part) for part in parts]
     whole = parts[0].new_empty(sum(sizes), parts[0].shape[1])
     spread(lambda pair: pair[0].copy_(pair[1]), list(zip(whole.split(sizes), parts, strict=True)))
@@ -164,19 +164,19 @@ def joined(parts: Sequence[Float[Tensor, "_ d"]]) -> Float[Tensor, "rows d"]:
 
 
 def _bounds(rows: Rows) -> Int[np.ndarray, " n_plus_1"]:
-    """Where the rows of each client begin, and where the last ones end."""
+    """Return where the rows of each client begin, and where the last ones end."""
     return np.searchsorted(rows.owner.numpy(), np.arange(len(rows.ridge) + 1))
 
 
 def _blocks(rows: Rows) -> tuple[Int[Tensor, " block"], ...]:
-    """All items, a few hundred at a time."""
+    """Return all items, a few hundred at a time."""
     return torch.arange(len(rows.table), device=rows.item.device).split(BLOCK)
 
 
 def _whole_rows(
     rows: Rows, place: Int[Tensor, " items"]
 ) -> tuple[Int[Tensor, " some"], Float[Tensor, "some d"]]:
-    """The rows whose items have a place that is not negative; the whole gradients there."""
+    """Return the rows whose items have a non-negative place, and the whole gradients there."""
     own: Rows = arrays(rows)
     some = rows_among(own.item, place.numpy())
     gradient = np.empty((len(some), own.table.shape[1]), np.float32)
@@ -185,7 +185,7 @@ def _whole_rows(
 
 
 def _gram_of_rows(rows: Rows) -> tuple[Float64[Tensor, "n n"], Float64[Tensor, " n"]]:
-    """Inner products of the clients' rows, without their ridges; those with the table."""
+    """Return the inner products of the clients' rows, without ridges; and those with the table."""
     own, n = arrays(rows), len(rows.ridge)
     order, bounds = rows_by_item(own.item, len(own.table))
     parts = spread(lambda some: row_gram(own, order, bounds[some], some.start), even_ranges(bounds))
@@ -209,7 +209,7 @@ def _trim_by_loop(rows: Rows, trim: int, mean: Float[Tensor, "items d"]) -> None
 def rows_by_item(
     item: Int[np.ndarray, " rows"], n_items: int
 ) -> tuple[Int[np.ndarray, " rows"], Int[np.ndarray, " bounds"]]:
-    """The rows in order of item, and where each item's begin (a last bound closes them)."""
+    """Return the rows ordered by item, and where each item's rows begin (the last bound ends)."""
     bounds = np.zeros(n_items + 1, np.int64)
     for i in item:
         bounds[i + 1] += 1
@@ -228,9 +228,9 @@ def row_gram(
     bounds: Int[np.ndarray, " bounds"],
     first: int,
 ) -> Float[np.ndarray, "n_and_1 n_and_1"]:
-    """Inner products of the clients' rows alone, with the table as one more client.
+    """Return inner products of the clients' rows alone, with the table as one more client.
 
-    Over the items from `first` on whose bounds are given.
+    The sums are over the items from `first` on that `bounds` covers.
     """
     owner, value, table, n = rows.owner, rows.value, rows.table, len(rows.ridge)
     d = value.shape[1]
@@ -243,13 +243,13 @@ def row_gram(
             whose[x] = owner[row]
             for k in range(d):
                 near[x, k] = value[row, k]
-        # The table is one more; a row of zeros makes the number even.
+            # The table is one more row; a row of zeros makes the number even.
         copy(table[first + i], near[count])
         near[count + 1] = 0
         whose[count : count + 2] = n
         for x in range(0, count + 1, 2):
             a0, a1 = near[x], near[x + 1]
-            for y in range(0, x + 1, 2):  # two rows by two: 4 products for 4 numbers loaded
+            for y in range(0, x + 1, 2):  # two rows by two: 4 products for 4 loaded numbers
                 b0, b1 = near[y], near[y + 1]
                 p00 = p01 = p10 = p11 = no_lanes()
                 for k in range(0, near.shape[1], LANES):
@@ -328,7 +328,7 @@ def excess_squares(
 def rows_among(
     item: Int[np.ndarray, " rows"], place: Int[np.ndarray, " items"]
 ) -> Int[np.ndarray, " found"]:
-    """The rows whose item has a place, which is not negative."""
+    """Return the rows whose item has a non-negative place."""
     found, count = np.empty(len(item), np.int64), 0
     for r in range(len(item)):
         found[count] = r
@@ -344,7 +344,7 @@ def whole_rows(
     first: int,
     end: int,
 ) -> None:
-    """out = value + ridge · v of some rows, those from `first` to `end` of them."""
+    """out = value + ridge · v for the rows in `some`, from `first` to `end` of them."""
     owner, item, value, ridge, table = rows
     for i in range(first, end):
         r = some[i]
@@ -380,12 +380,12 @@ def trimmed_rows(
     trim: int,
     mean: Float[np.ndarray, "items d"],
 ) -> None:
-    """Coordinate-wise mean over clients without the `trim` smallest and the `trim` largest.
+    """mean = coordinate-wise mean over clients without the `trim` lowest and highest values.
 
-    For the items from `first` on whose bounds are given. A client's value is its row plus
-    ridge · v, or e = ridge · v alone, which is one number if all clients who miss any item are
-    `alike`. Then only rows are sorted: each of the `trim` lowest that lies below e is dropped,
-    and an e stands in its place; the highest likewise.
+    It covers the items from `first` on that `bounds` covers. A client's value is its row plus
+    ridge · v, or only e = ridge · v. e is one number if all clients that lack some item are
+    `alike`. In that case only rows are sorted: each of the `trim` lowest that is below e is
+    replaced by e, and each of the highest that is above e as well.
     """
     owner, _, value, ridge, table = rows
     n, d = len(ridge), table.shape[1]

@@ -1,4 +1,4 @@
-"""Exponentials and logarithms as series: the same bits on any machine, many at a time."""
+"""Exponentials and logarithms as series, vectorised, with the same bits on any machine."""
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -18,10 +18,10 @@ def exponentials(
     power: Float[np.ndarray, " c"],
     pattern: Int[np.ndarray, " c"],
 ) -> None:
-    """x = exp(x − top) for x ≤ top, several at a time; `pattern` is the bits of `power`, a buffer.
+    """x = exp(x − top) for x ≤ top, vectorised; `pattern` is the bits of `power`, a buffer.
 
-    exp(y) = 2ⁿ 2ᶠ with n whole and |f| ≤ ½; 2ᶠ is the series of exp(f ln 2) up to its sixth power,
-    which is off by 2·10⁻⁷ at most.
+    exp(y) = 2ⁿ 2ᶠ with n an integer and |f| ≤ ½; 2ᶠ is the series of exp(f ln 2) up to its sixth
+    power, with an error of 2·10⁻⁷ at most.
     """
     for j in range(len(x)):
         t = (x[j] - top) * LOG2E
@@ -46,9 +46,8 @@ def logistic(
 ) -> None:
     """slope = factor · σ(−x), and cost = −log σ(x) = ln(1 + e⁻ˣ).
 
-    From e = exp(−|x|), by the series of `exponentials` and `add_laplace` in float64, carried on
-    until they are off by 10⁻⁹ at most. Where training diverges, an infinity or what is not a number
-    stays one.
+    e = exp(−|x|) comes from the series of `exponentials` and `add_laplace` in float64, extended
+    until the error is 10⁻⁹ at most. Infinities and NaNs of diverged training are preserved.
     """
     pattern = np.empty(LANES, np.int64)
     power = pattern.view(np.float64)
@@ -82,8 +81,8 @@ def logistic(
 
 @compiled(inline="always")
 def log_uniform(bits: np.uint32) -> np.float32:
-    """ln U, where U · 2²³ is the 23 highest bits, plus a half."""
-    # U = 2^e · m with m in [1, 2), taken apart by its bits
+    """Return ln U, where U · 2²³ is the 23 highest bits, plus a half."""
+    # U = 2^e · m with m in [1, 2), split by its bits
     drawn = np.float32(np.int32(bits >> np.uint32(9))) + np.float32(0.5)
     pattern = same_bits(drawn * np.float32(2**-23))
     e = np.float32(np.int32(pattern >> np.uint32(23)) - np.int32(127))

@@ -1,7 +1,7 @@
-"""Sums in an order that is written down, on the CPU: their bits depend on their numbers alone.
+"""Sums in a fixed order on the CPU: their bits depend only on the numbers.
 
-PyTorch's own add up in an order that hangs on how many numbers the machine's vectors hold, and the
-matrix products of its libraries on much more. On a GPU they are used all the same.
+The order of PyTorch's sums depends on the width of the machine's vectors, and the matrix products
+of its libraries depend on much more. On a GPU they are used all the same.
 """
 
 from typing import Any
@@ -17,19 +17,19 @@ from fedrec.kernels.vectors import LANES, copy, dot, every, fused, load, padded,
 
 
 def total(x: Float[Tensor, "*shape"]) -> Float64[Tensor, ""]:
-    """The sum of all numbers, as float64."""
+    """Return the sum of all numbers, as float64."""
     if not on_cpu(x):
         return x.double().sum()
     return torch.tensor(np.sum(x.numpy(), dtype=np.float64))
 
 
 def mean_row(x: Float[Tensor, "rows d"]) -> Float[Tensor, " d"]:
-    """The mean over the rows."""
+    """Return the mean over the rows."""
     return torch.from_numpy(x.numpy().mean(axis=0)) if on_cpu(x) and len(x) else x.mean(0)
 
 
 def squared_norms(x: Float[Tensor, "rows d"]) -> Float[Tensor, " rows"]:
-    """‖x‖² of each row."""
+    """Return ‖x‖² of each row."""
     if not on_cpu(x):
         return x.square().sum(1)
     rows, squares = x.contiguous().numpy(), np.empty(len(x), np.float32)
@@ -38,7 +38,7 @@ def squared_norms(x: Float[Tensor, "rows d"]) -> Float[Tensor, " rows"]:
 
 
 def inner_products(a: Float[Tensor, "n d"], b: Float[Tensor, "m d"]) -> Float[Tensor, "n m"]:
-    """a · bᵀ."""
+    """Return a · bᵀ."""
     if not on_cpu(a):
         return a @ b.T
     products = a.new_empty(len(a), len(b))
@@ -53,10 +53,10 @@ def four_products(
     end: int,
     products: Float[np.ndarray, "4 wide"],
 ) -> None:
-    """Inner products of four points with the first `end` of those that are given as columns.
+    """products = inner products of four points with the first `end` points given as columns.
 
-    Each is added up coordinate by coordinate; four coordinates at a time make 16 products for 8
-    numbers loaded. d4 is a multiple of four, and the width one of LANES, in which the loop runs.
+    Each is summed coordinate by coordinate. Four coordinates at a time make 16 products for 8
+    loaded numbers. d4 is a multiple of four, and the width is a multiple of LANES, the loop's step.
     """
     end = padded(end, LANES)
     products[:, :end] = 0
@@ -80,7 +80,7 @@ def four_products(
 
 @compiled(inline="always")
 def four_of(row: Float[np.ndarray, " d4"], j: int) -> tuple[Any, Any, Any, Any]:
-    """Lanes full of each of the four numbers from j on."""
+    """Return LANES copies of each of the four numbers from j on."""
     return every(row[j]), every(row[j + 1]), every(row[j + 2]), every(row[j + 3])
 
 
@@ -88,7 +88,7 @@ def four_of(row: Float[np.ndarray, " d4"], j: int) -> tuple[Any, Any, Any, Any]:
 def products_of_rows(
     a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "m d"], out: Float[np.ndarray, "n m"]
 ) -> None:
-    """out[i, j] = a_i · b_j, by `four_products` with as many columns as stay in a cache."""
+    """out[i, j] = a_i · b_j, by `four_products` with as many columns as fit in a cache."""
     d, wide = a.shape[1], 8 * LANES
     four, products = np.zeros((4, padded(d, 4)), np.float32), np.empty((4, wide), np.float32)
     columns = np.zeros((four.shape[1], wide), np.float32)

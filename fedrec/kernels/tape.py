@@ -1,8 +1,8 @@
-"""A round on a GPU is recorded once, as a graph of kernels, and played again without its code.
+"""Rounds on a GPU are recorded once, as a graph of kernels, and then replayed without their code.
 
-Python takes longer to start a kernel than the kernel runs. So the code of a round runs once while
-CUDA records what it starts. What differs from round to round has to come from outside: draws of the
-host are made anew before the kernels run. Nothing may wait for a kernel to hear what it found.
+Python takes longer to start a kernel than the kernel runs. So the code of a round runs once, while
+CUDA records the kernels that it starts. Whatever differs between rounds has to come from outside:
+the host draws new numbers before the kernels run. The code may not wait for a kernel's result.
 """
 
 import warnings
@@ -14,52 +14,52 @@ import numpy as np
 import torch
 from torch import Tensor
 
-Draw = Callable[[int], np.ndarray]  # the number of a round -> what is drawn in it
+Draw = Callable[[int], np.ndarray]  # the number of a round -> the numbers drawn for it
 T = TypeVar("T")
-UNKNOWN = -1  # the number of a round while it is recorded
-ALIGNED = 16  # bytes, at which each array begins
-ROOM = 2**20  # bytes of all that a round draws
+UNKNOWN = -1  # the number of the round during recording
+ALIGNED = 16  # bytes: the alignment of each array
+ROOM = 2**20  # bytes for all draws of a round
 
 
 class NotRecordable(Exception):
-    """A round does what cannot be recorded; it has to be played by its code each time."""
+    """A round cannot be recorded, so its code has to run each time."""
 
 
 @runtime_checkable
 class Host(Protocol):
-    """What a round on a GPU asks the host for."""
+    """The data that a round on a GPU needs from the host."""
 
     @property
     def counter(self) -> Tensor:
-        """The number of the round, where kernels read it."""
+        """The number of the round, in memory that kernels read."""
 
     def drawn(self, draw: Draw, number: int) -> Tensor:
-        """What the host draws in this round."""
+        """Return the numbers that the host draws in this round."""
 
 
 class ByCode:
-    """Plays a round by its code."""
+    """Runs a round by its code."""
 
     def __init__(self, device: torch.device, number: int) -> None:
         self._device = device
         self.counter = uploaded(np.array(number), device)
 
     def drawn(self, draw: Draw, number: int) -> Tensor:
-        """Draw, and send it over."""
+        """Draw the numbers, and send them to the device."""
         return uploaded(draw(number), self._device)
 
 
 def uploaded(array: np.ndarray, device: torch.device) -> Tensor:
-    """A copy on a device, for which the host does not wait."""
+    """Copy an array to a device, without waiting for the copy."""
     found = torch.from_numpy(np.ascontiguousarray(array))
     return found.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else found
 
 
 class Tape:
-    """A recorded round: a graph of kernels, and what the host draws before."""
+    """A recorded round: a graph of kernels, and the draws of the host before it."""
 
     def __init__(self, device: torch.device, number: int, pool: Any) -> None:
-        # Made before the graph is recorded: a graph's own memory is used again within it.
+        # Allocated before the recording: a graph reuses its own memory within itself.
         self._block = torch.zeros(ROOM, dtype=torch.uint8, device=device)
         self._used, self._number, self._pool = 0, number, pool
         self._draws: list[tuple[int, Draw]] = []
@@ -67,22 +67,22 @@ class Tape:
         self.counter = self.drawn(np.array, number)
 
     def record(self, body: Callable[["Tape"], Any]) -> None:
-        """Record what a function starts; nothing of it runs.
+        """Record the kernels that a function starts, without running them.
 
         Raises:
-            NotRecordable: it waits for the device, or draws by itself.
+            NotRecordable: the function waits for the device, or draws numbers itself.
         """
         try:
             self._graph.capture_begin(self._pool, capture_error_mode="thread_local")
             self._result = body(self)
             self._graph.capture_end()
         except Exception as error:
-            with suppress(RuntimeError):  # a recording that CUDA has given up
+            with suppress(RuntimeError):  # CUDA has already abandoned the recording
                 self._graph.capture_end()
             raise NotRecordable(str(error)) from error
 
     def play(self, number: int) -> Any:
-        """Play a round; gives what the function gave, with this round's numbers in it."""
+        """Replay a round; return the function's result, with this round's numbers in it."""
         host = torch.empty(self._used, dtype=torch.uint8, pin_memory=True)
         for end, draw in self._draws:
             drawn = np.ascontiguousarray(draw(number)).reshape(-1).view(np.uint8)
@@ -92,7 +92,7 @@ class Tape:
         return self._result
 
     def drawn(self, draw: Draw, number: int) -> Tensor:
-        """Where what is drawn will lie. It must have the same shape in every round."""
+        """Return the place of the drawn numbers. They must have the same shape in every round."""
         like = draw(self._number)
         begin = -(-self._used // ALIGNED) * ALIGNED
         self._used = begin + like.nbytes
@@ -104,35 +104,35 @@ class Tape:
 
 
 class Tapes:
-    """The kinds of rounds that are recorded so far."""
+    """The recorded kinds of rounds."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        # A pretended GPU has no graphs.
+        # A simulated GPU has no graphs.
         self._records = device.type == "cuda" and torch.backends.cuda.is_built()
         self._stream = torch.cuda.Stream(device) if self._records else None
-        # One memory for all: no two play at a time, and what one leaves is copied at once.
+        # All graphs share memory: only one runs at a time, and its results are copied at once.
         self._pool = torch.cuda.graph_pool_handle() if self._records else None
         self._met: set[Hashable] = set()
         self._tapes: dict[Hashable, Tape | None] = {}
 
     def on_stream(self) -> AbstractContextManager[object]:
-        """Whatever touches what the rounds touch belongs in here: a run has a queue of its own.
+        """Return the context for all code that uses a round's data: each run has its own stream.
 
-        CUDA records no other, and the runs of several seeds do not wait for one another.
+        CUDA records no other stream, and the runs of several seeds do not wait for one another.
         """
         return nullcontext() if self._stream is None else torch.cuda.stream(self._stream)
 
     def wait(self) -> None:
-        """Until all is made that was asked for so far, on another stream it may be."""
+        """Wait until all work on the device is finished, including that of other streams."""
         if self._records:
             torch.cuda.synchronize(self._device)
 
     def play(self, kind: Hashable | None, number: int, body: Callable[[Host, int], T]) -> T:
-        """Play a round of a kind: by its code the first time, then by a recording.
+        """Run a round of a kind: by its code the first time, then by a recording.
 
-        The first time, kernels are compiled and libraries get ready. A kind of None is never
-        recorded; nor is a round that turns out not to be recordable.
+        The first run compiles kernels and initialises libraries. A round is never recorded if its
+        kind is None, or if recording it fails.
         """
         if kind is None or not self._records or kind not in self._met:
             self._met.add(kind)
@@ -148,7 +148,7 @@ class Tapes:
         try:
             tape.record(lambda host: body(host, UNKNOWN))
         except NotRecordable as reason:
-            self._pool = torch.cuda.graph_pool_handle()  # the other may be left half given back
+            self._pool = torch.cuda.graph_pool_handle()  # the other may be left half released
             warnings.warn(
                 f"rounds are played by their code, which is slower: {reason}", stacklevel=2
             )

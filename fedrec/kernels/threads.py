@@ -1,4 +1,4 @@
-"""Work shared out among threads, ours and PyTorch's own, and what a process sets up for it once."""
+"""Distribution of work over threads, this package's and PyTorch's, and the setup of a process."""
 
 import ctypes
 import sys
@@ -15,8 +15,8 @@ from jaxtyping import Int
 
 A = TypeVar("A")
 B = TypeVar("B")
-PARTS = 8  # pieces of work that are cut by size, whatever the threads
-INNER = np.arange(1, PARTS) / PARTS  # where they meet
+PARTS = 8  # pieces into which work is cut by size, independent of the number of threads
+INNER = np.arange(1, PARTS) / PARTS  # the borders between them
 
 # Parameters of glibc's mallopt (malloc.h) and the largest threshold that it accepts.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
@@ -26,16 +26,16 @@ _threads = 1
 
 
 def prepare(threads: int) -> None:
-    """Use this many threads, and keep freed memory for the next round."""
+    """Use `threads` threads, and keep freed memory for the next round."""
     use_threads(threads)
     if sys.platform == "linux":
         keep_freed_memory()
 
 
 def use_threads(count: int) -> None:
-    """Work on this many threads from now on.
+    """Use `count` threads from now on.
 
-    PyTorch is left with one: its threads spin for a while after each operation, in the way of ours.
+    PyTorch keeps one: its threads spin for a while after each operation and would slow down others.
     """
     global _threads
     _threads = count
@@ -43,10 +43,10 @@ def use_threads(count: int) -> None:
 
 
 def keep_freed_memory() -> None:
-    """Have glibc serve large arrays from its heap, and not give the heap back.
+    """Make glibc serve large arrays from its heap, and keep the heap.
 
-    Otherwise each round gets its large arrays as fresh pages, which the kernel clears one by one:
-    a fifth of a round under UNION. Other C libraries are left as they are.
+    Otherwise each round gets its large arrays as fresh pages, each of which the kernel clears: a
+    fifth of a round under UNION. Other C libraries are not changed.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt:
@@ -56,7 +56,7 @@ def keep_freed_memory() -> None:
 
 @contextmanager
 def torch_threads() -> Iterator[None]:
-    """Where PyTorch's own operations are large: they may use all threads."""
+    """Let PyTorch use all threads in this context, for large operations of its own."""
     torch.set_num_threads(_threads)
     try:
         yield
@@ -65,7 +65,7 @@ def torch_threads() -> Iterator[None]:
 
 
 def spread(work: Callable[[A], B], parts: Iterable[A]) -> list[B]:
-    """The results of `work` on each part, in order; for work that releases the interpreter lock.
+    """Return the results of `work` on each part, in order; `work` must release the GIL to gain.
 
     The parts must not depend on the number of threads if sums over them are to be repeatable.
     """
@@ -73,7 +73,7 @@ def spread(work: Callable[[A], B], parts: Iterable[A]) -> list[B]:
         return list(map(work, parts))
     parts = list(parts)
     results: list[Any] = [None] * len(parts)
-    rest = iter(range(len(parts)))  # one for all threads, of which each takes the next
+    rest = iter(range(len(parts)))  # shared by all threads; each takes the next part
 
     def take() -> None:
         for i in rest:
@@ -91,9 +91,9 @@ def spread(work: Callable[[A], B], parts: Iterable[A]) -> list[B]:
 
 
 def client_ranges(bounds: Int[np.ndarray, " clients_plus_1"]) -> list[tuple[int, int]]:
-    """The first and the end of clients that have about equally many rows together.
+    """Return ranges (first, end) of clients with about equally many rows.
 
-    For work on each client by itself: a single thread takes all of them at once.
+    They are for work on each client separately: a single thread takes all clients at once.
     """
     if _threads == 1:
         return [(0, len(bounds) - 1)]
@@ -101,9 +101,9 @@ def client_ranges(bounds: Int[np.ndarray, " clients_plus_1"]) -> list[tuple[int,
 
 
 def even_ranges(bounds: Int[np.ndarray, " bounds"]) -> list[slice]:
-    """Ranges of about equally many rows, as slices of `bounds` that share their ends.
+    """Return ranges of about equally many rows, as slices of `bounds` that share their ends.
 
-    The same whatever the threads, for what is summed over the ranges.
+    They do not depend on the number of threads, so they are suited for sums over the ranges.
     """
     cuts = np.searchsorted(bounds, bounds[-1] * INNER).tolist()
     ends = sorted({0, *cuts, len(bounds) - 1})
@@ -111,7 +111,7 @@ def even_ranges(bounds: Int[np.ndarray, " bounds"]) -> list[slice]:
 
 
 def row_ranges(rows: int) -> list[tuple[int, int]]:
-    """The first and the end of equally many rows each, for work on each row by itself."""
+    """Return ranges (first, end) of equally many rows, for work on each row separately."""
     if _threads == 1:
         return [(0, rows)]
     return list(pairwise(rows * part // PARTS for part in range(PARTS + 1)))

@@ -1,9 +1,9 @@
-"""Sixteen numbers side by side, as one value of compiled code, and sums by them.
+"""Sixteen numbers side by side, as one value of compiled code, and sums made with them.
 
-A loop's bits depend on its numbers alone, neither on their addresses nor on how many the machine's
-vectors hold: sums over many numbers are taken by LANES of them, in an order that is written down; a
-product and a sum are rounded once where `fused` says so, and twice elsewhere; and no loop lets the
-compiler do algebra (numba's `fastmath`). See docs/decisions/016-fixed-order-sums.md.
+A loop's bits depend only on its numbers, not on their addresses or the width of the machine's
+vectors. Sums over many numbers are made in LANES parallel sums, in a fixed order. A product and a
+sum are rounded once where `fused` is used, and twice elsewhere. No loop lets the compiler do
+algebra (numba's `fastmath`). See docs/decisions/016-fixed-order-sums.md.
 """
 
 import inspect
@@ -19,12 +19,12 @@ from numba.extending import intrinsic, models, register_model
 
 from fedrec.kernels.compiled import compiled
 
-LANES = 16  # numbers that a sum is made of side by side, whatever a machine's vectors hold
+LANES = 16  # parallel sums, independent of the width of a machine's vectors
 INT32, VECTOR = ir.IntType(32), ir.VectorType(ir.FloatType(), LANES)
 
 
 class Lanes(types.Type):
-    """The type of LANES numbers of float32 that compiled code holds as one vector."""
+    """The type of LANES numbers of float32 that compiled code keeps as one vector."""
 
     def __init__(self) -> None:
         super().__init__("Lanes")
@@ -37,19 +37,19 @@ class _LanesModel(models.PrimitiveModel):
 
 
 def in_llvm(function: Callable[..., Any]) -> Callable[..., Any]:
-    """numba's `intrinsic`: a function that is written in LLVM's own operations."""
+    """Return numba's `intrinsic`: a function written in LLVM's own operations."""
     return intrinsic(inspect.unwrap(function))
 
 
 @in_llvm
 def no_lanes(context: Any) -> Any:
-    """LANES zeros."""
+    """Return LANES zeros."""
     return Lanes()(), lambda context, builder, signature, given: ir.Constant(VECTOR, None)
 
 
 @in_llvm
 def every(context: Any, x: Any) -> Any:
-    """LANES times the same number."""
+    """Return LANES copies of a number."""
 
     def build(context: Any, builder: Any, signature: Any, given: Any) -> Any:
         return _all(builder, given[0])
@@ -59,7 +59,7 @@ def every(context: Any, x: Any) -> Any:
 
 @in_llvm
 def load(context: Any, row: Any, k: Any) -> Any:
-    """The numbers from k on of a row that is contiguous; zeros from its end on."""
+    """Return the numbers from k on of a contiguous row, padded with zeros beyond its end."""
 
     def build(context: Any, builder: Any, signature: Any, given: Any) -> Any:
         return _read(context, builder, signature, given, VECTOR)
@@ -69,7 +69,7 @@ def load(context: Any, row: Any, k: Any) -> Any:
 
 @in_llvm
 def store(context: Any, row: Any, k: Any, lanes: Any) -> Any:
-    """Write lanes to the places from k on of a row that is contiguous, up to its end."""
+    """Write lanes to a contiguous row from k on, up to its end."""
 
     def build(context: Any, builder: Any, signature: Any, given: Any) -> Any:
         place, fits, used = _place(context, builder, signature, given, VECTOR)
@@ -89,9 +89,9 @@ def store(context: Any, row: Any, k: Any, lanes: Any) -> Any:
 
 @in_llvm
 def where_kept(context: Any, lanes: Any, bits: Any, k: Any, below: Any) -> Any:
-    """Lanes, or 0 where the bits from k on are below a number: dropout.
+    """Return lanes, with 0 where the bits from k on are below a number: dropout.
 
-    If the row's length is a multiple of LANES, k + LANES must not lie beyond its end.
+    If the row's length is a multiple of LANES, k + LANES must not be beyond its end.
     """
 
     def build(context: Any, builder: Any, signature: Any, given: Any) -> Any:
@@ -107,7 +107,7 @@ def where_kept(context: Any, lanes: Any, bits: Any, k: Any, below: Any) -> Any:
 
 @in_llvm
 def fused(context: Any, x: Any, y: Any, z: Any) -> Any:
-    """x · y + z, rounded once: of lanes, or of numbers of float32."""
+    """Return x · y + z, rounded once, for lanes or for numbers of float32."""
 
     def build(context: Any, builder: Any, signature: Any, given: Any) -> Any:
         kind = given[0].type
@@ -120,7 +120,7 @@ def fused(context: Any, x: Any, y: Any, z: Any) -> Any:
 
 @in_llvm
 def folded(context: Any, lanes: Any) -> Any:
-    """The sum of all lanes: the upper half on the lower, until one is left."""
+    """Return the sum of all lanes: the upper half is added to the lower, until one is left."""
 
     def build(context: Any, builder: Any, signature: Any, given: Any) -> Any:
         (left,), half = given, LANES // 2
@@ -139,7 +139,7 @@ def folded(context: Any, lanes: Any) -> Any:
 
 @in_llvm
 def same_bits(context: Any, x: Any) -> Any:
-    """The number of float32 with these 32 bits, or the bits of such a number."""
+    """Convert between a number of float32 and its 32 bits, in either direction."""
     kind = types.float32 if x == types.uint32 else types.uint32
 
     def build(context: Any, builder: Any, signature: Any, given: Any) -> Any:
@@ -155,12 +155,12 @@ def _is_row(row: Any, kind: Any) -> bool:
 def _place(
     context: Any, builder: Any, signature: Any, given: Any, vector: Any
 ) -> tuple[Any, Any, Any]:
-    """Where a row's numbers from k on are, whether vectors fill it, and which lanes it fills."""
+    """Return a pointer to a row at k, whether vectors fill the row, and which lanes are in it."""
     array = context.make_array(signature.args[0])(context, builder, given[0])
     place = builder.bitcast(builder.gep(array.data, [given[1]]), vector.as_pointer())
     left = builder.sub(array.nitems, given[1])
     over = builder.and_(array.nitems, left.type(LANES - 1))
-    fits = builder.icmp_signed("==", over, left.type(0))  # all alike, so that LLVM asks but once
+    fits = builder.icmp_signed("==", over, left.type(0))  # constant, so that LLVM tests it once
     kind = ir.VectorType(INT32, LANES)
     lane = ir.Constant(kind, list(range(LANES)))
     used = builder.icmp_signed("<", lane, _all(builder, builder.trunc(left, INT32)))
@@ -168,14 +168,14 @@ def _place(
 
 
 def _all(builder: Any, number: Any) -> Any:
-    """A vector of the same number."""
+    """Return a vector of copies of a number."""
     kind = ir.VectorType(number.type, LANES)
     one = builder.insert_element(ir.Constant(kind, ir.Undefined), number, INT32(0))
     return builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(INT32, LANES), None))
 
 
 def _read(context: Any, builder: Any, signature: Any, given: Any, vector: Any) -> Any:
-    """A vector of the numbers from k on of a row, and zeros from its end on."""
+    """Return a vector of the numbers from k on of a row, with zeros beyond its end."""
     place, fits, used = _place(context, builder, signature, given, vector)
     size = context.get_abi_sizeof(vector.element)
     with builder.if_else(fits, likely=True) as (whole, part):
@@ -195,7 +195,7 @@ def _read(context: Any, builder: Any, signature: Any, given: Any, vector: Any) -
 
 @compiled(inline="always")
 def dot(a: Float[np.ndarray, " d"], b: Float[np.ndarray, " d"]) -> np.float32:
-    """Σ a[k] · b[k], by LANES sums side by side."""
+    """Return Σ a[k] · b[k], with LANES parallel sums."""
     sums = no_lanes()
     for k in range(0, len(a), LANES):
         sums = fused(load(a, k), load(b, k), sums)
@@ -213,12 +213,12 @@ def add_times(
 
 @compiled(inline="always")
 def copy(x: Shaped[np.ndarray, " n"], place: Shaped[np.ndarray, " n"]) -> None:
-    """place = x. (With a slice on the left, numba compiles an error message too: a second.)"""
+    """place = x. (Assigning to a slice makes numba compile an error message as well, for 1 s.)"""
     for k in range(len(x)):
         place[k] = x[k]
 
 
 @compiled(inline="always")
 def padded(count: int, multiple: int) -> int:
-    """The least multiple that is not below a count."""
+    """Return the least multiple of `multiple` that is not below `count`."""
     return -(-count // multiple) * multiple

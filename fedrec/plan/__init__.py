@@ -1,1 +1,1 @@
-"""What a study makes, and from which cells: tables and figures, without the methods."""
+"""A study's tables and figures and the cells they need, without the methods."""

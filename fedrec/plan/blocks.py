@@ -1,4 +1,4 @@
-"""What one table or figure shows: a strict type for each kind."""
+"""The types of tables and figures in the config, one for each kind."""
 
 from collections.abc import Iterable, Sequence
 from itertools import product
@@ -13,41 +13,41 @@ from fedrec.settings import Section
 
 Names = Annotated[tuple[str, ...], Field(min_length=1)]
 OneName = Annotated[tuple[str], Field(description="A single name, in brackets.")]
-SEEDS = "Instead of the study's, for what need not be repeated."
+SEEDS = "Seeds to use instead of the study's, for what need not be repeated."
 
 
 @runtime_checkable
 class Surroundings(Protocol):
-    """What a block asks of the study that it stands in."""
+    """The properties of a study that its tables and figures need."""
 
     seeds: tuple[int, ...]
 
     @property
     def reckons_losses(self) -> bool:
-        """Whether there is a run without attack and defence to compare with."""
+        """Whether the study has a run without attack and defence to compare with."""
 
     def distinct(self, cells: Iterable[Cell]) -> list[Cell]:
-        """Each cell once."""
+        """Return each cell once."""
 
     def switches_of(
         self, models: Sequence[str], attacks: Sequence[str], defenses: Sequence[str]
     ) -> Sequence[Switch]:
-        """The points on which text and code differ, as far as they concern some methods."""
+        """Return the switches between the paper's text and code that concern these methods."""
 
 
 class Block(Section):
-    """What every table and figure says."""
+    """The fields that every table and figure has."""
 
     title: str
     datasets: Names
 
     def cells(self, study: Surroundings) -> list[Cell]:
-        """The training jobs that it needs. No attack means no malicious clients."""
+        """Return the training jobs that it needs. No attack means no malicious clients."""
         return []
 
 
 class Combinations(Block):
-    """Every combination of the names that are listed."""
+    """Every combination of the listed names."""
 
     models: Names
     attacks: Names
@@ -60,11 +60,11 @@ class Combinations(Block):
     )
 
     def cells(self, study: Surroundings) -> list[Cell]:
-        """One for each combination and seed."""
+        """Return one cell for each combination and seed."""
         return study.distinct(cell for group in self.by_model(study) for cell in group)
 
     def by_model(self, study: Surroundings) -> list[list[Cell]]:
-        """The combinations, in a list for each dataset and model."""
+        """Return the combinations, in a list for each dataset and model."""
         seeds = self.seeds or study.seeds
         return [
             [
@@ -76,13 +76,13 @@ class Combinations(Block):
 
 
 class AttackTable(Combinations):
-    """The paper's performance tables: HR and NDCG, and what is lost by an attack."""
+    """The paper's performance tables: HR and NDCG, and the loss that an attack causes."""
 
     kind: Literal["attacks"]
     metrics: Annotated[tuple[Metric, ...], Field(min_length=1)] = ("hr@5", "ndcg@5")
 
     def cells(self, study: Surroundings) -> list[Cell]:
-        """Losses are reckoned from the run without attack and defence, where the study has it."""
+        """Return the cells, and any runs without attack and defence that losses refer to."""
         groups = self.by_model(study)
         if study.reckons_losses:
             groups = [[*map(unattacked, cells), *cells] for cells in groups]
@@ -96,7 +96,7 @@ class DatasetTable(Block):
 
 
 class DeviationTable(Section):
-    """What each choice does on which the paper's text and its authors' code differ."""
+    """The effect of each choice on which the paper's text and its authors' code differ."""
 
     title: str
     kind: Literal["deviations"]
@@ -110,14 +110,14 @@ class DeviationTable(Section):
     )
 
     def cells(self, study: Surroundings) -> list[Cell]:
-        """The study as configured, and with each switch set otherwise."""
+        """Return the cells of the study as configured, and with each switch set otherwise."""
         cells = [cell for trio in self.trios(study.seeds) for cell in trio]
         switches = study.switches_of(self.models, self.attacks, self.defenses)
         changed = [switch.applied(cell, switch.other) for switch in switches for cell in cells]
         return study.distinct([*cells, *changed])
 
     def trios(self, seeds: Sequence[int]) -> list[tuple[Cell, Cell, Cell]]:
-        """For each seed: no attack, attack, and attack under the defence."""
+        """Return for each seed: no attack, attack, and attack under the defence."""
         (dataset,), (model,), (attack,), (ratio,) = (
             self.datasets, self.models, self.attacks, self.ratios,
         )  # fmt: skip
@@ -144,13 +144,13 @@ class AttackGrid(Drawing):
 
 
 class AdaptiveClustering(Drawing):
-    """An attack with numbers of clusters that it adapts or holds (paper, Figure 3)."""
+    """An attack with an adaptive or a fixed number of clusters (paper, Figure 3)."""
 
     kind: Literal["adaptive_clustering"]
 
 
 class TrainingCurves(Drawing):
-    """Performance against rounds."""
+    """Performance by round."""
 
     kind: Literal["training_curves"]
 
@@ -158,18 +158,18 @@ class TrainingCurves(Drawing):
 class UploadFigure(Combinations):
     """Uploads and their uniformity in the first rounds (paper, Figure 4).
 
-    Its cells must `observe` uploads: a variant such as `UNION@observe=50`, or the protocol.
+    Its cells must `observe` uploads, by a variant such as `UNION@observe=50` or by the protocol.
     """
 
     kind: Literal["uploads"]
 
 
 class Scorecard(Section):
-    """Where the paper's claims stand, and what takes the place of their datasets here."""
+    """The file of the paper's claims, and replacements of the datasets in them."""
 
     file: str = Field(default="config/claims.yaml", description="The claims and their tests.")
     datasets: dict[str, str] = Field(
-        default_factory=dict, description="Other datasets in place of those that claims name."
+        default_factory=dict, description="Datasets to use instead of those named in the claims."
     )
 
 
@@ -185,11 +185,11 @@ FIGURE: TypeAdapter[Figure] = TypeAdapter(Figure)
 
 
 def kind_of(block: type[Section]) -> str:
-    """The kind that a type stands for in the config."""
+    """Return the name of a block's kind in the config."""
     (kind,) = block.model_fields["kind"].annotation.__args__  # type: ignore[union-attr]
     return str(kind)
 
 
 def unattacked(cell: Cell) -> Cell:
-    """The run without attack and defence that a cell is compared with."""
+    """Return the run without attack and defence that a cell is compared with."""
     return cell.model_copy(update={"attack": BASELINE, "defense": PLAIN, "ratio": 0.0})

@@ -3,7 +3,7 @@
 from fedrec.errors import RecordError
 from fedrec.settings import RecordPart
 
-BASELINE, PLAIN = "NoAttack", "FedAvg"  # losses are reckoned from these, as in the paper
+BASELINE, PLAIN = "NoAttack", "FedAvg"  # losses are computed against these, as in the paper
 
 
 class Cell(RecordPart):
@@ -18,7 +18,7 @@ class Cell(RecordPart):
 
 
 def cell_path(cell: Cell) -> str:
-    """Where a cell's record lies under the folder of runs."""
+    """Return the path of a cell's record in the folder of runs."""
     c = cell
     return f"{c.dataset}/{c.model}/{c.attack}/{c.defense}/m{c.ratio:g}/seed{c.seed}.json"
 
@@ -27,13 +27,13 @@ EXAMPLE = "ml-1m/MF/Fang/Krum/m0.01/seed0.json"
 
 
 def cell_named(name: str) -> Cell:
-    """The cell of a name as people write it: what `cell_path` gives, or the beginning of it.
+    """Return the cell of a name that a person typed: a path from `cell_path`, or its beginning.
 
-    What is left out is no attack, no defence, 1 % of malicious users, and seed 0. The folder of
-    runs may stand before it.
+    Missing parts default to no attack, no defence, 1 % of malicious users, and seed 0. The folder
+    of runs may precede the name.
 
     Raises:
-        RecordError: it is no such name.
+        RecordError: the name is not valid.
     """
     names = name.rpartition("/runs/")[2].removesuffix(".json").split("/")
     if not 2 <= len(names) <= 6 or not all(names):
@@ -44,10 +44,10 @@ def cell_named(name: str) -> Cell:
 
 
 def parse_cell(path: str) -> Cell:
-    """The cell of a path that `cell_path` gives.
+    """Return the cell of a path from `cell_path`.
 
     Raises:
-        RecordError: it is no such path.
+        RecordError: the path is not valid.
     """
     try:
         dataset, model, attack, defense, ratio, seed = path.split("/")

@@ -1,6 +1,6 @@
-"""What a study makes, and from which cells: tables and figures, without the methods themselves.
+"""A study's tables and figures and the cells they need, without the methods themselves.
 
-Nothing here needs PyTorch, so that tables and figures can be made again where it is not installed.
+Nothing here needs PyTorch, so tables and figures can be made again without PyTorch installed.
 """
 
 import json
@@ -25,15 +25,15 @@ Folder = Annotated[str, Field(pattern=f"^/?{NAME}(/{NAME})*$")]
 
 
 class Plan(BaseModel):
-    """The part of a study that tables and figures need; what the methods are set to is not read."""
+    """The part of a study that tables and figures need; the methods' settings are not read."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    results: Folder = Field(default="results", description="Folder of everything the study makes.")
-    note: str = Field(default="", description="Stands on every table, figure and page.")
+    results: Folder = Field(default="results", description="Folder for everything the study makes.")
+    note: str = Field(default="", description="Note shown on every table, figure and page.")
     seeds: tuple[int, ...] = Field(default=(0, 1, 2, 3, 4), min_length=1)
     report: Report = Field(
-        default="best_val", description="Round whose test metrics count: best validation, or last."
+        default="best_val", description="Round whose test metrics count: best validation or last."
     )
     datasets: dict[Name, Any]
     attacks: dict[Name, Any]
@@ -44,10 +44,10 @@ class Plan(BaseModel):
 
     @staticmethod
     def read(values: Mapping[str, Any], paths: Sequence[Path | str] = ()) -> "Plan":
-        """Take the outline from a config, without a look at the rest of it.
+        """Read the plan from a config, without checking the rest of the config.
 
         Raises:
-            ConfigError: it says something impossible.
+            ConfigError: a value is not valid.
         """
         full = in_full(values, paths)
         try:
@@ -56,26 +56,26 @@ class Plan(BaseModel):
             raise ConfigError(explain(error, full.paths, lambda place: ())) from None
 
     def blocks(self) -> Mapping[str, Table | Figure]:
-        """Every table and figure by name."""
+        """Return every table and figure by name."""
         return {**self.tables, **self.figures}
 
     def cells(self, block: Table | Figure) -> list[Cell]:
-        """The training jobs that a table or figure needs."""
+        """Return the training jobs that a table or figure needs."""
         return block.cells(self)
 
     @property
     def reckons_losses(self) -> bool:
-        """Whether there is a run without attack and defence to compare with."""
+        """Whether the study has a run without attack and defence to compare with."""
         return BASELINE in self.attacks and PLAIN in self.defenses
 
     def switches_of(
         self, models: Sequence[str], attacks: Sequence[str], defenses: Sequence[str]
     ) -> Sequence[Switch]:
-        """The points on which text and code differ: none here, because the methods have them."""
+        """Return no switches between text and code: they belong to the methods, not read here."""
         return ()
 
     def distinct(self, cells: Iterable[Cell]) -> list[Cell]:
-        """Each cell once; without attack there are no malicious clients, whatever was asked."""
+        """Return each cell once; without an attack, the ratio of malicious clients becomes 0."""
         return list(
             dict.fromkeys(
                 cell.model_copy(update={"ratio": 0.0}) if self._harmless(cell) else cell

@@ -1,4 +1,4 @@
-"""Names that stand for an entry with other values, and where paper and code differ."""
+"""Names of entries with changed values, and switches between the paper's text and code."""
 
 import json
 from collections.abc import Mapping
@@ -14,9 +14,10 @@ from fedrec.settings import Section
 
 @dataclass(frozen=True)
 class Variant:
-    """An entry under another value of some of its fields: `ClusterAttack@clusters=1,decay=0.9`.
+    """An entry with other values of some fields: `ClusterAttack@clusters=1,decay=0.9`.
 
-    A field that the entry's method does not have is one of the protocol: `MF@negatives=resampled`.
+    A field that the entry's method does not have is a field of the protocol, as in
+    `MF@negatives=resampled`.
     """
 
     base: str
@@ -25,21 +26,21 @@ class Variant:
     @staticmethod
     @cache
     def parse(name: str) -> "Variant":
-        """A name as tables and cells give it; without `@`, the entry as it is."""
+        """Parse a name from a table or cell; a name without `@` is the entry itself."""
         base, _, given = name.partition("@")
         pairs = (change.partition("=") for change in given.split(",") if change)
         return Variant(base, {field: yaml.safe_load(value) for field, _, value in pairs})
 
     @property
     def name(self) -> str:
-        """What `parse` reads."""
+        """The name that `parse` reads as this variant."""
         texts = {field: _text(value) for field, value in self.changes.items()}
         changes = ",".join(f"{field}={text}" for field, text in texts.items())
         return f"{self.base}@{changes}" if changes else self.base
 
 
 def _text(value: Any) -> str:
-    """A value as YAML reads it back: a small number with the point without which it is a text."""
+    """Return a value as YAML reads it: a small float needs a point, or YAML reads it as text."""
     text = json.dumps(value).strip('"')
     mantissa, e, exponent = text.partition("e")
     return (
@@ -48,10 +49,10 @@ def _text(value: Any) -> str:
 
 
 class Switch(Section):
-    """A point on which the paper's text and its authors' code differ, and what is used here."""
+    """A point on which the paper's text and its authors' code differ, and the value used here."""
 
     group: Literal["models", "attacks", "defenses", "protocol"]
-    kind: str  # of the method; `protocol` for the protocol's own
+    kind: str  # of the method; `protocol` for a field of the protocol
     field: str
     meaning: str
     paper: Any
@@ -64,7 +65,7 @@ class Switch(Section):
         return self.code if self.ours == self.paper else self.paper
 
     def applied(self, cell: Cell, value: Any) -> Cell:
-        """The cell with this switch set otherwise, in so far as it is concerned."""
+        """Return the cell with this switch set to a value, if the switch concerns the cell."""
         if self.group == "models":
             return cell.model_copy(update={"model": self._variant(cell.model, value)})
         if self.group == "attacks" and cell.attack != BASELINE:

@@ -1,1 +1,1 @@
-"""The federation as this field usually writes it: slow, dense, and an oracle for the fast one."""
+"""The federation as usually implemented, slow and dense: a reference for testing the fast one."""

@@ -19,7 +19,7 @@ from fedrec.updates import Gradient
 
 @dataclass(frozen=True)
 class Uploads:
-    """What the clients of one round upload, every coordinate written out."""
+    """The uploads of one round's clients, with every coordinate."""
 
     items: Float[Tensor, "n items d"]
     dense: Float[Tensor, "n params"]
@@ -30,17 +30,17 @@ class Uploads:
         return len(self.weight)
 
     def flat(self) -> Float[Tensor, "n coordinates"]:
-        """Each upload as one long vector."""
+        """Return each upload as one long vector."""
         return torch.cat([self.items.flatten(1), self.dense], dim=1)
 
     def of(self, client: int) -> Gradient:
-        """One client's."""
+        """Return one client's upload."""
         return Gradient(self.items[client], self.dense[client])
 
 
 @dataclass(frozen=True)
 class ServerSide:
-    """What the server knows, and the item table that it would have after a step of Adam."""
+    """The server's view, and the item table that it would have after a step of Adam."""
 
     view: ServerView
     after: Callable[[Gradient], Float[Tensor, "items d"]]
@@ -48,7 +48,7 @@ class ServerSide:
 
 @singledispatch
 def judge(part: Filter, uploads: Uploads, server: ServerSide) -> Bool[Tensor, " n"]:
-    """Which of all uploads a filter keeps."""
+    """Return the mask of the uploads that a filter keeps, out of all uploads."""
     raise NotImplementedError(f"no plain version of {type(part).__name__}")
 
 
@@ -61,7 +61,7 @@ def _krum(part: Krum, uploads: Uploads, server: ServerSide) -> Bool[Tensor, " n"
     scores = []
     for mine in vectors:
         distance = torch.stack([(mine - other).square().sum() for other in vectors])
-        scores.append(distance.sort().values[1 : nearest + 1].sum())  # the nearest is itself
+        scores.append(distance.sort().values[1 : nearest + 1].sum())  # the first is itself
     count = len(uploads) - f if part.keep == "n-f" else part.keep
     best = torch.stack(scores).argsort(stable=True)[:count]
     return torch.zeros(len(uploads), dtype=torch.bool).index_fill_(0, best, True)
@@ -83,7 +83,7 @@ def _union(part: Union, uploads: Uploads, server: ServerSide) -> Bool[Tensor, " 
 
 @singledispatch
 def transform(part: Transform, uploads: Uploads) -> Uploads:
-    """Uploads changed one by one."""
+    """Return the uploads after changing each one separately."""
     raise NotImplementedError(f"no plain version of {type(part).__name__}")
 
 
@@ -97,7 +97,7 @@ def _norm_bound(part: NormBound, uploads: Uploads) -> Uploads:
 
 @singledispatch
 def reduce(part: Reduce, uploads: Uploads, kept: Bool[Tensor, " n"]) -> Gradient:
-    """One gradient of the uploads kept."""
+    """Return one gradient from the uploads kept."""
     raise NotImplementedError(f"no plain version of {type(part).__name__}")
 
 

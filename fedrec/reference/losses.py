@@ -1,4 +1,4 @@
-"""A client's loss as the paper writes it (Eq. 1 and 4), for autograd to differentiate."""
+"""A client's loss as in the paper (Eq. 1 and 4), to be differentiated by autograd."""
 
 from collections.abc import Mapping
 from math import prod, sqrt
@@ -23,7 +23,7 @@ def mf_loss(
     dropout: float,
     penalty: float,
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-    """The whole loss and its BPR part; `masks` is 0 or 1, `penalty` the factor of ‖Θ‖²."""
+    """Return the whole loss and its BPR part; `masks` is 0 or 1, `penalty` the factor of ‖Θ‖²."""
     keep = masks / (1 - dropout)
     u, p, n = user * keep[:, 0], items[positive] * keep[:, 1], items[negative] * keep[:, 2]
     bpr = -logsigmoid((u * p).sum(1) - (u * n).sum(1)).mean()
@@ -35,7 +35,7 @@ def candidates(
     n_items: int,
     drawn: UInt32[np.ndarray, "anchors draws"],
 ) -> Int[np.ndarray, "anchors c"]:
-    """Each item of a history, another one as its positive, and items from outside.
+    """Return each item of a history, another one as its positive, and items not in the history.
 
     A draw below n takes 32 random bits b, and is ⌊b · n / 2³²⌋.
     """
@@ -58,7 +58,7 @@ def info_nce(
     dropout: float,
     mean: bool,
 ) -> Float[Tensor, ""]:
-    """Eq. 4 over the anchors; along the second axis lie anchor, positive and negatives."""
+    """Return Eq. 4 over the anchors; the second axis holds anchor, positive and negatives."""
     embedding = items[drawn] * masks / (1 - dropout)
     scores = (embedding[:, 1:] * embedding[:, :1]).sum(2)
     first = torch.zeros(len(scores), dtype=torch.long)
@@ -74,7 +74,7 @@ def sas_rec_loss(
     negative: Int[Tensor, " pairs"],
     kept: Named,
 ) -> Float[Tensor, ""]:
-    """The mean BPR loss over the latest positions; 0 for a history of one item."""
+    """Return the mean BPR loss over the latest positions; 0 for a history of one item."""
     count = min(len(history) - 1, model.length)
     if count == 0:
         return 0 * dense.sum()
@@ -90,7 +90,7 @@ def sas_rec_states(
     read: Int[Tensor, " time"],
     kept: Named,
 ) -> Float[Tensor, "time d"]:
-    """The state after each item read; `kept` holds dropout's masks by name."""
+    """Return the state after each item read; `kept` holds dropout's masks by name."""
     own = _named(model, dense)
     x = items[read] * sqrt(model.dim) + own["positions"][-len(read) :]
     x = _drop(model, x, "input", kept)
@@ -103,7 +103,7 @@ def sas_rec_states(
 
 
 def _attend(model: SASRec, x: Tensor, block: str, own: Named, kept: Named) -> Tensor:
-    """Causal attention of the normalised states to the states, head by head, and a residual."""
+    """Apply causal attention of the normalised states to the states, by head, with a residual."""
     queries = _norm(x, f"{block}.attention", own)
     parts = zip(
         *(

@@ -1,4 +1,4 @@
-"""Rounds played client after client, with autograd over the whole item table."""
+"""Rounds computed client after client, with autograd over the whole item table."""
 
 import copy
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ from fedrec.updates import Gradient
 
 
 class Parameters(NamedTuple):
-    """What one client trains: leaves of autograd."""
+    """The parameters that one client trains: leaves of autograd."""
 
     items: Float[Tensor, "items d"]
     dense: Float[Tensor, " params"]
@@ -36,11 +36,11 @@ class Parameters(NamedTuple):
 
 
 class Reference:
-    """A federation as it was set up, played on by plain means and the same random draws.
+    """A federation that starts like a given one, and continues plainly with the same random draws.
 
-    Every client differentiates its loss, of which L2 over all items is a part, for the whole item
-    table; the server holds all gradients side by side, and PyTorch's Adam steps all parameters.
-    Only the attack's forging is the package's own.
+    Every client differentiates its loss, including L2 over all items, for the whole item table. The
+    server holds all gradients side by side, and PyTorch's Adam steps all parameters. Only the
+    forging of the attack is the package's own code.
     """
 
     def __init__(self, fed: Federation) -> None:
@@ -54,7 +54,7 @@ class Reference:
         self._attack_state = fed.attack_state
 
     def play_round(self, number: int) -> None:
-        """Broadcast, train client after client, forge, upload, defend, step."""
+        """Run one round: broadcast, train each client, forge, upload, defend, step."""
         fed, streams = self._fed, self._fed.streams.at(number)
         chosen = sample_clients(len(fed.position), fed.clients_per_round, streams)
         cohort = torch.from_numpy(chosen).to(fed.position.device)
@@ -79,7 +79,7 @@ class Reference:
         self._local_adam.step()
 
     def _train(self, client: int, streams: Streams) -> tuple[Parameters, float]:
-        """One client's gradient of its whole loss, and its sample count."""
+        """Return one client's gradient of its whole loss, and its sample count."""
         batch = self._fed.devices.pairs.batch(torch.tensor([client]), streams)
         own = Parameters(self.items, self.dense, self.local[client])
         leaves = Parameters(*(x.detach().clone().requires_grad_() for x in own))
@@ -93,7 +93,7 @@ class Reference:
         ), weight
 
     def _forge(self, selected: Int[Tensor, " m"], streams: Streams) -> Forgery[Any]:
-        """What the malicious clients do."""
+        """Return the forged uploads of the malicious clients, and update the attack's state."""
         fed, shared = self._fed, Shared(self.items, self.dense)
         pairs = fed.malicious_pairs
         devices = Devices(self._model, pairs, self.local[pairs.users])
@@ -116,7 +116,7 @@ class Reference:
         return reduce(defense.reduction, received, kept)
 
     def _after(self, gradient: Gradient) -> Float[Tensor, "items d"]:
-        """The item table that a twin of the server would have after a step down one upload."""
+        """Return the item table after a copy of the server takes a step down one upload."""
         parameters, adam = copy.deepcopy(([self.items, self.dense], self._adam))
         parameters[0].grad, parameters[1].grad = gradient.items, gradient.dense
         adam.step()
@@ -127,7 +127,7 @@ class Reference:
 def client_loss(
     model: Model, own: Parameters, batch: Batch, streams: Streams
 ) -> tuple[Tensor, float]:
-    """Eq. 1 of one client, and its sample count."""
+    """Return the loss of one client (Eq. 1), and its sample count."""
     raise NotImplementedError(f"no plain version of {type(model).__name__}")
 
 
@@ -155,7 +155,7 @@ def _sas_rec(
 
 
 def sas_rec_masks(model: SASRec, streams: Streams, client: int, count: int) -> Mapping[str, Tensor]:
-    """What dropout keeps, by name: the first places of the masks of the longest sequence."""
+    """Return dropout's masks by name: the first places of the masks of the longest sequence."""
     if model.dropout == 0:
         return {}
     masks = {}
@@ -167,7 +167,7 @@ def sas_rec_masks(model: SASRec, streams: Streams, client: int, count: int) -> M
 
 
 def kept(lanes: Integer[np.ndarray, " *shape"], rate: float) -> Bool[Tensor, " *shape"]:
-    """What dropout keeps by 16 random bits each."""
+    """Return what dropout keeps, with 16 random bits for each element."""
     return torch.from_numpy(lanes >= dropped_below(rate))
 
 
@@ -179,7 +179,7 @@ def task_loss(
     batch: Batch,
     streams: Streams,
 ) -> Tensor:
-    """What a defence adds to the loss of one honest client."""
+    """Return the loss that a defence adds for one honest client."""
     raise NotImplementedError(f"no plain version of {type(task).__name__}")
 
 

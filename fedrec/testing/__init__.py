@@ -1,12 +1,12 @@
-"""What every attack, defence and model must keep to, for the tests of other packages too.
+"""The rules for every attack, defence and model, also for the tests of other packages.
 
     from fedrec.testing import check_attack
 
     def test_silence_is_an_attack():
         check_attack(Silence)
 
-Each check runs with every model that fedrec has (MF and SASRec), or with the one that is given, and
-raises an AssertionError that names the rule that was broken. No test framework is needed.
+Each check runs with every model of fedrec (MF and SASRec), or with a given one, and raises an
+AssertionError that names the broken rule. No test framework is needed.
 """
 
 from fedrec.testing.attacks import ATTACK_RULES, check_attack

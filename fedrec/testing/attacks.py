@@ -1,4 +1,4 @@
-"""What every attack must keep to, with every model."""
+"""The rules for every attack, checked with every model."""
 
 import dataclasses
 from collections.abc import Callable
@@ -24,12 +24,12 @@ MakeModel = Callable[[], Model]
 
 
 def check_attack(attack: type, model: MakeModel | None = None) -> None:
-    """Hold an attack, with its defaults, against all rules.
+    """Check an attack, with its default settings, against all rules.
 
-    `model` makes the model to check it with (default: each that there is).
+    `model` builds the model to check it with (default: every available model).
 
     Raises:
-        AssertionError: it breaks a rule; the message names the rule.
+        AssertionError: the attack breaks a rule; the message names the rule.
     """
     run_rules(SETTINGS_RULES, attack)
     for make in models_of(model):
@@ -37,19 +37,19 @@ def check_attack(attack: type, model: MakeModel | None = None) -> None:
 
 
 def it_is_an_attack_by_its_protocol(attack: type) -> None:
-    """It has `initial_state` and `forge`, as `fedrec.attacks.base.Attack` has."""
+    """An attack must have `initial_state` and `forge`, as in `fedrec.attacks.base.Attack`."""
     assert isinstance(attack(), Attack)
 
 
 def its_fields_refuse_what_is_of_no_type(attack: type) -> None:
-    """A value of a wrong type is an error."""
+    """A value of a wrong type must raise an error."""
     for field in dataclasses.fields(attack):
         taken = not refuses(attack, **{field.name: object()})
-        assert not taken, f"`{field.name}` takes anything"
+        assert not taken, f"`{field.name}` accepts any type"
 
 
 def uploads_have_the_shape_of_benign_ones(attack: type, model: MakeModel) -> None:
-    """One upload for each selected client, of the shape and sample count of its benign one."""
+    """Each selected client must get one upload, with the shape and weight of its benign one."""
     view, forgery = _forge(attack, model)
     assert len(forgery.updates) == len(view)
     assert dense_items(forgery.updates).shape == dense_items(view.benign).shape
@@ -58,7 +58,7 @@ def uploads_have_the_shape_of_benign_ones(attack: type, model: MakeModel) -> Non
 
 
 def uploads_are_finite_and_rows_unique(attack: type, model: MakeModel) -> None:
-    """No infinite number, and one row for each client and item."""
+    """All numbers must be finite, and each pair of client and item may have only one row."""
     _, forgery = _forge(attack, model)
     assert torch.isfinite(dense_items(forgery.updates)).all()
     pairs = torch.stack([forgery.updates.owner, forgery.updates.item])
@@ -66,14 +66,14 @@ def uploads_are_finite_and_rows_unique(attack: type, model: MakeModel) -> None:
 
 
 def equal_streams_give_equal_forgeries(attack: type, model: MakeModel) -> None:
-    """All chance comes from `streams`."""
+    """All randomness must come from `streams`."""
     (_, first), (_, second) = _forge(attack, model), _forge(attack, model)
     assert torch.equal(first.updates.value, second.updates.value)
     assert first.state == second.state and first.trace == second.trace
 
 
 def the_view_is_left_as_it_was(attack: type, model: MakeModel) -> None:
-    """Nothing that the attack is given is changed in place."""
+    """The attack must not change its arguments in place."""
     before, (view, _) = attacker_view(model()), _forge(attack, model)
     assert torch.equal(view.shared.items, before.shared.items)
     assert torch.equal(view.devices.local, before.devices.local)
@@ -81,14 +81,14 @@ def the_view_is_left_as_it_was(attack: type, model: MakeModel) -> None:
 
 
 def an_upload_depends_on_neither_place_nor_company(attack: type, model: MakeModel) -> None:
-    """Draws go by user id: the same pool in another order, with others in the cohort."""
+    """Draws must depend on the user id, not on the order of the pool or on the cohort."""
     view, method, streams = attacker_view(model()), attack(), Streams(0).at(1)
     company = _seen_by(view, positions=[2, 0, 4], pool=[3, 4, 1, 0, 2])  # users 1, 3 and 2
     alone = _seen_by(view, positions=[1], pool=[0, 1, 2, 3, 4])
     first, second = (
         method.forge(v, method.initial_state(), streams).updates for v in (company, alone)
     )
-    # Statistics of the pool are sums in another order.
+    # Statistics of the pool are summed in another order.
     assert_close(dense_items(first)[0], dense_items(second)[0], atol=1e-5, rtol=1e-4)
     assert_close(first.dense[0], second.dense[0], atol=1e-5, rtol=1e-4)
 
@@ -96,7 +96,7 @@ def an_upload_depends_on_neither_place_nor_company(attack: type, model: MakeMode
 def rows_ascend_by_client_and_the_table_is_the_broadcast_one(
     attack: type, model: MakeModel
 ) -> None:
-    """As `fedrec.updates.Updates` asks for."""
+    """Uploads must have the form that `fedrec.updates.Updates` requires."""
     view, forgery = _forge(attack, model)
     assert forgery.updates.owner.tolist() == sorted(forgery.updates.owner.tolist())
     assert torch.equal(forgery.updates.table, view.shared.items)
@@ -104,7 +104,7 @@ def rows_ascend_by_client_and_the_table_is_the_broadcast_one(
 
 
 def a_state_can_be_carried_on_and_used_again(attack: type, model: MakeModel) -> None:
-    """A step is pure: a second round from the same state gives the same, whatever ran between."""
+    """A step must be pure: a second round from the same state must give the same result."""
     view, method, streams = attacker_view(model()), attack(), Streams(0)
     start = method.initial_state()
     first = method.forge(view, start, streams.at(1))
@@ -118,7 +118,7 @@ def a_state_can_be_carried_on_and_used_again(attack: type, model: MakeModel) -> 
 
 
 def what_is_traced_has_the_same_names_in_every_round(attack: type, model: MakeModel) -> None:
-    """Records hold one column of numbers for each name."""
+    """Records have one column of numbers for each name, so the names must not change."""
     (_, first), (_, second) = _forge(attack, model, round=1), _forge(attack, model, round=2)
     assert first.trace.keys() == second.trace.keys()
     assert all(type(value) in (int, float) for value in first.trace.values())
@@ -147,7 +147,7 @@ def _forge(attack: type, model: MakeModel, round: int = 1) -> tuple[AttackerView
 
 
 def _seen_by(view: AttackerView, positions: list[int], pool: list[int]) -> AttackerView:
-    """The view of the malicious clients `pool`, of whom those at `positions` are selected."""
+    """Return the view of the malicious clients `pool`, with those at `positions` selected."""
     some, chosen = torch.tensor(pool), torch.tensor(positions)
     devices = Devices(
         view.devices.model, view.devices.pairs.of(some), view.devices.local[some].clone()

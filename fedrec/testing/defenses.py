@@ -1,4 +1,4 @@
-"""What every defence must keep to, by the roles that it plays, and with every model."""
+"""The rules for every defence, by the roles it has, checked with every model."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -29,12 +29,12 @@ ModelRule = Callable[[type, MakeModel], None]
 
 
 def check_defense(defense: type, model: MakeModel | None = None) -> None:
-    """Hold a defence, with its defaults, against the rules of all methods and of its roles.
+    """Check a defence, with its default settings, against the rules of all methods and its roles.
 
-    `model` makes the model to check it with (default: each that there is).
+    `model` builds the model to check it with (default: every available model).
 
     Raises:
-        AssertionError: it breaks a rule; the message names the rule.
+        AssertionError: the defence breaks a rule; the message names the rule.
     """
     run_rules(rules_of(defense), defense)
     for make in models_of(model):
@@ -42,12 +42,12 @@ def check_defense(defense: type, model: MakeModel | None = None) -> None:
 
 
 def rules_of(defense: type) -> list[Rule]:
-    """The rules for a defence and its roles that need no model."""
+    """Return the rules for a defence and its roles that need no model."""
     return [rule for role, rule in DEFENSE_RULES if isinstance(defense(), role)]
 
 
 def model_rules_of(defense: type) -> list[ModelRule]:
-    """The rules for a defence and its roles that are checked with a model."""
+    """Return the rules for a defence and its roles that need a model."""
     return [rule for role, rule in DEFENSE_MODEL_RULES if isinstance(defense(), role)]
 
 
@@ -55,12 +55,12 @@ def model_rules_of(defense: type) -> list[ModelRule]:
 
 
 def it_plays_at_least_one_role(defense: type) -> None:
-    """`on_clients`, `judge`, `transform` or `reduce`, as `fedrec.defenses.base` has them."""
+    """It must have `on_clients`, `judge`, `transform` or `reduce`, as in `fedrec.defenses.base`."""
     assert isinstance(defense(), ROLES)
 
 
 def the_gradient_is_finite_and_has_the_parameters_shape(defense: type) -> None:
-    """Whatever it does to uploads."""
+    """The aggregated gradient must be finite and have the parameters' shape."""
     received = random_updates(n=10, items=20)
     gradient = _composed(defense)(received, server_view(received)).gradient
     assert gradient.items.shape == received.table.shape
@@ -69,7 +69,7 @@ def the_gradient_is_finite_and_has_the_parameters_shape(defense: type) -> None:
 
 
 def equal_uploads_give_equal_verdicts(defense: type) -> None:
-    """All chance comes from the view's `streams`."""
+    """All randomness must come from the view's `streams`."""
     received = random_updates(n=10, items=20)
     first, second = (_composed(defense)(received, server_view(received)) for _ in range(2))
     assert torch.equal(first.kept, second.kept)
@@ -77,7 +77,7 @@ def equal_uploads_give_equal_verdicts(defense: type) -> None:
 
 
 def uploads_and_parameters_are_left_as_they_were(defense: type) -> None:
-    """Nothing that it is given is changed in place."""
+    """The defence must not change its arguments in place."""
     received, before = random_updates(n=10, items=20), random_updates(n=10, items=20)
     view = server_view(received)
     _composed(defense)(received, view)
@@ -87,7 +87,7 @@ def uploads_and_parameters_are_left_as_they_were(defense: type) -> None:
 
 
 def a_single_upload_is_an_average_of_itself(defense: type) -> None:
-    """One small upload is kept, and aggregated to itself."""
+    """A single small upload must be kept, and aggregated to itself."""
     received = random_updates(n=1)
     received = received.scaled(1e-3 / received.norms())  # within any bound
     decision = _composed(defense)(received, server_view(received))
@@ -96,7 +96,7 @@ def a_single_upload_is_an_average_of_itself(defense: type) -> None:
 
 
 def the_order_of_uploads_gives_nothing_away(defense: type) -> None:
-    """Shuffled uploads get the same verdicts, and the same gradient."""
+    """Shuffled uploads must get the same verdicts and the same gradient."""
     received, order = random_updates(n=10, items=20), torch.randperm(10)
     shuffled, method = received.replaced(order, received), _composed(defense)
     plain = method(received, server_view(received))
@@ -109,7 +109,7 @@ def the_order_of_uploads_gives_nothing_away(defense: type) -> None:
 
 
 def a_filter_keeps_one_at_least_of_those_it_judges_and_no_other(defense: type) -> None:
-    """And leaves the mask that it is given as it was."""
+    """It must keep at least one of the uploads it judges, and not change the given mask."""
     received = random_updates(n=10, items=20)
     for among in (range(10), [3], [0, 9], [1, 2, 5, 7, 8]):
         candidates = marked(10, among)
@@ -120,7 +120,7 @@ def a_filter_keeps_one_at_least_of_those_it_judges_and_no_other(defense: type) -
 
 
 def a_filter_compares_only_those_it_judges(defense: type) -> None:
-    """What the others uploaded changes no verdict."""
+    """The other uploads must not change any verdict."""
     received, among = random_updates(n=10, items=20), marked(10, [1, 2, 5, 7, 8])
     wild = received.scaled(torch.where(among, 1.0, 50.0))
     method, view = defense(), server_view(received)
@@ -129,14 +129,14 @@ def a_filter_compares_only_those_it_judges(defense: type) -> None:
 
 
 def scores_are_one_number_an_upload(defense: type) -> None:
-    """Of all uploads, judged or not."""
+    """Scores must be finite, one for each upload, judged or not."""
     received = random_updates(n=10, items=20)
     scores = defense().judge(received, marked(10, [1, 3]), server_view(received)).scores
     assert all(score.shape == (10,) and score.isfinite().all() for score in scores.values())
 
 
 def a_transform_keeps_the_count_and_the_sample_counts(defense: type) -> None:
-    """One upload for each received, of the same weight."""
+    """There must be one upload for each received one, with the same weight."""
     received = random_updates(n=10, items=20)
     changed = defense().transform(received, server_view(received))
     assert len(changed) == 10
@@ -144,7 +144,7 @@ def a_transform_keeps_the_count_and_the_sample_counts(defense: type) -> None:
 
 
 def a_reduction_uses_the_uploads_kept_alone(defense: type) -> None:
-    """What the others uploaded changes nothing."""
+    """The uploads that were not kept must not change the result."""
     received, kept = random_updates(n=10, items=20), marked(10, [0, 2, 3, 6, 9])
     wild = received.scaled(torch.where(kept, 1.0, 1e4))
     method, view = defense(), server_view(received)
@@ -153,7 +153,7 @@ def a_reduction_uses_the_uploads_kept_alone(defense: type) -> None:
 
 
 def equal_uploads_aggregate_to_themselves(defense: type) -> None:
-    """An average of the same gradient is that gradient."""
+    """The average of equal gradients must be that gradient."""
     received = random_updates(n=10)
     one = received.select(marked(10, [3]))
     for position in range(10):
@@ -167,7 +167,7 @@ def equal_uploads_aggregate_to_themselves(defense: type) -> None:
 
 
 def a_models_uploads_count_as_if_written_out(defense: type, model: MakeModel) -> None:
-    """Rows, ridge and dense part of an upload are one long vector to every defence."""
+    """Rows, ridge and dense part of an upload must count as one long vector."""
     view, method = client_view(model(), cohort=(4, 0, 3, 5)), _composed(defense)
     received = method.on_clients(view.plain, view).updates
     items, dense = _written(replace(view.plain, updates=received))
@@ -179,7 +179,7 @@ def a_models_uploads_count_as_if_written_out(defense: type, model: MakeModel) ->
 
 
 def a_client_task_leaves_what_stays_at_home_alone(defense: type, model: MakeModel) -> None:
-    """It changes uploads, and no local gradient, loss, sample count or order."""
+    """A task may change uploads, but no local gradient, loss, sample count or order."""
     view = client_view(model())
     honest = defense().on_clients(view.plain, view)
     assert torch.equal(honest.local, view.plain.local)
@@ -190,7 +190,7 @@ def a_client_task_leaves_what_stays_at_home_alone(defense: type, model: MakeMode
 
 
 def a_client_task_changes_nothing_in_place(defense: type, model: MakeModel) -> None:
-    """Neither parameters nor the plain gradients."""
+    """Neither the parameters nor the plain gradients may be changed in place."""
     view, before = client_view(model()), client_view(model())
     defense().on_clients(view.plain, view)
     assert torch.equal(view.shared.items, before.shared.items)
@@ -202,7 +202,7 @@ def a_client_task_changes_nothing_in_place(defense: type, model: MakeModel) -> N
 def what_a_client_does_depends_on_seed_round_and_itself_alone(
     defense: type, model: MakeModel
 ) -> None:
-    """Not on who else is in the cohort."""
+    """A client's upload must not depend on the rest of the cohort."""
 
     def by_client(cohort: tuple[int, ...], streams: Streams) -> dict[int, Tensor]:
         view = client_view(model(), cohort=cohort, streams=streams)
@@ -217,7 +217,7 @@ def what_a_client_does_depends_on_seed_round_and_itself_alone(
     assert not torch.equal(other[4], many[4])
 
 
-# A rule is for those who play its role; `object` is everybody.
+# A rule applies to defences with its role; `object` stands for all defences.
 DEFENSE_RULES: tuple[tuple[type, Rule], ...] = (
     *product(
         [object],
@@ -247,12 +247,12 @@ DEFENSE_MODEL_RULES: tuple[tuple[type, ModelRule], ...] = (
 
 
 def marked(n: int, positions: Sequence[int]) -> Bool[Tensor, " n"]:
-    """A mask of n that is true at some positions."""
+    """Return a mask of length n that is true at some positions."""
     return torch.zeros(n, dtype=torch.bool).index_fill_(0, torch.tensor([*positions]), True)
 
 
 def _composed(defense: type) -> Defense:
-    """The method as a whole defence: with a mean, unless it reduces."""
+    """Return the method as a whole defence: with a mean, unless it reduces."""
     method = defense()
     return Defense.compose([method] if isinstance(method, Reduce) else [method, Mean()])
 

@@ -1,4 +1,4 @@
-"""What attacks and defences are given, on a federation of a few users."""
+"""The inputs of attacks and defences, from a federation of a few users."""
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ LENGTH = 8  # training items of each user
 
 
 def small_split(users: int, items: int) -> Split:
-    """Users who have eight items each, at random, and two to validate and test."""
+    """Return a split with eight random training items per user, and two for validation and test."""
     rng = np.random.default_rng(0)
     orders = np.stack([rng.permutation(items) for _ in range(users)])
     return Split(
@@ -31,14 +31,14 @@ def small_split(users: int, items: int) -> Split:
 
 
 def devices_of(model: Model, users: int, items: int) -> Devices:
-    """The devices of such users, before the first round."""
+    """Return the devices of the users of a small split, before the first round."""
     streams = Streams(0)
     pairs = FixedPairs.draw(small_split(users, items), torch.arange(users), streams)
     return Devices(model, pairs, model.init_local(users, streams))
 
 
 def attacker_view(model: Model | None = None, users: int = 5, items: int = 30) -> AttackerView:
-    """`users` malicious clients, of whom the second and the last are in the cohort."""
+    """Return a view of `users` malicious clients; the second and the last are in the cohort."""
     model, streams = model or MF(dim=4), Streams(0)
     devices = devices_of(model, users, items)
     shared, selected = model.init_shared(items, streams), torch.tensor([1, users - 1])
@@ -52,7 +52,7 @@ def server_view(
     streams: Streams | None = None,
     learning_rate: float = 2e-3,
 ) -> ServerView:
-    """The view of a server that has broadcast the uploads' table and taken no step."""
+    """Return the view of a server that broadcast the uploads' table and has taken no step."""
     shared = Shared(received.table.clone(), torch.zeros(received.dense.shape[1]))
     server = Server(shared, learning_rate)
     return ServerView(shared, server.preview, expected_malicious, streams or Streams(0, round=1))
@@ -65,7 +65,7 @@ def client_view(
     items: int = 30,
     streams: Streams | None = None,
 ) -> ClientView:
-    """The view of some of `users` clients."""
+    """Return the view of the clients in `cohort`, out of `users` clients."""
     model, streams = model or MF(dim=4), streams or Streams(0, round=1)
     devices = devices_of(model, users, items)
     shared, positions = model.init_shared(items, Streams(0)), torch.tensor(cohort)

@@ -1,4 +1,4 @@
-"""What every model must keep to."""
+"""The rules for every model."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,21 +17,21 @@ USERS, ITEMS, STEP = 6, 30, 1e-3
 
 
 def check_model(model: type) -> None:
-    """Hold a model, with its defaults, against all rules.
+    """Check a model, with its default settings, against all rules.
 
     Raises:
-        AssertionError: it breaks a rule; the message names the rule.
+        AssertionError: the model breaks a rule; the message names the rule.
     """
     run_rules(MODEL_RULES, model)
 
 
 def it_is_a_model_by_its_protocol(model: type) -> None:
-    """It has all that `fedrec.models.base.Model` has."""
+    """A model must have all members of `fedrec.models.base.Model`."""
     assert isinstance(model(), Model)
 
 
 def parameters_start_finite_and_the_same_for_a_seed(model: type) -> None:
-    """(items, d) embeddings and flat others are shared; a row for each user stays at home."""
+    """Embeddings (items, d) and flat others must be shared; each user has one local row."""
     method = model()
     (one, home), (two, same), (other, _) = (_start(method, seed) for seed in (0, 0, 1))
     assert one.items.shape[0] == ITEMS and one.items.ndim == 2
@@ -42,7 +42,7 @@ def parameters_start_finite_and_the_same_for_a_seed(model: type) -> None:
 
 
 def gradients_are_one_finite_upload_a_client(model: type) -> None:
-    """Rows ascend by client and name each item once; weights count samples; losses are means."""
+    """Rows must ascend by client, items be unique, weights count samples, losses be means."""
     method, (shared, local), batch = model(), _start(model()), _batch(model())
     found = _gradients(method, shared, local, batch)
     updates, n = found.updates, len(batch.clients)
@@ -57,7 +57,7 @@ def gradients_are_one_finite_upload_a_client(model: type) -> None:
 
 
 def equal_streams_give_equal_gradients(model: type) -> None:
-    """All chance comes from `streams`, and nothing that is given is changed."""
+    """All randomness must come from `streams`, and no argument may be changed."""
     method, (shared, local), batch = model(), _start(model()), _batch(model())
     before = shared.items.clone(), local.clone()
     first, second = (_gradients(method, shared, local, batch) for _ in range(2))
@@ -67,7 +67,7 @@ def equal_streams_give_equal_gradients(model: type) -> None:
 
 
 def a_clients_gradient_does_not_depend_on_its_company(model: type) -> None:
-    """Alone or with others, at whatever place."""
+    """A client's gradient must be the same alone or with others, at any position."""
     method, (shared, local) = model(), _start(model())
     many, alone = _batch(method, (4, 0, 3)), _batch(method, (3,))
     together, one = (_gradients(method, shared, local, batch) for batch in (many, alone))
@@ -76,7 +76,7 @@ def a_clients_gradient_does_not_depend_on_its_company(model: type) -> None:
 
 
 def a_small_step_against_the_gradient_lowers_the_loss(model: type) -> None:
-    """For one client, with what dropout keeps held still."""
+    """For one client, with the same dropout masks, the loss must fall."""
     method, (shared, local), batch = model(), _start(model()), _batch(model(), (4,))
     found = _gradients(method, shared, local, batch)
     moved = Shared(
@@ -89,7 +89,7 @@ def a_small_step_against_the_gradient_lowers_the_loss(model: type) -> None:
 
 
 def scores_rank_all_items_without_chance(model: type) -> None:
-    """(users, items), finite, and the same again; a user's do not depend on other users."""
+    """Scores (users, items) must be finite, repeatable, and independent of other users."""
     method, (shared, local) = model(), _start(model())
     past = Sequences(torch.tensor([1, 2, 3, 4, 5]), torch.tensor([2, 3]))
     first, second = (method.scores(shared, local[:2], past) for _ in range(2))
@@ -100,7 +100,7 @@ def scores_rank_all_items_without_chance(model: type) -> None:
 
 
 def scores_at_pairs_rank_all_items(model: type) -> None:
-    """(pairs asked for, items), finite."""
+    """Scores must have the shape (requested pairs, items), and be finite."""
     method, (shared, local), batch = model(), _start(model()), _batch(model())
     pairs = torch.tensor([0, 3])
     found = method.scores_at(shared, local[batch.clients], batch, pairs)

@@ -1,4 +1,4 @@
-"""How rules are run, and what the hyper-parameters of every method must keep to."""
+"""The code that runs rules, and the rule for the settings of every method."""
 
 import dataclasses
 from collections.abc import Callable, Iterable
@@ -14,7 +14,7 @@ def run_rules(rules: Iterable[Callable[..., None]], subject: type, *more: Any) -
     """Run rules on a method.
 
     Raises:
-        AssertionError: a rule is broken; it names the rule and says what it asks for.
+        AssertionError: a rule is broken; the message has the rule's name and requirement.
     """
     for rule in rules:
         try:
@@ -26,23 +26,23 @@ def run_rules(rules: Iterable[Callable[..., None]], subject: type, *more: Any) -
 
 
 def models_of(model: Callable[[], Model] | None) -> list[Callable[[], Model]]:
-    """The model that was given, or every one that there is."""
+    """Return the given model, or all available ones."""
     return [model] if model else list(MODELS.values())
 
 
 def hyper_parameters_are_frozen_strict_and_described(method: type) -> None:
-    """A class of `fedrec.settings.settings`; every field has a default and a `description`."""
+    """It must use `fedrec.settings.settings`; each field needs a default and a `description`."""
     fields = vars(method).get("__pydantic_fields__")
     assert fields is not None, "decorate it with `fedrec.settings.settings`"
-    assert refuses(method, no_such_field=1), "it takes a field that it does not have"
-    assert method() == method(), "two of the same settings are not equal"
+    assert refuses(method, no_such_field=1), "it accepts a field that it does not have"
+    assert method() == method(), "two instances with the same settings are not equal"
     for field in dataclasses.fields(method):
         assert refuses(setattr, method(), field.name, None), f"`{field.name}` can be changed"
         assert fields[field.name].description, f"`{field.name}` has no description"
 
 
 def refuses(attempt: Callable[..., Any], *args: Any, **named: Any) -> bool:
-    """Whether a call is an error."""
+    """Return whether a call raises an error."""
     try:
         attempt(*args, **named)
     except (ValueError, TypeError, AttributeError):

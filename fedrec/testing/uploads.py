@@ -1,4 +1,4 @@
-"""Uploads as the dense (n, items, d) stack that the engine never builds, and random ones."""
+"""Uploads as a dense (n, items, d) stack, which the engine never builds, and random uploads."""
 
 import torch
 from torch import Tensor
@@ -7,7 +7,7 @@ from fedrec.updates import Updates
 
 
 def dense_items(updates: Updates) -> Tensor:
-    """Every client's item gradient, written out."""
+    """Return every client's item gradient, over all items."""
     stack = updates.ridge[:, None, None] * updates.table  # (n, items, d)
     for owner, item, value in zip(updates.owner, updates.item, updates.value, strict=True):
         stack[owner, item] += value
@@ -17,7 +17,7 @@ def dense_items(updates: Updates) -> Tensor:
 def random_updates(
     n: int = 4, items: int = 6, d: int = 3, params: int = 2, seed: int = 0
 ) -> Updates:
-    """Some clients' uploads, each touching about half of the items."""
+    """Return some clients' random uploads, each touching about half of the items."""
     generator = torch.Generator().manual_seed(seed)
     touched = torch.rand(n, items, generator=generator) < 0.5
     owner, item = touched.nonzero(as_tuple=True)

@@ -102,7 +102,7 @@ def test_results_are_read_as_they_were_written(tmp_path: Path) -> None:
     made.write(tmp_path / "a.json")
     assert Benchmark.read(tmp_path / "a.json") == made
     (tmp_path / "b.json").write_text("{}")
-    with pytest.raises(ConfigError, match=r"b\.json is no benchmark"):
+    with pytest.raises(ConfigError, match=r"b\.json is not a benchmark"):
         Benchmark.read(tmp_path / "b.json")
 
 

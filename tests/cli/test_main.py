@@ -283,7 +283,7 @@ def said_of(
                 "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of "
                 "79.10 GiB of which 1.20 GiB is free.\nProcess 7 has 9.00 GiB memory in use."
             ),
-            "out of memory on the GPU (2.00 GiB more were asked for): ",
+            "out of memory on the GPU (PyTorch tried to allocate 2.00 GiB): ",
         ),
         (RuntimeError("CUDA error: out of memory\nCompile with"), "out of memory on the GPU: "),
         (
@@ -509,7 +509,7 @@ def test_a_kept_record_is_run_again(tmp_path: Path, capsys: pytest.CaptureFixtur
     kept = ["verify", "--records", str(path), "--data", str(tmp_path / "data")]
     capsys.readouterr()
     assert main(kept) == 0
-    assert "synthetic/MF/ClusterAttack/FedAvg/m0.1/seed0.json: the same to the bit (" in (
+    assert "synthetic/MF/ClusterAttack/FedAvg/m0.1/seed0.json: bit-identical (" in (
         capsys.readouterr().out
     )
     record = read_record(path)
@@ -518,7 +518,7 @@ def test_a_kept_record_is_run_again(tmp_path: Path, capsys: pytest.CaptureFixtur
     write_record(record, path)
     assert main(kept) == 1
     told = capsys.readouterr()
-    assert "parts in round 2, loss: " in told.out and "1 of 1 records" in told.err
+    assert "differs in round 2, loss: " in told.out and "1 of 1 records" in told.err
     split.unlink()
     assert main(kept) == 1
     assert f"snakemake --cores 1 {split}" in capsys.readouterr().err
@@ -546,4 +546,4 @@ def test_only_records_of_this_kind_of_device_are_chosen_to_be_verified(
     path = tmp_path / "record.json"
     write_record(make_record(device="A card"), path)
     assert main(["verify", "--records", str(path), "--device", "cpu"]) == 1
-    assert "holds no record of the cells to verify" in capsys.readouterr().err
+    assert "contains no record of the cells to verify" in capsys.readouterr().err

@@ -71,7 +71,7 @@ def tiny(
 
 def test_a_cell_is_run_and_shown_beside_the_unattacked_one(tiny: Session) -> None:
     told = tiny("run", "synthetic/MF/ClusterAttack/FedAvg/m0.1")
-    assert f"no run without attack to compare with: fedrec run {PLAIN}" in told
+    assert f"no run without attack to compare with; make it: fedrec run {PLAIN}" in told
     assert read_record(tiny.runs / ATTACKED).trajectory.round == [2, 4]
     assert "no attack" not in tiny("run", "synthetic/MF")
     told = tiny("run", ATTACKED)
@@ -166,7 +166,7 @@ def test_lists_have_one_line_each(tiny: Session) -> None:
     assert [line.split()[0] for line in lines[:3]] == ["NoAttack", "LIE", "ClusterAttack"]
     assert "fang" in [line.split()[0] for line in lines]
     assert "no entry in the config" in next(line for line in lines if line.startswith("fang"))
-    assert tiny("list", "datasets").split() == ["synthetic", "made", "up"]
+    assert tiny("list", "datasets").split() == ["synthetic", "synthetic"]
     assert tiny("list", "claims").startswith("counts-ml-1m")
     assert len(tiny("list", "models").splitlines()) == 2
 
@@ -226,7 +226,7 @@ def test_the_time_that_is_left_is_told_by_published_records(tiny: Session) -> No
 def test_a_claim_says_what_decides_it_and_what_makes_its_records(tiny: Session) -> None:
     told = tiny("claim", "attack-mf")
     assert "decided by: above 10 (substantial) against no attack and no defence" in told
-    assert "so far: not run" in told and "records: 0 of 4 there" in told
+    assert "so far: not run" in told and "records: 0 of 4 exist" in told
     # At 1 % the cells are in no table: not the workflow but `fedrec run` makes them.
     assert "fedrec run synthetic/MF/ClusterAttack/FedAvg/m0.01/seed0.json" in told
     arm = "results/tiny/runs/synthetic/MF/NoAttack/FedAvg/m0/seed{0,1}.json"
@@ -240,7 +240,7 @@ def test_a_claims_records_are_made_and_judged(tiny: Session) -> None:
     Path("tiny.yaml").write_text(STUDY.partition("tables:")[0].replace("users: 60", "users: 120"))
     tiny_split(120).save(Path("results/tiny/data/synthetic/split.npz"))
     assert "so far: not run" not in tiny("claim", "attack-mf", "--run").rpartition("so far")[2]
-    assert "records: 4 of 4 there" in tiny("claim", "attack-mf")
+    assert "records: 4 of 4 exist" in tiny("claim", "attack-mf")
 
 
 def test_a_claim_tells_that_its_records_are_of_two_devices(tiny: Session) -> None:
@@ -257,7 +257,7 @@ def test_a_claim_is_checked_again_without_its_published_records(tiny: Session) -
         for s in (0, 1)
     ]
     pack(records, Path("results/tiny/published/records.jsonl.gz"))
-    assert "records: 4 of 4 there" in tiny("claim", "attack-mf")
+    assert "records: 4 of 4 exist" in tiny("claim", "attack-mf")
     told = tiny("claim", "attack-mf", "--again")
     assert "so far: not run" in told and "missing: 4; they take 4 s on a CPU thread" in told
 
@@ -275,9 +275,9 @@ def test_two_records_side_by_side(tiny: Session) -> None:
     tiny("run", ATTACKED, "--set", "clusters=4")
     told = tiny("compare", ATTACKED, ATTACKED.replace("ClusterAttack", "ClusterAttack@clusters=4"))
     assert "attack.clusters  2" in told and "HR@5" in told
-    assert "the trajectories part in round 2, attack.attack_loss: " in told
+    assert "the trajectories first differ in round 2, attack.attack_loss: " in told
     same = tiny("compare", ATTACKED, str(tiny.runs / ATTACKED))
-    assert "the same settings, data and versions" in same and "the same to the bit" in same
+    assert "the same settings, data and versions" in same and "bit-identical" in same
 
 
 def test_a_cell_without_record_is_met_with_the_nearest(tiny: Session) -> None:
@@ -341,9 +341,9 @@ def test_a_study_of_a_known_dataset(project: Path) -> None:
     [
         (["mine", "--dataset", "ml-2m"], "did you mean `ml-1m`?"),
         (["mine", "--dataset", "ml-1m", "--attacks", "LIEE"], "did you mean `LIE`?"),
-        (["mine", "--data", "plays.csv", "--ratios", "0.001"], "of 100 users none would be"),
+        (["mine", "--data", "plays.csv", "--ratios", "0.001"], "none of the 100 users would be"),
         (["../mine", "--dataset", "ml-1m"], "give a plain name"),
-        (["paper", "--dataset", "ml-1m"], "config/paper.yaml: is there already"),
+        (["paper", "--dataset", "ml-1m"], "config/paper.yaml: already exists"),
     ],
 )
 def test_a_study_that_cannot_be_is_not_written(

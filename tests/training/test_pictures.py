@@ -76,7 +76,7 @@ def test_what_cannot_be_pictured_is_refused(
     assert run(study, "headlin") == 1
     assert "no figure 'headlin'" in capsys.readouterr().err
     assert run(study, "other") == 1
-    assert "made-up communities" in capsys.readouterr().err
+    assert "synthetic communities" in capsys.readouterr().err
 
 
 def test_a_damaged_file_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,1 +1,1 @@
-"""One self-contained page in which results can be explored: no server, no network."""
+"""One self-contained page to explore results: no server, no network."""

@@ -1,7 +1,7 @@
-"""The charts, as Vega-Lite: they filter and draw what `frames` computed, and compute nothing.
+"""The charts, in Vega-Lite: they filter and draw what `frames` computed, and compute nothing.
 
-Charts hold no data. They name datasets that the page holds once, as CSV, and every one listens to
-the page's own select elements.
+Charts hold no data. They name datasets that the page holds once, as CSV. Every chart follows the
+select elements of the page.
 """
 
 from collections.abc import Mapping
@@ -13,8 +13,8 @@ from fedrec.analysis.explorer.frames import CHOICES
 from fedrec.analysis.figures.style import COLOURS
 from fedrec.plan.cells import BASELINE, PLAIN
 
-# What is compared, from nothing to everything. A colour of the text stands for nothing, so that it
-# is seen on a light and on a dark page.
+# What is compared, from nothing to both. The case without either has the colour of the text, so
+# that it is visible on a light and on a dark page.
 ROLES = {
     "neither": ("no attack, no defence", "currentColor", (6, 3)),
     "attack": ("the attack, no defence", COLOURS[3], (1, 0)),
@@ -39,7 +39,7 @@ EXACTLY = (
     f" && (datum.ratio == ratio || attack == '{BASELINE}')"
 )
 ROOM = alt.expr("width - 18")  # for text beside a dot
-# A variant's changes stand below its name, so that a narrow screen shows both.
+# A variant's changes are below its name, so that a narrow screen shows both.
 ROW_NAMES = alt.Axis(
     labelExpr="split(datum.label, '@')", labelLimit=150, labelFontSize=11, labelBaseline="middle"
 )
@@ -65,7 +65,7 @@ CONFIG = {
 
 
 def charts(chosen: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    """Every chart by the id of its place on the page; `chosen` is what is shown first."""
+    """Return every chart by the id of its place on the page; `chosen` is shown first."""
     made = {
         "chosen": comparison(chosen["metric"]),
         "curves": curves(),
@@ -77,7 +77,7 @@ def charts(chosen: Mapping[str, str]) -> dict[str, dict[str, Any]]:
 
 
 def comparison(metric: str) -> alt.LayerChart:
-    """What is compared, in words and numbers; also the key to the colours of the curves."""
+    """Compare the chosen arms in words and numbers; also the key to the colours of the curves."""
     rows = [{"role": role, "says": says} for role, (says, _, _) in ROLES.items()]
     attacked, defended = (
         "indexof(['attack', 'both'], datum.role) >= 0",
@@ -117,7 +117,7 @@ def comparison(metric: str) -> alt.LayerChart:
 
 
 def curves() -> alt.LayerChart:
-    """Test performance by round."""
+    """Draw test performance by round."""
     base = (
         alt.Chart(_data("curves"))
         .transform_lookup("row", alt.LookupData(_data("numbers"), "row", [*NAMES, *TOLD]))
@@ -139,7 +139,7 @@ def curves() -> alt.LayerChart:
 
 
 def losses(along: str, held: str) -> alt.LayerChart:
-    """What is lost against no attack and no defence, with its interval, by attack or by defence."""
+    """Draw the loss against no attack and no defence, with intervals, by attack or by defence."""
     base = (
         alt.Chart(_data("numbers"))
         .transform_filter(
@@ -171,7 +171,7 @@ def losses(along: str, held: str) -> alt.LayerChart:
 
 
 def filtering() -> alt.LayerChart:
-    """How well the chosen defence filters the chosen attack, by round."""
+    """Draw how well the chosen defence filters the chosen attack, by round."""
     base = (
         alt.Chart(_data("filtered"))
         .transform_lookup("row", alt.LookupData(_data("numbers"), "row", [*NAMES, *TOLD]))
@@ -199,7 +199,7 @@ def filtering() -> alt.LayerChart:
 
 
 def picture(panel: int) -> dict[str, Any]:
-    """Items of one picture, in the colour of their community; as large as its place."""
+    """Draw the items of one picture, coloured by community, in the size of its place."""
     axis = alt.Scale(domain=[-1, 1])
     colour = alt.Color("community:N", legend=None).scale(scheme="category20")
     chart = (
@@ -217,7 +217,7 @@ def picture(panel: int) -> dict[str, Any]:
 
 
 def _finished(chart: alt.LayerChart, chosen: Mapping[str, str]) -> dict[str, Any]:
-    """A chart as wide as its place, in the page's ink, that follows the page's choices."""
+    """Fit a chart to the width and colours of the page, and make it follow the page's choices."""
     params = [
         alt.param(name=name, value=chosen[name], bind=alt.BindDirect(f"#{name}", event="change"))
         for name in CHOICES
@@ -228,7 +228,7 @@ def _finished(chart: alt.LayerChart, chosen: Mapping[str, str]) -> dict[str, Any
 
 
 def _data(name: str) -> alt.NamedData:
-    """A dataset of the page. A ratio is a text, so that it equals what a select element says."""
+    """Name a dataset of the page. A ratio is text, so that it equals a select element's value."""
     columns = {
         "numbers": (NUMBERS, (*NAMES, *TOLD)),
         "curves": (("row", "round", "mean", "low", "high", "points"), ()),
@@ -251,7 +251,7 @@ def _dash() -> alt.StrokeDash:
 
 
 def _told() -> list[alt.Tooltip]:
-    """What every mark tells of its arm."""
+    """Return the tooltip of an arm, which every mark has."""
     return [
         _tip("attack", "attack"), _tip("defense", "defence"), _tip("shown", "result"),
         _tip("lost", "lost"), _tip("users", "lost, other users"), _tip("runs", "runs"),

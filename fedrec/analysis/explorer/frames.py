@@ -1,4 +1,4 @@
-"""The data behind the charts, all computed here: the page only picks and draws."""
+"""The data behind the charts. All of it is computed here: the page only selects and draws."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -14,9 +14,9 @@ from fedrec.plan.cells import BASELINE, PLAIN, Cell
 from fedrec.plan.metrics import Report
 from fedrec.records import Pictures, Record
 
-METRICS = ("hr@5", "ndcg@5")  # the paper's; one more adds a quarter of a page's data
-CHOICES = ("dataset", "model", "attack", "defense", "ratio", "metric")  # what a reader picks
-SHARES = ("recall", "precision")  # what a filter reports of a round's uploads
+METRICS = ("hr@5", "ndcg@5")  # the paper's; each further metric adds a quarter to the page's data
+CHOICES = ("dataset", "model", "attack", "defense", "ratio", "metric")  # chosen by the reader
+SHARES = ("recall", "precision")  # reported by a filter about a round's uploads
 
 
 def numbers(
@@ -25,10 +25,10 @@ def numbers(
     report: Report,
     runs: Mapping[Cell, Sequence[Run]],
 ) -> pd.DataFrame:
-    """One row for each arm and metric: `summarise`'s numbers, and how they read.
+    """Return one row for each arm and metric: the numbers of `summarise`, and their text.
 
-    `row` counts the rows, `key` names what was chosen, `low` and `high` bound the loss (%),
-    `shown` and `lost` are the result and the loss as text, `href` leads to the arm's runs.
+    `row` numbers the rows, `key` identifies a choice, `low` and `high` bound the loss (%), `shown`
+    and `lost` are the result and the loss as text, `href` links to the arm's runs.
     """
     frame = summarise(records, report, wanted)
     frame = frame[frame.metric.isin(METRICS)].reset_index(drop=True)
@@ -56,20 +56,20 @@ def numbers(
 
 
 def arm_id(number: int) -> str:
-    """The name of an arm within the page, by its place in the order of arms."""
+    """Return the id of an arm in the page, from its place in the order of arms."""
     return f"arm-{number}"
 
 
 def key(arm: Cell, metric: str) -> str:
-    """An arm and a metric as one text, as the page puts it together from what is chosen."""
+    """Return an arm and a metric as one text; the page builds the same text from the choices."""
     c = arm
     return "|".join([c.dataset, c.model, c.attack, c.defense, f"{c.ratio:g}", metric])
 
 
 def curves(records: Sequence[Record], named: pd.DataFrame) -> pd.DataFrame:
-    """Each arm's test metrics by round: mean over runs, Student-t interval (95 %), runs.
+    """Return each arm's test metrics by round: mean over runs, 95 % Student-t interval, runs.
 
-    `row` is that of `named`, made by `numbers`. One run has no interval.
+    `row` refers to the rows of `named`, made by `numbers`. One run has no interval.
     """
     points = [
         (key(arm, metric), number, result)
@@ -84,15 +84,19 @@ def curves(records: Sequence[Record], named: pd.DataFrame) -> pd.DataFrame:
 
 
 def filtered(records: Sequence[Record], named: pd.DataFrame) -> pd.DataFrame:
-    """The shares that a filter reports, by round, likewise; rounds without any are left out."""
+    """Return the shares that a filter reports, by round; rounds without values are left out.
+
+    Means, intervals and `row` are as in `curves`.
+    """
     frame = pd.DataFrame(_shares(records), columns=["key", "share", "round", "value"])
     return _over_runs(frame.dropna(subset="value"), ["key", "share"], named)
 
 
 def items(pictures: Pictures) -> pd.DataFrame:
-    """Every item of every picture: `panel` counts these; `x` and `y` are between -1 and 1.
+    """Return every item of every picture; `panel` numbers the pictures.
 
-    All pictures of a round are to one scale, on which the largest fits.
+    `x` and `y` are between -1 and 1. All pictures of a round have one scale, at which the largest
+    one fits.
     """
     reach: dict[int, float] = {}
     for p in pictures.pictures:
@@ -107,7 +111,7 @@ def items(pictures: Pictures) -> pd.DataFrame:
 
 
 def first_choice(numbers: pd.DataFrame, points: pd.DataFrame) -> dict[str, str]:
-    """What the page shows first: the arm with the most evaluations, with a defence if it can be."""
+    """Return the first choice: the arm with the most evaluations, if possible with a defence."""
     counts = numbers.row.map(points.groupby("row").points.sum()).fillna(0)
     attacked, defended = numbers.attack != BASELINE, numbers.defense != PLAIN
     wished = (attacked & defended, attacked, attacked | ~attacked)
@@ -117,7 +121,7 @@ def first_choice(numbers: pd.DataFrame, points: pd.DataFrame) -> dict[str, str]:
 
 
 def options(numbers: pd.DataFrame) -> dict[str, list[str]]:
-    """What can be chosen, in the study's order; no attack only where there is nothing else."""
+    """Return what can be chosen, in the study's order; no attack only if there is nothing else."""
     found = {name: list(dict.fromkeys(map(str, numbers[name]))) for name in CHOICES}
     for name, nothing in (("attack", BASELINE), ("ratio", "0")):
         found[name] = [text for text in found[name] if text != nothing] or found[name]
@@ -126,7 +130,7 @@ def options(numbers: pd.DataFrame) -> dict[str, list[str]]:
 
 
 def _shares(records: Sequence[Record]) -> Iterator[tuple[str, str, int, float | None]]:
-    """One row for each record, share and evaluation."""
+    """Yield one row for each record, share and evaluation."""
     for record in records:
         track = record.trajectory
         for share in SHARES:
@@ -135,7 +139,7 @@ def _shares(records: Sequence[Record]) -> Iterator[tuple[str, str, int, float | 
 
 
 def _over_runs(points: pd.DataFrame, by: list[str], named: pd.DataFrame) -> pd.DataFrame:
-    """Means over runs with intervals, by round, under the rows' numbers."""
+    """Return means over runs with intervals, by round, with the rows' numbers."""
     groups = points.groupby([*by, "round"], sort=False).value
     found = groups.agg(mean="mean", points="size")
     half = groups.agg(lambda values: half_width(values.to_numpy()))
@@ -149,7 +153,7 @@ def _between(low: float, high: float) -> str:
 
 
 def _counted(runs: Sequence[Run]) -> str:
-    """How many runs there are, and what happened to the others."""
+    """Describe how many runs there are, and how the others ended."""
     made = [run for run in runs if run.link]
     others = {
         state: sum(run.state == state for run in runs)

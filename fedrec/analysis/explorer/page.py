@@ -1,4 +1,4 @@
-"""The page: what is counted, the choices, the charts, the claims, and every run by its arm."""
+"""The explorer's page: counts, choices, charts, claims, and every run by its arm."""
 
 import json
 from collections import Counter
@@ -36,29 +36,29 @@ from fedrec.plan.cells import BASELINE, PLAIN, Cell
 from fedrec.plan.metrics import Report
 from fedrec.records import Pictures, Record
 
-VEGA_LITE = alt.SCHEMA_VERSION.removeprefix("v").rpartition(".")[0]  # that charts are written for
+VEGA_LITE = alt.SCHEMA_VERSION.removeprefix("v").rpartition(".")[0]  # the version of the charts
 FOLDER = Path(__file__).parent
 LABELS = {"dataset": "Dataset", "model": "Model", "attack": "Attack", "defense": "Defence",
           "ratio": "Malicious users", "metric": "Metric"}  # fmt: skip
-# Runs that stay in sight: those without attack and defence, beside those chosen.
+# Runs that always stay visible: those without attack and without defence, beside the chosen ones.
 KEPT = {"dataset": None, "model": None, "attack": BASELINE, "defense": PLAIN, "ratio": "0"}
 
 
 @dataclass(frozen=True)
 class Study:
-    """What a page is about."""
+    """The contents of a page."""
 
     records: Sequence[Record]
     wanted: Sequence[Cell] = ()  # the cells that tables and figures ask for
     report: Report = "best_val"
     claims: Claims | None = None
-    evidence: Evidence | None = None  # that claims are judged by
-    pictures: Pictures | None = None  # of item embeddings
+    evidence: Evidence | None = None  # to judge the claims
+    pictures: Pictures | None = None  # pictures of item embeddings
     note: str = ""
 
 
 def page(study: Study, places: Places) -> str:
-    """The page as HTML, with its data, its style and all scripts within.
+    """Return the page as HTML, which includes its data, its style and all scripts.
 
     Raises:
         RecordError: there is no record.
@@ -106,12 +106,12 @@ def _template() -> Any:
 
 
 def _library() -> str:
-    """Vega, Vega-Lite and Vega-Embed as one script that sets `vegaEmbed`."""
+    """Return Vega, Vega-Lite and Vega-Embed as one script that sets `vegaEmbed`."""
     return str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VEGA_LITE))
 
 
 def _calls(specs: Mapping[str, Any], frames: Mapping[str, pd.DataFrame]) -> str:
-    """The data, and a call for each chart."""
+    """Return the script with the data and a call for each chart."""
     data = {name: frame.to_csv(index=False, float_format="%.5g") for name, frame in frames.items()}
     return f"""const data = {_json(data)};
 const specs = {_json(specs)};
@@ -123,12 +123,12 @@ window.drawn = Promise.all(Object.entries(specs).map(
 
 
 def _json(values: object) -> str:
-    """As JSON that may stand within a script element."""
+    """Return JSON that is safe inside a script element."""
     return json.dumps(values, ensure_ascii=False).replace("<", r"\u003c")
 
 
 def _shown(name: str, option: str) -> str:
-    """How an option reads."""
+    """Return the text of an option."""
     if name == "ratio":
         return f"{100 * float(option):g} %"
     if name == "metric":
@@ -137,10 +137,10 @@ def _shown(name: str, option: str) -> str:
 
 
 def _hiding(found: Mapping[str, Sequence[str]]) -> Iterator[str]:
-    """A rule of style for each option: it hides the arms of which it is no part.
+    """Yield a CSS rule for each option, which hides the arms without this option.
 
-    So what is chosen picks the runs that are listed, as it picks what charts draw, without a
-    script. An arm that a link leads to is shown whatever is chosen.
+    So the choices select the listed runs, as they select what charts draw, without a script. An
+    arm that a link leads to is always shown.
     """
     for name, kept in KEPT.items():
         for option in found[name]:
@@ -153,12 +153,12 @@ def _hiding(found: Mapping[str, Sequence[str]]) -> Iterator[str]:
 
 
 def _places_of(runs: Mapping[Cell, Sequence[Run]]) -> dict[Cell, str]:
-    """Where the page lists each arm."""
+    """Return the id under which the page lists each arm."""
     return {arm: arm_id(number) for number, arm in enumerate(runs)}
 
 
 def _arms(runs: Mapping[Cell, Sequence[Run]], named: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    """Every arm with its numbers and its runs, for the template."""
+    """Yield every arm with its numbers and its runs, for the template."""
     first = {row["href"]: row for row in rows_of(named[named.metric == METRICS[0]])}
     for arm, place in _places_of(runs).items():
         row = first[f"#{place}"]
@@ -167,7 +167,7 @@ def _arms(runs: Mapping[Cell, Sequence[Run]], named: pd.DataFrame) -> Iterator[d
 
 
 def _claims(study: Study, places: Mapping[Cell, str]) -> Iterator[dict[str, Any]]:
-    """Every claim with its verdict, and the numbers behind it with the arms they are of."""
+    """Yield every claim with its verdict, its numbers and their arms."""
     if not (study.claims and study.evidence):
         return
     for claim in study.claims.claims:
@@ -183,7 +183,7 @@ def _claims(study: Study, places: Mapping[Cell, str]) -> Iterator[dict[str, Any]
 
 
 def _panels(pictures: Pictures | None) -> dict[tuple[str, str], list[tuple[int, int]]]:
-    """The round and the place of each picture, by attack and defence."""
+    """Return the round and the number of each picture, by attack and defence."""
     found: dict[tuple[str, str], list[tuple[int, int]]] = {}
     for panel, shot in enumerate(pictures.pictures if pictures else ()):
         found.setdefault((shot.attack, shot.defense), []).append((shot.round, panel))
@@ -191,6 +191,6 @@ def _panels(pictures: Pictures | None) -> dict[tuple[str, str], list[tuple[int, 
 
 
 def _links(arms: Sequence[Cell], places: Mapping[Cell, str]) -> list[tuple[str, str]]:
-    """Names of arms, and where the page lists them."""
+    """Return the names of arms, and the ids under which the page lists them."""
     known = [seedless(arm) for arm in arms if seedless(arm) in places]
     return [(f"{arm.attack}, {arm.defense}", places[arm]) for arm in dict.fromkeys(known)]

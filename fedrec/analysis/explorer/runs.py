@@ -1,4 +1,4 @@
-"""Every run that a study asks for or that has a record: how it ended, and how it is made."""
+"""Every run that a study needs or that has a record: how it ended, and the command to make it."""
 
 import shlex
 from collections import Counter
@@ -12,29 +12,29 @@ from fedrec.plan.cells import Cell, cell_path
 from fedrec.records import Record
 
 STATES = ("finished", "diverged", "stopped", "failed", "missing")
-ENDED_BY = "fedrec train: "  # how the message begins that an error leaves in a run's log
+ENDED_BY = "fedrec train: "  # beginning of an error message in a run's log
 
 
 @dataclass(frozen=True)
 class Places:
-    """Where things lie, and the command that makes records."""
+    """Folders and files, and the command that makes records."""
 
-    runs: str = "results/runs"  # folder of records, as the command names it
+    runs: str = "results/runs"  # folder of records, as in the command
     command: str = "snakemake --cores 1"
-    record: str = ""  # from the page to the file that holds all records, or to the folder of runs
+    record: str = ""  # path from the page to the file with all records, or to the folder of runs
     logs: Path | None = None  # logs of runs
 
     def made_by(self, cell: Cell) -> str:
-        """The command that makes a cell's record."""
+        """Return the command that makes a cell's record."""
         return f"{self.command} {shlex.quote(f'{self.runs}/{cell_path(cell)}')}"
 
     def link(self, cell: Cell) -> str:
-        """From the page to the file that holds a cell's record."""
+        """Return the path from the page to the file with a cell's record."""
         packed = self.record.endswith(".gz")
         return self.record if packed else f"{self.record}/{cell_path(cell)}"
 
     def error(self, cell: Cell) -> str:
-        """The last message that ended a cell's run; empty where no log has any."""
+        """Return the last message that ended a cell's run; empty if no log has one."""
         log = self.logs / f"{cell_path(cell)}.log" if self.logs else None
         lines = log.read_text(errors="replace").splitlines() if log and log.exists() else []
         found = [line.removeprefix(ENDED_BY) for line in lines if line.startswith(ENDED_BY)]
@@ -43,26 +43,26 @@ class Places:
 
 @dataclass(frozen=True)
 class Run:
-    """One run: how it ended, what it measured, and where that comes from."""
+    """One run: how it ended, its result, and the source of the result."""
 
     cell: Cell
     state: str  # one of STATES
-    note: str  # where it diverged or stopped, or what ended it
+    note: str  # the round in which it diverged or stopped, or the error that ended it
     value: float | None  # the metric at the reported round
     round: int | None  # that round
     command: str
-    link: str  # to its record; empty where there is none
+    link: str  # to its record; empty if there is none
 
     @property
     def id(self) -> str:
-        """Its name within the page."""
+        """The id of the run in the page."""
         return f"run-{cell_path(self.cell).removesuffix('.json')}"
 
 
 def runs_of(
     records: Sequence[Record], wanted: Sequence[Cell], measure: Measure, places: Places
 ) -> dict[Cell, list[Run]]:
-    """The runs by arm (seed -1): those wanted, in their order, then those that nobody asked for."""
+    """Return runs by arm (seed -1): the wanted ones in order, then all others with a record."""
     found = {record.cell: record for record in records}
     runs: dict[Cell, list[Run]] = {}
     for cell in dict.fromkeys([*wanted, *found]):
@@ -73,7 +73,7 @@ def runs_of(
 
 
 def tally(runs: Mapping[Cell, Sequence[Run]]) -> dict[str, int]:
-    """How many runs ended in which way, each way named."""
+    """Count the runs by how they ended; every state is present."""
     counts = Counter(run.state for group in runs.values() for run in group)
     return {state: counts[state] for state in STATES}
 

@@ -1,1 +1,1 @@
-"""One file a figure. Each is a function of records; nothing is simulated here."""
+"""Figures, one per file. Each is a function of records; nothing is simulated here."""

@@ -26,11 +26,11 @@ def draw(
     report: Report,
     note: str = "",
 ) -> Figure:
-    """Test performance against the initial number of clusters K, adapted and held.
+    """Draw test performance against the initial number of clusters K, adaptive and fixed.
 
-    Means over seeds with 95 % intervals, from the noise of all these records;
-    the dashed line is the performance without attack, where it is shown. A panel for each model,
-    dataset and share.
+    Points are means over seeds with 95 % intervals, from the noise of all given records. The dashed
+    line is the performance without attack, if available. There is a panel for each model, dataset
+    and share of malicious clients.
     """
     noises = Noises(records, Measure(block.metric, report))
     frame = pd.DataFrame(_points(records, noises))
@@ -42,7 +42,7 @@ def draw(
             _draw_series(place, panel)
             for value in _unattacked(records, dataset, model, block.metric, report):
                 place.axhline(value, label="no attack", **REFERENCE)
-            place.set_ylim(bottom=0)  # after all is drawn, or the top would stay where it is
+            place.set_ylim(bottom=0)  # after drawing, or the upper limit would not adapt
             place.set_title(f"{model}, {dataset}{share(ratio)}")
             place.set_xlabel("initial number of clusters K")
         axes[0].set_ylabel(f"test {block.metric.upper()}")
@@ -52,7 +52,7 @@ def draw(
 
 
 def _points(records: Sequence[Record], noises: Noises) -> Iterator[dict[str, object]]:
-    """One row for each arm under an attack that has clusters: mean and half-width over seeds."""
+    """Yield mean and half-width over seeds for each arm whose attack has clusters."""
     for arm, runs in by_arm(records).items():
         attack = runs[0].config["attack"]
         if "clusters" in attack:
@@ -66,7 +66,7 @@ def _points(records: Sequence[Record], noises: Noises) -> Iterator[dict[str, obj
 
 
 def _draw_series(axes: Axes, panel: pd.DataFrame) -> None:
-    """A line for either kind, over the values of K in their order."""
+    """Draw one line for adaptive and one for fixed K, over the values of K in order."""
     ticks = sorted(set(panel.clusters))
     for adaptive, (label, colour, marker, aside) in SERIES.items():
         line = panel[panel.adaptive == adaptive].sort_values("clusters")
@@ -82,7 +82,7 @@ def _draw_series(axes: Axes, panel: pd.DataFrame) -> None:
 def _unattacked(
     records: Sequence[Record], dataset: str, model: str, metric: str, report: Report
 ) -> Iterator[float]:
-    """The mean without attack; nothing if there is no record."""
+    """Yield the mean without attack; nothing if there is no record."""
     cells = [r for r in records if (r.cell.dataset, r.cell.model) == (dataset, model)]
     values = [r.reported(metric, report) for r in cells if r.cell.attack == BASELINE]
     if values:

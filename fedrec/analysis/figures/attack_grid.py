@@ -22,8 +22,8 @@ from fedrec.plan.metrics import Report
 from fedrec.records import Record
 
 ARM = ["attack", "defense", "ratio"]
-# From light to dark, so that bars differ in grey too. Seven colours over six hatches: 42 attacks
-# before two look the same.
+# From light to dark, so that bars also differ in grey. Seven colours and six hatches give 42
+# attacks a look of their own.
 FILLS = ("#ffffff", "#f6d55c", "#56b4e9", "#e08fc8", "#2aa876", "#d55e00", "#0b4a7d")
 HATCHES = ("", "////", "....", r"\\\\", "xxxx", "----")
 COLUMNS = 4  # of the legend
@@ -38,11 +38,11 @@ def draw(
     report: Report,
     note: str = "",
 ) -> Figure:
-    """Test performance as bars: a group for each defence, a bar in it for each attack (Figure 2).
+    """Draw test performance as bars: a group per defence, a bar per attack (paper, Figure 2).
 
-    Bars are means over seeds with their 95 % intervals, from the noise of all these records; a dash
-    stands where there is no record. The dashed line is the performance without
-    attack and defence. A panel for each model, dataset and share of malicious clients.
+    Bars are means over seeds with 95 % intervals, from the noise of all given records. A dash marks
+    a missing record. The dashed line is the performance without attack and defence. There is a
+    panel for each model, dataset and share of malicious clients.
     """
     panels = list(_shares(_means(records, Noises(records, Measure(block.metric, report)))))
     looks = _looks(block.attacks)
@@ -62,21 +62,21 @@ def draw(
 
 
 def _means(records: Sequence[Record], noises: Noises) -> pd.DataFrame:
-    """Mean and half-width over seeds, one row for each arm of each dataset and model."""
+    """Return mean and half-width over seeds, one row for each arm of each dataset and model."""
     arms = by_arm(records)
     found = pd.DataFrame([noises.mean(runs) for runs in arms.values()], columns=["mean", "half"])
     return pd.DataFrame([arm.model_dump(exclude={"seed"}) for arm in arms]).join(found)
 
 
 def _shares(frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """The panels of a grid by title: attacks of one strength, beside no attack."""
+    """Yield the panels by title: the attacks at one ratio, beside no attack."""
     for (dataset, model), panel in frame.groupby(["dataset", "model"], sort=False):
         for ratio in sorted(set(panel.ratio) - {0}) or [0.0]:
             yield f"{model}, {dataset}{share(ratio)}", panel[panel.ratio.isin([0, ratio])]
 
 
 def _looks(attacks: Sequence[str]) -> Styles:
-    """A fill and a hatch for each attack."""
+    """Return a fill and a hatch for each attack."""
     return {
         attack: {"facecolor": fill, "hatch": hatch, "edgecolor": "black", "lw": 0.5}
         for attack, fill, hatch in zip(attacks, cycle(FILLS), cycle(HATCHES), strict=False)
@@ -84,7 +84,7 @@ def _looks(attacks: Sequence[str]) -> Styles:
 
 
 def _draw_groups(axes: Axes, means: pd.DataFrame, looks: Styles, defenses: Sequence[str]) -> None:
-    """The bars of one panel, from its rows by defence and attack."""
+    """Draw the bars of one panel, from its rows by defence and attack."""
     width = GROUP / len(looks)
     for i, (attack, look) in enumerate(looks.items()):
         arms = means.reindex([(defense, attack) for defense in defenses])
@@ -102,7 +102,7 @@ def _draw_groups(axes: Axes, means: pd.DataFrame, looks: Styles, defenses: Seque
 def _draw_bars(
     axes: Axes, x: np.ndarray, arms: pd.DataFrame, width: float, look: Mapping[str, Any]
 ) -> None:
-    """One attack's bars at `x`, with intervals where there are several seeds."""
+    """Draw one attack's bars at `x`, with intervals if there are several seeds."""
     mean, half = arms["mean"].to_numpy(), arms.half.to_numpy()
     there, several = ~np.isnan(mean), ~np.isnan(half)
     axes.bar(x[there], mean[there], width, **look)
@@ -115,12 +115,12 @@ def _draw_bars(
 
 
 def _defense_label(name: str) -> str:
-    """As the paper calls it; parts below each other."""
+    """Return the paper's name of a defence; the parts of a combination are below each other."""
     return "No defense" if name == PLAIN else name.replace("+", "\n+")
 
 
 def _grid_legend(looks: Styles, *, with_line: bool) -> list[Patch | Line2D]:
-    """The bars in their order and the line, arranged so that rows are read first."""
+    """Return the bars in order and the line, arranged so that the legend reads row by row."""
     entries: list[Patch | Line2D] = [Patch(**look, label=attack) for attack, look in looks.items()]
     if with_line:
         entries.append(Line2D([], [], **REFERENCE, label=f"{BASELINE}, no defense"))

@@ -1,4 +1,4 @@
-"""The paper's numbers against ours."""
+"""The paper's numbers against this study's."""
 
 from typing import Any
 
@@ -15,10 +15,11 @@ ALONE = 3.4  # inches of a panel
 
 
 def draw(found: pd.DataFrame, title: str, note: str = "") -> Figure:
-    """A point for each number of the paper that ours can be held against, by attack and metric.
+    """Draw a point for each number of the paper with a result to compare, by attack and metric.
 
-    Ours with the 95 % prediction interval for five other seeds; hollow where the paper's lies
-    beyond. On the dashed diagonal both are the same. A panel for each dataset and model.
+    This study's results have the 95 % prediction interval for five other seeds; a point is hollow
+    if the paper's number is outside. On the dashed diagonal both are equal. There is a panel for
+    each dataset and model.
     """
     known = found.dropna(subset="again")
     panels: list[Any] = list(known.groupby(["dataset", "model"], sort=False))

@@ -1,4 +1,4 @@
-"""The verdict on each claim, in one picture."""
+"""The verdict on each claim, as a figure."""
 
 from collections.abc import Mapping
 from textwrap import wrap
@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from fedrec.analysis.figures.style import new_figure, styled
 from fedrec.analysis.tables.table import rows_of
 
-# A shape for each, for those who cannot tell the colours apart.
+# Each verdict has its own shape, for readers who cannot tell the colours apart.
 MARKS: Mapping[str, Mapping[str, Any]] = {
     "reproduced": {"marker": "o", "color": "#029e73"},
     "not reproduced": {"marker": "X", "color": "#d55e00"},
@@ -23,7 +23,7 @@ WIDTH = 92  # characters of a claim on a line
 
 
 def draw(card: pd.DataFrame, title: str, note: str = "") -> Figure:
-    """A line for each claim, in order: its verdict's mark, its words and its place."""
+    """Draw a line for each claim, in order: the verdict's mark, the text and the place."""
     texts = ["\n".join(wrap(f"{r['says']} ({r['place']})", WIDTH)) for r in rows_of(card)]
     heights = [0.6 + 0.55 * (1 + text.count("\n")) for text in texts]
     with styled():
@@ -42,7 +42,7 @@ def draw(card: pd.DataFrame, title: str, note: str = "") -> Figure:
 
 
 def _legend(card: pd.DataFrame) -> list[Line2D]:
-    """The marks, with how many claims have each."""
+    """Return the marks with the number of claims that have each."""
     tally = card.verdict.value_counts()
     return [
         Line2D([], [], linestyle="", ms=7, label=f"{verdict} ({tally.get(verdict, 0)})", **mark)

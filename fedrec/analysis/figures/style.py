@@ -1,4 +1,4 @@
-"""What figures share: colours, sizes, and how they are saved."""
+"""Shared by all figures: colours, sizes, and saving."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,22 +15,22 @@ from matplotlib.patheffects import withStroke
 from fedrec.files import write_bytes
 
 mpl.use("Agg")
-# Read when a figure is saved: no context would reach them. The salt makes an SVG's ids the same
-# each time; its text stays text.
+# These settings are read when a figure is saved, so a context manager would not reach them. With
+# the salt an SVG has the same ids each time, and its text stays text.
 mpl.rcParams |= {"hatch.linewidth": 0.5, "svg.hashsalt": "fedrec", "svg.fonttype": "none"}
 FORMATS = ("pdf", "svg", "png")
 # Without dates and versions, the same records give the same bytes.
 UNDATED = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {"Software": None}}
-# Seaborn's colour-blind palette with black for its pink and no yellow, too pale to print. Nine
-# colours over four dashes: 36 arms before two look the same.
+# Seaborn's colour-blind palette, with black instead of its pink, and without yellow, which is too
+# pale to print. Nine colours and four dashes give 36 arms a look of their own.
 COLOURS = (
     "#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc",
     "#ca9161", "#000000", "#56b4e9", "#949494",
 )  # fmt: skip
 DASHES = ("-", "--", "-.", ":")
 REFERENCE: Mapping[str, Any] = {"color": "black", "linestyle": "--", "linewidth": 1.0}
-HALO = [withStroke(linewidth=2, foreground="white")]  # so that intervals show on dark bars too
-# In points, as printed.
+HALO = [withStroke(linewidth=2, foreground="white")]  # makes intervals visible on dark bars
+# Sizes in points, as printed.
 SMALL = dict.fromkeys(
     ("axes.titlesize", "axes.labelsize", "xtick.labelsize", "ytick.labelsize", "legend.fontsize"), 8
 )
@@ -38,13 +38,13 @@ SMALL = dict.fromkeys(
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """Axes with ticks and text of the size that papers print."""
+    """Use axes with ticks, and text in the size that papers print."""
     with sns.axes_style("ticks"), sns.plotting_context("paper", rc=SMALL):
         yield
 
 
 def new_figure(width: float, height: float, title: str, note: str = "") -> Figure:
-    """An empty figure of some inches under its title and its note."""
+    """Return an empty figure with a title and a note; width and height are in inches."""
     figure = Figure(figsize=(width, height), layout="constrained")
     lines = [line for text in (title, note) for line in wrap(text, width=int(13.5 * width))]
     figure.suptitle("\n".join(lines), fontsize=9.5)
@@ -52,7 +52,7 @@ def new_figure(width: float, height: float, title: str, note: str = "") -> Figur
 
 
 def share(ratio: float) -> str:
-    """A share of malicious clients, to follow a name; nothing for none."""
+    """Return a share of malicious clients as the end of a title; empty if there are none."""
     return f", {100 * ratio:g} % malicious" if ratio else ""
 
 

@@ -25,10 +25,10 @@ Styles = Mapping[Any, Mapping[str, Any]]  # by arm
 def draw(
     records: Sequence[Record], block: TrainingCurves, report: Report, note: str = ""
 ) -> Figure:
-    """Test performance against rounds: a panel for each model and dataset, a line for each arm.
+    """Draw test performance by round: a panel per model and dataset, a line per arm.
 
     Lines are means over seeds in a 95 % Student-t band; a dot marks the reported evaluation of
-    each seed. A second row shows the number of clusters K where an attack adapts it.
+    each seed. A second row shows the number of clusters K, if an attack adapts it.
     """
     frame = pd.DataFrame(_points(records, block.metric, report))
     panels = list(frame.groupby(["dataset", "model"], sort=False))
@@ -56,7 +56,7 @@ def draw(
 
 
 def _points(records: Sequence[Record], metric: str, report: Report) -> Iterator[dict[str, object]]:
-    """One row for each record and evaluation."""
+    """Yield one row for each record and evaluation."""
     for record in records:
         track, chosen = record.trajectory, record.reported_index(report)
         clusters = track.attack.get("clusters", [None] * len(track.round))
@@ -70,7 +70,7 @@ def _points(records: Sequence[Record], metric: str, report: Report) -> Iterator[
 
 
 def _styles(frame: pd.DataFrame) -> Styles:
-    """A colour and a dash for each arm, told apart in grey too."""
+    """Return a colour and a dash for each arm, distinct in grey as well."""
     arms = list(frame[ARM].drop_duplicates().itertuples(index=False, name=None))
     several = frame.defense.nunique() > 1
     return {
@@ -80,7 +80,7 @@ def _styles(frame: pd.DataFrame) -> Styles:
 
 
 def _columns(styles: Styles, width: float) -> int:
-    """How many entries of a legend fit beside each other: a letter takes about 0.06 inches."""
+    """Return how many legend entries fit in a row: a letter takes about 0.06 inches."""
     longest = max(len(style["label"]) for style in styles.values())
     return max(1, min(4, len(styles), int(width / (0.06 * longest + 0.5))))
 

@@ -27,11 +27,11 @@ GRID = 200  # points of a density
 
 
 def draw(records: Sequence[Record], block: UploadFigure, report: Report, note: str = "") -> Figure:
-    """A column for each window of rounds: principal components, then densities of uniformity.
+    """Draw a column for each window of rounds: principal components, then uniformity densities.
 
-    The components are those of uploads under the last defence that the block lists; the densities
-    have a row for each defence, from last to first. All are of the first seed: tables begin at
-    other places with other seeds, which would blur what sets uploads of one run apart.
+    The components are those of the uploads under the last defence in the block. The densities have
+    a row for each defence, from last to first. Only the first seed is shown: other seeds start from
+    other embedding tables, which would blur the differences between the uploads of one run.
     """
     defenses = [d for d in reversed(block.defenses) if any(r.cell.defense == d for r in records)]
     seed = min(record.cell.seed for record in records)
@@ -62,14 +62,14 @@ def draw(records: Sequence[Record], block: UploadFigure, report: Report, note: s
 
 
 def _uploads(record: Record) -> pd.DataFrame:
-    """One row for each upload that a record describes.
+    """Return one row for each upload in a record.
 
     Raises:
-        RecordError: it describes none.
+        RecordError: the record contains no uploads.
     """
     if record.uploads is None:
         raise RecordError(
-            f"{cell_path(record.cell)}: describes no upload; set `observe`, and run its cell again"
+            f"{cell_path(record.cell)}: contains no uploads; set `observe`, and run its cell again"
         )
     window = record.config["protocol"]["window"]
     columns = pd.DataFrame(record.uploads.model_dump())
@@ -94,7 +94,7 @@ def _scatter(axes: Axes, uploads: pd.DataFrame) -> None:
 
 
 def _densities(axes: Axes, uploads: pd.DataFrame) -> None:
-    """Kernel density estimates of both sides; a rug where there are too few for one."""
+    """Draw kernel density estimates of both sides; a rug alone if there are too few values."""
     for malicious, (_, colour, _, dash) in SIDES.items():
         values = uploads.uniformity[uploads.malicious == malicious].to_numpy(float)
         axes.plot(values, np.zeros_like(values), "|", color=colour, ms=4, alpha=0.5)
@@ -107,7 +107,7 @@ def _densities(axes: Axes, uploads: pd.DataFrame) -> None:
 
 
 def _share_limits(row: np.ndarray) -> None:
-    """One horizontal scale for all panels of a row, with ticks that have room."""
+    """Set one horizontal scale for all panels of a row, with few ticks."""
     limits = np.array([axes.get_xlim() for axes in row])
     for axes in row:
         axes.set_xlim(limits[:, 0].min(), limits[:, 1].max())

@@ -1,1 +1,1 @@
-"""Tables: one file a kind, and the type that all of them are."""
+"""Tables, one kind per file, and the type that all of them share."""

@@ -1,4 +1,4 @@
-"""The table of attacks: the paper's value and ours, an arm a row."""
+"""The table of attacks: the paper's value and this study's, one row per arm."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,13 +21,13 @@ ARM_TITLES = {
 def attack_table(
     summary: pd.DataFrame, paper: pd.DataFrame, metrics: Sequence[str]
 ) -> pd.DataFrame:
-    """The paper's value and ours for each arm and metric: one row each, full precision.
+    """Return one row, in full precision, per arm and metric: the paper's value and this study's.
 
-    `paper` has the columns of an arm, `metric` and `value`. Its degradation is worked out from
-    its own values, in per cent. Arms that the paper does not have stay without its columns.
+    `paper` has the columns of an arm, `metric` and `value`. The paper's degradation is computed
+    from its own values, in per cent. Its columns are empty for arms that it does not have.
     """
     theirs = paper.rename(columns={"value": "paper"})[[*ARM, "metric", "paper"]]
-    theirs = theirs.drop_duplicates([*ARM, "metric"])  # tables of the paper share some
+    theirs = theirs.drop_duplicates([*ARM, "metric"])  # several tables of the paper share values
     plain = (theirs.attack == BASELINE) & (theirs.defense == PLAIN)
     base = theirs[plain].rename(columns={"paper": "base"})
     keys = ["dataset", "model", "metric"]
@@ -40,7 +40,7 @@ def attack_table(
 
 
 def formatted(table: pd.DataFrame) -> pd.DataFrame:
-    """An attack table to be read: a row an arm, columns by metric, without what never varies."""
+    """Format an attack table: one row per arm, columns by metric, without constant columns."""
     arms = _arms(table.drop_duplicates(ARM))
     blocks = [
         _metric_columns(table[table.metric == metric]).add_prefix(f"{metric.upper()} ")
@@ -50,7 +50,7 @@ def formatted(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def constants(table: pd.DataFrame) -> str:
-    """What all arms of a table share, in words."""
+    """Describe what all arms of a table share."""
     return ", ".join(
         f"{share(table.ratio.max())} malicious" if name == "ratio" else str(table[name].iloc[0])
         for name in ARM_TITLES
@@ -59,7 +59,7 @@ def constants(table: pd.DataFrame) -> str:
 
 
 def _arms(table: pd.DataFrame) -> pd.DataFrame:
-    """The names that tell rows apart, and of how many seeds there are records."""
+    """Return the names that distinguish the rows, and the number of seeds with records."""
     shown = pd.DataFrame(
         {
             title: [share(r) for r in table.ratio] if name == "ratio" else table[name].tolist()
@@ -72,7 +72,7 @@ def _arms(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _metric_columns(rows: pd.DataFrame) -> pd.DataFrame:
-    """What is shown of one metric."""
+    """Return the columns shown for one metric."""
     found = rows_of(rows)
     columns = {
         "paper": [value(row["paper"]) for row in found],
@@ -87,7 +87,7 @@ def _metric_columns(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _agreement(row: Mapping[str, Any]) -> str:
-    """Whether the paper's value lies where the mean of five other seeds would, at 95 %."""
+    """Return whether the paper's value is in the 95 % interval for the mean of five other seeds."""
     apart = abs(row["paper"] - row["mean"])
     if pd.isna(apart) or pd.isna(row["again"]):
         return MISSING

@@ -1,4 +1,4 @@
-"""The verdicts on the paper's claims, as tables."""
+"""Tables of the verdicts on the paper's claims."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -8,11 +8,11 @@ import pandas as pd
 from fedrec.analysis.tables.table import Table, rows_of
 from fedrec.analysis.verdict import NO_RECORD
 
-LISTED = 10  # findings of a claim
+LISTED = 10  # findings shown for a claim
 
 
 def scorecard_table(card: pd.DataFrame, notes: Sequence[str] = ()) -> Table:
-    """The scorecard to be read, with the number of claims of each verdict."""
+    """Format the scorecard, with the number of claims of each verdict."""
     shown = pd.DataFrame(
         {
             "Claim": card.says,
@@ -41,27 +41,27 @@ LOOKS = (
 
 
 def _runs(row: Mapping[str, Any]) -> str:
-    """How many runs a claim takes, and what became of them."""
+    """Describe how many runs a claim needs, and how they ended."""
     found = [f"{row[how]} {how}" for how in ("missing", "diverged", "stopped") if row[how]]
     second = ", second look" if row["look"] > 1 else ""
     return f"{row['runs']}" + (f" ({', '.join(found)})" if found else "") + second
 
 
 def tally(verdicts: "pd.Series[str]") -> str:
-    """How many claims have which verdict."""
+    """Describe how many claims have each verdict."""
     counts = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.value_counts().items())
     return f"{len(verdicts)} claims: {counts}."
 
 
 def secondary_table(cards: Mapping[str, pd.DataFrame], notes: Sequence[str] = ()) -> Table:
-    """The verdicts by other measures, beside those by the first, which judges."""
+    """Format the verdicts by other measures, beside those by the first measure, which judges."""
     first, *others = cards
     main = cards[first]
     values = main[["id", "place", "says"]].copy()
     for name, card in cards.items():
         values[name] = card.verdict
         values[f"{name}: found"] = card.findings
-    # Counts and uploads are the same by any measure.
+    # Claims about counts and uploads have the same numbers by any measure, and are left out.
     moved = [any(cards[o].findings[i] != main.findings[i] for o in others) for i in main.index]
     values = values[moved].reset_index(drop=True)
     shown = values[["says", *cards]].rename(columns={"says": "Claim"})
@@ -69,7 +69,7 @@ def secondary_table(cards: Mapping[str, pd.DataFrame], notes: Sequence[str] = ()
 
 
 def _differ(values: pd.DataFrame, cards: Mapping[str, pd.DataFrame]) -> Iterator[str]:
-    """A sentence for each verdict that is decided otherwise by another measure."""
+    """Yield a sentence for each verdict that differs by another measure."""
     first, *others = cards
     yield f"{first} judges; the others are told for comparison."
     rows: Any = values.to_dict("records")
@@ -80,7 +80,7 @@ def _differ(values: pd.DataFrame, cards: Mapping[str, pd.DataFrame]) -> Iterator
 
 
 def _shortened(findings: str) -> str:
-    """The first few of many findings, without those of which there is no record."""
+    """Return the first few of many findings, without those that lack records."""
     parts = [part for part in findings.split("; ") if not part.endswith(NO_RECORD)]
     more = f"; and {len(parts) - LISTED} more in the CSV" if len(parts) > LISTED else ""
     return "; ".join(parts[:LISTED]) + more or NO_RECORD

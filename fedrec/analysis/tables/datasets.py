@@ -12,9 +12,9 @@ def dataset_table(
     repeats: Mapping[str, Mapping[str, int]],
     paper: pd.DataFrame,
 ) -> pd.DataFrame:
-    """Statistics of datasets, as in the paper's Table 2, with the paper's counts beside ours.
+    """Return statistics of datasets as in the paper's Table 2, beside the paper's counts.
 
-    `repeats` are the users whose validation or test item they took before.
+    `repeats` counts the users whose validation or test item is among their earlier items.
     """
     rows = []
     for name, found in counts.items():
@@ -34,7 +34,7 @@ def dataset_table(
 
 
 def formatted_datasets(table: pd.DataFrame) -> pd.DataFrame:
-    """Table 2 as the paper prints it; a last column says whether the paper's counts are met."""
+    """Format Table 2 as in the paper; a last column shows whether the paper's counts are met."""
     shown = pd.DataFrame({"Dataset": table.dataset})
     for title, key in (("#Users", "users"), ("#Items", "items"), ("#Actions", "interactions")):
         shown[title] = [f"{value:,}" for value in table[key]]

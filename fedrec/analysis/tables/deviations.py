@@ -1,4 +1,4 @@
-"""Where the paper's text and its authors' code differ, and what each choice does to the results."""
+"""Differences between the paper's text and its authors' code, and their effects on the results."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -23,11 +23,11 @@ EFFECTS = ("attack_loss", "defended_loss")
 def deviations(
     switches: Sequence[Switch], records: Sequence[Record], block: DeviationTable, report: Report
 ) -> pd.DataFrame:
-    """One row for each switch set otherwise: what the attack costs (%), undefended and defended.
+    """Return one row per switch set otherwise: the attack's loss (%), with and without defence.
 
-    Losses of HR@5 against the run without attack and defence under the same value, with 95 %
+    Losses of HR@5 are against the run without attack and defence under the same value, with 95 %
     intervals from the noise of all records of the table. The first row is the study as configured.
-    Missing where there are no records.
+    Losses without records are missing.
     """
     shown = of_block(records, block)
     arms, noises = by_arm(shown), Noises(shown, Measure(METRIC, report))
@@ -35,14 +35,14 @@ def deviations(
     rows = [_row(None, trio, arms, noises)]
     used = _kinds(shown)
     for switch in switches:
-        known = arms if switch.kind in used else {}  # a field of that name may be another method's
+        known = arms if switch.kind in used else {}  # another method may have a field of that name
         changed = [switch.applied(cell, switch.other) for cell in trio]
         rows.append(_row(switch, changed, known, noises))
     return pd.DataFrame(rows)
 
 
 def _kinds(records: Sequence[Record]) -> set[str]:
-    """The methods that some records are of, and the protocol."""
+    """Return the kinds of the methods in some records, and `protocol`."""
     found = {"protocol"}
     for record in records:
         config = record.config
@@ -52,7 +52,7 @@ def _kinds(records: Sequence[Record]) -> set[str]:
 
 
 def of_block(records: Sequence[Record], block: DeviationTable) -> list[Record]:
-    """The records that may bear on the table, variants included."""
+    """Return the records that the table can use, variants included."""
     names = {
         "dataset": block.datasets,
         "model": block.models,
@@ -69,7 +69,7 @@ def of_block(records: Sequence[Record], block: DeviationTable) -> list[Record]:
 
 
 def formatted_deviations(table: pd.DataFrame, block: DeviationTable) -> pd.DataFrame:
-    """The same to be read."""
+    """Format the table of deviations."""
     attack, defense = block.attacks[0], block.defenses[0]
     losses = {"attack_loss": f"{attack}: lost", "defended_loss": f"{attack}, {defense}: lost"}
     shown = pd.DataFrame(
@@ -91,7 +91,7 @@ def _row(
     arms: Mapping[Cell, Sequence[Record]],
     noises: Noises,
 ) -> dict[str, Any]:
-    """What is known of the study with one switch set otherwise; without one, as it is."""
+    """Return one row: the study with one switch set otherwise; without a switch, as configured."""
     names = {"switch": "as configured"}
     names |= dict.fromkeys(("meaning", "paper", "code", "ours", "if"), "")
     if switch:

@@ -1,4 +1,4 @@
-"""What stands below tables: where numbers come from, and what to be careful about."""
+"""Notes below tables: the sources of the numbers, and cautions."""
 
 from collections.abc import Iterable, Sequence
 
@@ -7,11 +7,11 @@ import pandas as pd
 from fedrec.analysis.summary import BETWEEN, CPU, devices, ended_early, mixtures, version
 from fedrec.records import Record
 
-NAMED = 3  # versions that are named one by one
+NAMED = 3  # versions that are named individually
 
 
 def of_summary(table: pd.DataFrame, note: str) -> list[str]:
-    """For a table made from a summary."""
+    """Return the notes for a table made from a summary."""
     first = table[table.metric == table.metric.iloc[0]]
     missing = int(first.missing.sum())
     return _noted(
@@ -36,7 +36,7 @@ def of_summary(table: pd.DataFrame, note: str) -> list[str]:
 
 
 def of_records(records: Sequence[Record], note: str, *, count: bool = True) -> list[str]:
-    """For a table made from records, which are counted if it does not do that itself."""
+    """Return the notes for a table made from records; `count` adds the number of runs."""
     return _noted(
         counted(len(records), 0, **ended_early(records)) if count else "",
         _versions({version(r) for r in records}),
@@ -47,12 +47,12 @@ def of_records(records: Sequence[Record], note: str, *, count: bool = True) -> l
 
 
 def of_picture(records: Sequence[Record], note: str) -> str:
-    """For a picture, which has room for no more than its study's note and the devices."""
+    """Return the note for a figure, which has room only for the study's note and the devices."""
     return " ".join(_noted(note, made_on(devices(records))))
 
 
 def made_on(names: Iterable[str]) -> str:
-    """The devices that made records; nothing where that is a CPU alone."""
+    """Describe the devices that made records; empty if all were made on a CPU."""
     found = sorted(names)
     if len(found) > 1:
         return f"Mixes records of {len(found)} devices: {', '.join(found)}."
@@ -60,13 +60,13 @@ def made_on(names: Iterable[str]) -> str:
 
 
 def counted(runs: int, missing: int, diverged: int, stopped: int) -> str:
-    """What became of runs. One that failed has no record: it is missing."""
+    """Describe how runs ended. A failed run has no record, so it is missing."""
     there = f"Runs: {runs - missing} of {runs}, {missing} missing" if missing else f"Runs: {runs}"
     return f"{there}; {diverged} diverged, {stopped} stopped before the last round."
 
 
 def _capital(text: str) -> str:
-    """As a sentence."""
+    """Return a text as a sentence."""
     return f"{text[0].upper()}{text[1:]}." if text else ""
 
 
@@ -75,7 +75,7 @@ def _noted(*notes: str) -> list[str]:
 
 
 def _split(column: "pd.Series[str]", between: str | None = None) -> set[str]:
-    """The names in a column that holds several in a row."""
+    """Return the names in a column whose entries contain several names."""
     return {name for text in column.dropna() for name in str(text).split(between) if name}
 
 

@@ -1,4 +1,4 @@
-"""The paper's numbers beside ours, as a table."""
+"""The table of the paper's numbers beside this study's."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from fedrec.analysis.tables.table import Table, percent, rows_of, seeds_of, shar
 
 
 def numbers_table(found: pd.DataFrame, notes: Sequence[str] = ()) -> Table:
-    """The same to be read: those with records, and how many of them agree."""
+    """Format the numbers that have records, with the share of them that agrees."""
     known = found.dropna(subset="mean")
     shown = pd.DataFrame(
         {
@@ -38,7 +38,7 @@ def numbers_table(found: pd.DataFrame, notes: Sequence[str] = ()) -> Table:
 
 
 def _runs(found: pd.DataFrame) -> str:
-    """What became of the runs behind the numbers; an arm's count once."""
+    """Describe how the runs behind the numbers ended; each arm's runs count once."""
     arms = found.drop_duplicates(ARM)
     names = ("seeds", "missing", "diverged", "stopped")
     seeds, missing, diverged, stopped = (int(arms[name].sum()) for name in names)
@@ -52,7 +52,7 @@ METHOD = (
 
 
 def summary_of(found: pd.DataFrame) -> str:
-    """The whole in a line."""
+    """Summarise the comparison in a line."""
     judged = found.dropna(subset="again")
     return (
         f"{int(judged.agrees.sum())} of {len(judged)} numbers agree; chance alone would let 95 % "

@@ -1,4 +1,4 @@
-"""Every run: what it measured, who attacked in it, and what it took."""
+"""The table of runs: results, malicious clients, and cost."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ from fedrec.records import Record
 
 
 def run_table(records: Sequence[Record], report: Report, note: str) -> Table:
-    """One row for each record."""
+    """Return a table with one row for each record."""
     values = pd.DataFrame([_row(record, report) for record in records])
     shown = pd.DataFrame(
         {

@@ -1,4 +1,4 @@
-"""The type of all tables, and how it is written: CSV, Markdown, LaTeX and HTML."""
+"""The type of all tables, and its output as CSV, Markdown, LaTeX and HTML."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,7 +27,7 @@ LATEX = str.maketrans(
 
 @dataclass(frozen=True)
 class Table:
-    """A table in full precision, as it is shown, and what has to be said of it."""
+    """A table in full precision and as shown, with its title and its notes."""
 
     title: str
     values: pd.DataFrame
@@ -35,46 +35,46 @@ class Table:
     notes: Sequence[str] = field(default=())
 
     def write(self, csv: Path) -> None:
-        """Full precision to `csv`; what is shown to Markdown, LaTeX (booktabs), HTML beside it."""
+        """Write the values to `csv`, and the shown table as Markdown, LaTeX and HTML beside it."""
         write_text(csv, self.values.to_csv(index=False))
         for suffix, text in ((".md", _markdown), (".tex", _latex), (".html", _html)):
             write_text(csv.with_suffix(suffix), text(self))
 
 
 def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """The rows of a table, by column."""
+    """Return the rows of a table, by column."""
     rows: Any = table.to_dict("records")
     return list(rows)
 
 
 def value(mean: float, half_width: float = float("nan")) -> str:
-    """A metric, with half of its interval if there is one."""
+    """Format a metric, with half of its interval if there is one."""
     if pd.isna(mean):
         return MISSING
     return f"{mean:.5f}" + ("" if pd.isna(half_width) else f" ± {half_width:.5f}")
 
 
 def percent(number: float, half_width: float = float("nan")) -> str:
-    """A share in per cent, likewise."""
+    """Format a number of per cent, with half of its interval if there is one."""
     if pd.isna(number):
         return MISSING
     return f"{number:.2f} %" + ("" if pd.isna(half_width) else f" ± {half_width:.2f}")
 
 
 def share(ratio: float) -> str:
-    """A share of malicious clients in per cent."""
+    """Format a share of malicious clients in per cent."""
     return f"{100 * ratio:g} %" if ratio else MISSING
 
 
 def seeds_of(row: Mapping[str, Any]) -> str:
-    """How many records a row is made from, and of how many that are wanted."""
+    """Describe how many records a row has, and how many are wanted."""
     wanted = f" of {row['seeds'] + row['missing']}" if row["missing"] else ""
     early = [f"{row[how]} {how}" for how in ("diverged", "stopped") if row[how]]
     return f"{row['seeds']}{wanted}" + (f" ({', '.join(early)})" if early else "")
 
 
 def page(title: str, text: str, note: str = "") -> str:
-    """A text as it stands, as an HTML page."""
+    """Return a preformatted text as an HTML page."""
     notes = f"<p>{escape(note)}</p>\n" if note else ""
     return PAGE.format(title=escape(title), table=f"<pre>{escape(text)}</pre>", notes=notes)
 
@@ -110,7 +110,7 @@ def _html(table: Table) -> str:
 
 
 def _html_cell(content: object) -> str:
-    """Long texts are marked, so that they do not shrink to a word a line beside wide columns."""
+    """Mark long texts, so that they do not shrink to one word per line beside wide columns."""
     text = escape(str(content))
     return f"<div>{text}</div>" if len(text) > LONG else text
 

@@ -1,1 +1,1 @@
-"""What a round is made of on a GPU: few operations, none of which waits for the host."""
+"""The parts of a round on a GPU: few operations, none of which waits for the host."""

@@ -1,4 +1,4 @@
-"""Random numbers for an array, drawn where it is needed: the same bits as `kernels.philox`."""
+"""Random arrays drawn on the device, with the same bits as `kernels.philox`."""
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from fedrec.kernels.philox import ClientStreams, Stream
 def uniform(
     streams: ClientStreams, clients: Int[Tensor, " n"], rows: int, width: int
 ) -> Float[Tensor, "n rows width"]:
-    """`Stream.uniform` of each client."""
+    """Return `Stream.uniform` of each client."""
     drawn = [Stream(streams.key, streams.round, c).uniform((rows, width)) for c in clients.tolist()]
     return torch.from_numpy(np.stack(drawn))
 
@@ -23,7 +23,7 @@ def uniform(
 def normal(
     streams: ClientStreams, clients: Int[Tensor, " n"], rows: int, width: int
 ) -> Float[Tensor, "n rows width"]:
-    """`Stream.normal` of each client."""
+    """Return `Stream.normal` of each client."""
     drawn = [Stream(streams.key, streams.round, c).normal((rows, width)) for c in clients.tolist()]
     return torch.from_numpy(np.stack(drawn))
 
@@ -36,7 +36,7 @@ def add_laplace_noise(
     clients: Int[Tensor, " n"],
     scale: float,
 ) -> None:
-    """Add Υ ~ Laplace(0, scale) where |change| ≤ |Υ|: see `kernels.laplace_noise.LaplaceNoise`."""
+    """Add Υ ~ Laplace(0, scale) if |change| ≤ |Υ|: see `kernels.laplace_noise.LaplaceNoise`."""
     rows = np.arange(value.shape[1])
     for c, seed in enumerate(streams.seeds(clients.numpy())):
         add_laplace(seed, scale, rows, change[c].numpy(), 1.0, value[c].numpy())

@@ -1,7 +1,7 @@
-"""Item gradients of clients, written out: one row for every item of every client.
+"""Item gradients of clients as dense stacks: one row for every item of every client.
 
-Many places add to the same row. On a GPU they do so at once, as whole numbers of 2⁻⁴⁰, whose sum
-does not depend on the order.
+Many places add to the same row. On a GPU they add at the same time, as integer multiples of 2⁻⁴⁰,
+whose sum does not depend on the order.
 """
 
 import torch
@@ -15,7 +15,7 @@ from fedrec.kernels.dropout import Dropout, pair_masks, product_scale
 from fedrec.kernels.info_nce import candidate_masks, draw_candidates, info_nce_gradient
 from fedrec.kernels.philox import ClientStreams
 
-# (items, d), the same for all clients, or one for each: (n, items, d)
+# (items, d) if all clients share a table, (n, items, d) if each has its own
 Tables = Float[Tensor, "*n items d"]
 
 
@@ -28,7 +28,7 @@ def bpr(
     rate: float,
     ridge: float,
 ) -> tuple[Float[Tensor, "n items d"], Float[Tensor, "n d"], Float[Tensor, " n"]]:
-    """`kernels.bpr.summed_gradients`, and ridge · table added to the item gradients."""
+    """Return `kernels.bpr.summed_gradients`, with ridge · table added to the item gradients."""
     tables, (owner, number, at) = table.expand(len(local), *table.shape[-2:]), resident.places()
     positive, negative = resident.positive[at], resident.negative[at]
     masks = pair_masks(streams, resident.ids[owner], number, (3, table.shape[-1]), rate)
@@ -59,9 +59,9 @@ def with_info_nce(
     weight: float,
     mean: bool,
 ) -> Float[Tensor, "n items d"]:
-    """base + weight · ∂L_cl/∂v of each client: see `clients.contrastive.Contrastive`.
+    """Return base + weight · ∂L_cl/∂v of each client: see `clients.contrastive.Contrastive`.
 
-    L_cl is the mean over a client's anchors, or their sum.
+    L_cl is the mean over a client's anchors if `mean`, else their sum.
     """
     ids, starts, sizes = (x.numpy() for x in (resident.ids, resident.pasts, resident.sizes))
     value = base.expand(len(ids), *table.shape).clone()
@@ -85,7 +85,7 @@ def scattered(
     gradient: Float[Tensor, "n places d"],
     ridge: float,
 ) -> Float[Tensor, "n items d"]:
-    """Gradients added up by client and item, and ridge · table; a place below 0 counts nowhere."""
+    """Sum gradients by client and item, and add ridge · table; places below 0 are ignored."""
     value = (table * ridge).expand(len(places), *table.shape[-2:]).clone()
     owner, some = (places >= 0).nonzero().unbind(1)
     value.index_put_((owner, places[owner, some]), gradient[owner, some], accumulate=True)
@@ -96,9 +96,9 @@ def scattered(
 def trimmed_mean(
     value: Float[Tensor, "n items d"], kept: Tensor, trims: Int[Tensor, " n_plus_1"]
 ) -> Float[Tensor, "items d"]:
-    """Coordinate-wise mean of the clients kept, without as many lowest and as many highest.
+    """Return the coordinate-wise trimmed mean over the clients kept.
 
-    Of k clients that are kept, trims[k] are left out on each side.
+    If k clients are kept, the trims[k] lowest and the trims[k] highest values are left out.
     """
     ordered = value[kept].sort(dim=0).values
     trim = int(trims[len(ordered)])

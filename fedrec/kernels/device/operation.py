@@ -1,4 +1,4 @@
-"""An operation of ours: one kernel on a GPU, and the same written plainly for any device."""
+"""Custom operations: one kernel on a GPU, and plain code with the same result on any device."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,31 +12,31 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Operation:
-    """What is called like its plain twin, and runs as a kernel where the tensors are on a GPU.
+    """A function that runs as plain code, or as a kernel if the tensors are on a GPU.
 
-    The kernel is the function of the same name in a file of `kernels.triton`, which is imported
-    when it is first needed: Triton comes with PyTorch's CUDA builds only.
+    The kernel is the function of the same name in a file of `kernels.triton`. The file is imported
+    on first use, because Triton comes only with PyTorch's CUDA builds.
     """
 
     twin: Callable[..., Any]
     file: str
 
     def __call__(self, *given: Any) -> Any:
-        """Run it on the device of its tensors."""
+        """Run the operation on the device of its tensors."""
         return run(self, *given)
 
     @property
     def kernel(self) -> Callable[..., Any]:
-        """What a GPU runs.
+        """The function that runs on a GPU.
 
         Raises:
-            RuntimeError: Triton is not there.
+            RuntimeError: Triton is not installed.
         """
         try:
             file = import_module(f"fedrec.kernels.triton.{self.file}")
         except ModuleNotFoundError as missing:
             raise RuntimeError(
-                "a GPU needs Triton, which PyTorch's CUDA builds for Linux bring: "
+                "a GPU needs Triton, which PyTorch's CUDA builds for Linux include: "
                 "install one, or run with --device cpu"
             ) from missing
         found: Callable[..., Any] = getattr(file, self.twin.__name__)
@@ -44,7 +44,7 @@ class Operation:
 
 
 def operation(file: str) -> Callable[[Callable[..., T]], Callable[..., T]]:
-    """Have a function run as the kernel of the same name in `kernels/triton/<file>.py` on a GPU."""
+    """Make a function run as the kernel of the same name in `kernels/triton/<file>.py` on a GPU."""
 
     def decorate(twin: Callable[..., T]) -> Callable[..., T]:
         return Operation(twin, file)
@@ -53,6 +53,6 @@ def operation(file: str) -> Callable[[Callable[..., T]], Callable[..., T]]:
 
 
 def run(operation: Operation, *given: Any) -> Any:
-    """Run an operation where its first tensor is."""
+    """Run an operation on the device of its first tensor."""
     first = next(x for x in given if isinstance(x, torch.Tensor))
     return (operation.kernel if first.is_cuda else operation.twin)(*given)

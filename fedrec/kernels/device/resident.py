@@ -1,4 +1,4 @@
-"""Clients' training data as they lie on the device, for kernels that look them up there."""
+"""Clients' training data on the device, for kernels that look them up there."""
 
 from typing import NamedTuple
 
@@ -8,18 +8,18 @@ from torch import Tensor
 
 
 class Resident(NamedTuple):
-    """Some clients' pairs and histories: where each lies in arrays that hold everybody's.
+    """Pairs and histories of some clients: their places in arrays that hold those of all clients.
 
-    A client's gaps are what each of its distinct items, in order, exceeds its place by: they tell
-    which item is the j-th that the history lacks.
+    A client's gaps are, for each of its distinct items in ascending order, the item minus its index
+    in that order. They determine the j-th item that is missing from the history.
     """
 
-    entry: Int[Tensor, "n 6"]  # id, first pair, pairs, first gap, gaps, first of the history
+    entry: Int[Tensor, "n 6"]  # id, first pair, pairs, first gap, gaps, start of the history
     positive: Int[Tensor, " pairs"]
     negative: Int[Tensor, " pairs"]
     history: Int[Tensor, " pairs"]
     gaps: Int[Tensor, " gaps"]
-    longest: int  # pairs of anybody
+    longest: int  # largest number of pairs of a client
 
     @property
     def ids(self) -> Int[Tensor, " n"]:
@@ -28,21 +28,21 @@ class Resident(NamedTuple):
 
     @property
     def starts(self) -> Int[Tensor, " n"]:
-        """Where each client's pairs begin."""
+        """The index of each client's first pair."""
         return self.entry[:, 1]
 
     @property
     def sizes(self) -> Int[Tensor, " n"]:
-        """How many pairs each client has."""
+        """The number of pairs of each client."""
         return self.entry[:, 2]
 
     @property
     def pasts(self) -> Int[Tensor, " n"]:
-        """Where each client's history begins, which has an item for each pair."""
+        """The start of each client's history, which has one item per pair."""
         return self.entry[:, 5]
 
     def places(self) -> tuple[Int[Tensor, " flat"], Int[Tensor, " flat"], Int[Tensor, " flat"]]:
-        """Of all pairs, one after another: whose each is, its number there, where it lies.
+        """Return for all pairs, one after another: their client, number in the client, and place.
 
         Waits for the device.
         """

@@ -1,4 +1,4 @@
-"""Adam on a GPU: `kernels.adam.adam_step` tells what it does."""
+"""Adam on a GPU: see `kernels.adam.adam_step`."""
 
 from math import log
 
@@ -28,7 +28,7 @@ def adam_kernel(
     size,
     B: tl.constexpr,
 ):
-    """Some numbers' step; their count of steps so far is `step`."""
+    """Update some numbers; `step` counts their steps so far."""
     i = tl.program_id(0) * B + tl.arange(0, B)
     inside, t = i < size, (tl.load(step) + 1).to(tl.float64)
     first = (rate / (1 - tl.exp(t * log_beta1))).to(tl.float32)

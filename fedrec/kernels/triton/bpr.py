@@ -1,4 +1,4 @@
-"""BPR on a GPU: `kernels.device.gradients.bpr` tells what it gives."""
+"""BPR on a GPU: see `kernels.device.gradients.bpr`."""
 
 import triton
 import triton.language as tl
@@ -11,7 +11,7 @@ from fedrec.kernels.triton.jit import kernel
 from fedrec.kernels.triton.lanes import lane16
 from fedrec.kernels.triton.stacks import add_at, empty_sums, settled
 
-PAIRS = 16  # of a client that a program works on
+PAIRS = 16  # pairs of a client that one program works on
 
 
 @kernel
@@ -36,7 +36,7 @@ def bpr_kernel(
     WIDE: tl.constexpr,
     P: tl.constexpr,
 ):
-    """One client's next P pairs. Sums over all its pairs are written as one row for each P."""
+    """Process P pairs of one client. Sums over its pairs are written as one row for each P."""
     c, chunk = tl.program_id(0), tl.program_id(1)
     client, start = tl.load(index + c * 6), tl.load(index + c * 6 + 1)
     pairs, number = tl.load(index + c * 6 + 2), tl.load(counter)

@@ -1,4 +1,4 @@
-"""Random arrays on a GPU: `kernels.device.draws` and `kernels.dropout.masks` tell of them."""
+"""Random arrays on a GPU: see `kernels.device.draws` and `kernels.dropout.masks`."""
 
 from math import prod
 
@@ -18,7 +18,7 @@ UNIFORM, NORMAL = tl.constexpr(0), tl.constexpr(1)
 
 @kernel
 def quarter_turns(bits):
-    """Cosine and sine of an angle that 32 bits give, as `Stream.normal` tells."""
+    """Return cosine and sine of the angle given by 32 bits, as in `Stream.normal`."""
     quarter = bits >> 30
     x = (bits << 2).to(tl.int32, bitcast=True).to(tl.float32) * (3.14159265358979 / 2 / 4294967296)
     cosine, sine = tl.cos(x), tl.sin(x)
@@ -41,7 +41,7 @@ def draw_kernel(
     LAW: tl.constexpr,
     B: tl.constexpr,
 ):
-    """Some numbers of a client."""
+    """Draw some numbers of a client."""
     c, i = tl.program_id(1), tl.program_id(0) * B + tl.arange(0, B)
     client, number = tl.load(clients + c), tl.load(counter)
     row, element = i // width, i % width
@@ -92,7 +92,7 @@ def _drawn(
 def laplace_kernel(
     value, change, clients, counter, key_low, key_high, scale, rows, width, blocks, B: tl.constexpr
 ):
-    """Some coordinates of a client."""
+    """Add noise to some coordinates of a client."""
     c, i = tl.program_id(1), tl.program_id(0) * B + tl.arange(0, B)
     client, number = tl.load(clients + c), tl.load(counter)
     bits = lane32(key_low, key_high, number, client, i // width, i % width, blocks)
@@ -139,7 +139,7 @@ def mask_kernel(
     blocks,
     B: tl.constexpr,
 ):
-    """Some places of a client: row j of group i is row i · stride + j of the lanes."""
+    """Draw some masks of a client: row j of group i is row i · stride + j of the lanes."""
     c, e = tl.program_id(1), tl.program_id(0) * B + tl.arange(0, B)
     client, number = tl.load(clients + c), tl.load(counter)
     row = e // (rows * last) * stride + e // last % rows

@@ -1,4 +1,4 @@
-"""The contrastive task on a GPU: `kernels.device.gradients.with_info_nce` tells what it gives."""
+"""The contrastive task on a GPU: see `kernels.device.gradients.with_info_nce`."""
 
 import triton
 import triton.language as tl
@@ -11,19 +11,19 @@ from fedrec.kernels.triton.jit import kernel
 from fedrec.kernels.triton.lanes import lane16, lane32
 from fedrec.kernels.triton.stacks import add_at, empty_sums, settled
 
-PROGRAMS = 512  # that share a client's anchors
+PROGRAMS = 512  # programs that share a client's anchors
 FAR = tl.constexpr(2**62)
 
 
 @kernel
 def scaled_down(bits, n):
-    """32 random bits as a number below n."""
+    """Convert 32 random bits to an integer below n."""
     return ((bits.to(tl.uint64) * n.to(tl.uint64)) >> 32).to(tl.int64)
 
 
 @kernel
 def missing(gaps, count, rank, STEPS: tl.constexpr):
-    """The rank-th item that a history of some gaps lacks: as many below it as gaps up to rank."""
+    """Return the rank-th item missing from a history: rank plus the number of gaps up to rank."""
     low = rank * 0
     high = low + count
     for _ in range(STEPS):
@@ -59,7 +59,7 @@ def info_nce_kernel(
     STEPS: tl.constexpr,
     STRIDE: tl.constexpr,
 ):
-    """Every STRIDE-th anchor of a client: it, its positive and its negatives are C rows."""
+    """Process every STRIDE-th anchor of a client: anchor, positive and negatives are C rows."""
     c, a = tl.program_id(0), tl.program_id(1)
     client, start = tl.load(index + c * 6), tl.load(index + c * 6 + 5)
     size, number = tl.load(index + c * 6 + 2), tl.load(counter)
@@ -69,7 +69,7 @@ def info_nce_kernel(
     blocks = ((NEGATIVES + 2) * D * 16 + 127) // 128
     draw_blocks = ((NEGATIVES + 1) * 32 + 127) // 128
     outside = n_items - own_gaps
-    # A history of all items lacks none: then its negatives are any.
+    # If a history has all items, none is missing: then its negatives are any items.
     count = tl.where(outside == 0, 0, own_gaps)
     outside = tl.where(outside == 0, n_items, outside)
     share = weight / size if MEAN else weight

@@ -1,4 +1,4 @@
-"""How kernels are compiled."""
+"""Compilation of kernels."""
 
 import inspect
 from collections.abc import Callable
@@ -8,8 +8,8 @@ import triton
 
 
 def kernel(function: Callable[..., Any]) -> Any:
-    """Triton's `jit`; a type checker that the tests wrap around every function is taken off.
+    """Return Triton's `jit` of a function, without the type checker that the tests wrap around it.
 
-    The number of clusters changes in a run, and is not to have the kernel compiled anew.
+    The number of clusters k changes during a run; the kernel must not be compiled again for it.
     """
     return triton.jit(inspect.unwrap(function), do_not_specialize=["k"])

@@ -1,15 +1,15 @@
-"""Random lanes in a kernel: the bits of `kernels.philox`."""
+"""Random lanes in a kernel, with the bits of `kernels.philox`."""
 
 import triton.language as tl
 
 from fedrec.kernels.triton.jit import kernel
 
-# A stream, as kernels take it: two halves of the key, the round (where it lies), and a client.
+# Kernels take a stream as two halves of the key, the round (a pointer to it), and a client.
 
 
 @kernel
 def lanes_of(key_low, key_high, number, client, block):
-    """The four 32-bit lanes of blocks."""
+    """Return the four 32-bit lanes of blocks."""
     none = (block * 0).to(tl.uint32)
     return tl.philox_impl(
         block.to(tl.uint32),
@@ -23,7 +23,7 @@ def lanes_of(key_low, key_high, number, client, block):
 
 @kernel
 def lane32(key_low, key_high, number, client, row, element, blocks):
-    """32 random bits for elements of rows that take some blocks each."""
+    """Return 32 random bits for elements of rows that take `blocks` blocks each."""
     a, b, c, d = lanes_of(key_low, key_high, number, client, row * blocks + element // 4)
     which = element % 4
     return tl.where(which == 0, a, tl.where(which == 1, b, tl.where(which == 2, c, d)))
@@ -31,7 +31,7 @@ def lane32(key_low, key_high, number, client, row, element, blocks):
 
 @kernel
 def lane16(key_low, key_high, number, client, row, element, blocks):
-    """16 random bits for elements of rows that take some blocks each."""
+    """Return 16 random bits for elements of rows that take `blocks` blocks each."""
     a, b, c, d = lanes_of(key_low, key_high, number, client, row * blocks + element // 8)
     which = (element // 2) % 4
     word = tl.where(which == 0, a, tl.where(which == 1, b, tl.where(which == 2, c, d)))
@@ -40,5 +40,5 @@ def lane16(key_low, key_high, number, client, row, element, blocks):
 
 @kernel
 def log_uniform(bits):
-    """ln U, where U · 2²³ is the 23 highest of 32 bits, plus a half."""
+    """Return ln U, where U · 2²³ is the 23 highest of 32 bits, plus a half."""
     return tl.log(((bits >> 9).to(tl.float32) + 0.5) * (1.0 / 8388608))

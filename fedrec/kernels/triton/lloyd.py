@@ -1,4 +1,4 @@
-"""k-means on a GPU: `kernels.k_means.lloyd` tells what it gives."""
+"""k-means on a GPU: see `kernels.k_means.lloyd`."""
 
 import torch
 import triton
@@ -7,13 +7,13 @@ from torch import Tensor
 
 from fedrec.kernels.triton.jit import kernel
 
-PRODUCTS = 1024  # of points and centroids, that a program works on
-LEAST = 16  # rows and columns of what a kernel multiplies
+PRODUCTS = 1024  # products of points and centroids that one program works on
+LEAST = 16  # smallest number of rows and columns in a kernel's matrix product
 
 
 @kernel
 def arrived(shift, tolerance, k, K: tl.constexpr):
-    """Whether the centroids have moved by less than the tolerance, all together."""
+    """Return whether all centroids together have moved by less than the tolerance."""
     i = tl.arange(0, K)
     return tl.sqrt(tl.sum(tl.load(shift + i, mask=i < k, other=0.0), 0)) < tolerance
 
@@ -34,7 +34,7 @@ def assign_kernel(
     K: tl.constexpr,
     P: tl.constexpr,
 ):
-    """The nearest centroids of some points, the first of equals; the sums of these clusters."""
+    """Find the nearest centroids of some points, the first of equals, and sum these clusters."""
     if not arrived(shift, tolerance, k, K):
         p, i, j = tl.program_id(0) * P + tl.arange(0, P), tl.arange(0, K), tl.arange(0, WIDE)
         live, some, inside = p < count, i < k, j < D
@@ -42,10 +42,10 @@ def assign_kernel(
         x = tl.load(points + at, mask=live[:, None] & inside[None, :], other=0.0)
         where = i[:, None] * D + j[None, :]
         c = tl.load(centroid + where, mask=some[:, None] & inside[None, :], other=0.0)
-        # ‖x − c‖² less the ‖x‖² that all centroids share
+        # ‖x − c‖² without ‖x‖², which is the same for all centroids
         product = tl.dot(x, tl.trans(c), input_precision="ieee")
         away = tl.where(some, tl.sum(c * c, 1), float("inf"))[None, :] - 2 * product
-        # No centroid is near what is not a number; the host may not have seen that it is not.
+        # No centroid is near a NaN; the host may not have checked for NaNs yet.
         nearest = tl.minimum(tl.argmin(away, 1, tie_break_left=True), k - 1)
         tl.store(label + p, nearest.to(tl.int64), mask=live)
         mine = (i[:, None] == nearest[None, :]) & live[None, :]
@@ -69,7 +69,7 @@ def move_kernel(
     K: tl.constexpr,
     P: tl.constexpr,
 ):
-    """A centroid becomes the mean of its cluster, or stays where that is empty."""
+    """Move a centroid to the mean of its cluster; it stays if the cluster is empty."""
     c, j = tl.program_id(0), tl.arange(0, WIDE)
     inside, moved = j < D, tl.zeros([WIDE], tl.float64)
     if not arrived(shift, tolerance, k, K):
@@ -86,14 +86,14 @@ def move_kernel(
         new = tl.where(size > 0, mean, old)
         tl.store(centroid + c * D + j, new, mask=inside)
         moved = (new - old).to(tl.float64)
-    # Those of the next iteration; of none, once they have arrived.
+    # The shift for the next iteration; zero once the centroids have arrived.
     tl.store(shift + k + c, tl.sum(moved * moved, 0))
 
 
 def lloyd(
     points: Tensor, start: Tensor, tolerance: float, max_iterations: int
 ) -> tuple[Tensor, Tensor]:
-    """See `kernels.k_means.lloyd`. All iterations are started; after the last they do nothing."""
+    """See `kernels.k_means.lloyd`. All iterations are started; those after the end do nothing."""
     (count, d), k, device = points.shape, len(start), points.device
     wide, many = (max(triton.next_power_of_2(x), LEAST) for x in (d, k))
     some = max(PRODUCTS // many, LEAST)

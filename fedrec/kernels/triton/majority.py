@@ -1,4 +1,4 @@
-"""Which cluster some numbers are in, on a GPU: `defenses._gap_statistic.majority_of` tells more."""
+"""The majority cluster of numbers on a GPU: see `defenses._gap_statistic.majority_of`."""
 
 import torch
 import triton
@@ -12,7 +12,7 @@ FAR = tl.constexpr(float("inf"))
 
 @kernel
 def majority_kernel(values, among, references, keep, at_most, n, N: tl.constexpr):
-    """All in one program: each number beside each."""
+    """Compare all numbers with each other, in one program."""
     i = tl.arange(0, N)
     counted = tl.load(among + i, mask=i < n, other=0) != 0
     value = tl.load(values + i, mask=i < n, other=0.0)
@@ -30,7 +30,7 @@ def majority_kernel(values, among, references, keep, at_most, n, N: tl.constexpr
     below = squares - sums * sums / tl.maximum(place, 1)
     rest = tl.maximum(count - place, 1)
     above = (all_squares - squares) - (whole - sums) * (whole - sums) / rest
-    # Equal numbers are never parted.
+    # Equal numbers are never separated.
     last = tl.sum((level & (i[None, :] > i[:, None])).to(tl.int32), 1) == 0
     possible = counted & last & (place < count)
     cost = tl.where(possible, tl.maximum(below + above, 0.0), FAR)
@@ -41,7 +41,7 @@ def majority_kernel(values, among, references, keep, at_most, n, N: tl.constexpr
     gap_one = one - tl.log(all_squares - whole * whole / tl.maximum(count, 1))
     falls = tl.where(count >= 3, gap_one < two - tl.log(best) - error, False)
     parted = tl.where(tl.minimum(low, count - low) <= at_most, True, falls)
-    parted = tl.where(low < N, parted, False)  # where all are equal there is no cut
+    parted = tl.where(low < N, parted, False)  # if all numbers are equal, there is no cut
     minority = (place <= low) == (2 * low <= count)
     kept = counted & (tl.where(parted, minority, False) == 0)
     tl.store(keep + i, kept, mask=i < n)

@@ -1,4 +1,4 @@
-"""Distances of all pairs of points on a GPU: `kernels.distances.pair_sums` tells more."""
+"""Distances of all pairs of points on a GPU: see `kernels.distances.pair_sums`."""
 
 import torch
 import triton
@@ -7,14 +7,14 @@ from torch import Tensor
 
 from fedrec.kernels.triton.jit import kernel
 
-POINTS = 64  # rows and columns of what a program works on
+POINTS = 64  # rows and columns that one program works on
 
 
 @kernel
 def pair_kernel(
     points, out, t, tiles, rounding, D: tl.constexpr, WIDE: tl.constexpr, P: tl.constexpr
 ):
-    """Some rows of a set beside some columns that do not come before."""
+    """Sum the distances between some rows of a set and some columns that do not precede them."""
     s, a, b = tl.program_id(0), tl.program_id(1), tl.program_id(2)
     found = 0.0
     if a <= b:

@@ -1,4 +1,4 @@
-"""Rows put where they belong: `kernels.device.gradients.put_rows`."""
+"""Writing of rows to their places: see `kernels.device.gradients.put_rows`."""
 
 import triton
 import triton.language as tl
@@ -11,7 +11,7 @@ BLOCK = 1024
 
 @kernel
 def put_kernel(target, place, rows, width, B: tl.constexpr):
-    """Some of a row."""
+    """Write a part of a row."""
     r, i = tl.program_id(1), tl.program_id(0) * B + tl.arange(0, B)
     x = tl.load(rows + r.to(tl.int64) * width + i, mask=i < width)
     tl.store(target + tl.load(place + r).to(tl.int64) * width + i, x, mask=i < width)

@@ -1,4 +1,4 @@
-"""Gradients of places added up by item: `kernels.device.gradients.scattered` tells more."""
+"""Gradients of places summed by item: see `kernels.device.gradients.scattered`."""
 
 import triton
 import triton.language as tl
@@ -7,14 +7,14 @@ from torch import Tensor
 from fedrec.kernels.triton.jit import kernel
 from fedrec.kernels.triton.stacks import add_at, empty_sums, settled
 
-PLACES = 64  # that a program works on
+PLACES = 64  # places that one program works on
 
 
 @kernel
 def scatter_kernel(
     places, gradient, sums, count, size, D: tl.constexpr, WIDE: tl.constexpr, P: tl.constexpr
 ):
-    """Some of a client's places."""
+    """Add some of a client's places."""
     c, p, k = tl.program_id(0), tl.program_id(1) * P + tl.arange(0, P), tl.arange(0, WIDE)
     place = tl.load(places + c * count + p, mask=p < count, other=-1)
     inside = (place >= 0)[:, None] & (k < D)[None, :]

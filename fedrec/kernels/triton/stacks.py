@@ -1,4 +1,4 @@
-"""Stacks of item gradients that many programs add to, as whole numbers of 2⁻⁴⁰."""
+"""Stacks of item gradients to which many programs add, as integer multiples of 2⁻⁴⁰."""
 
 import torch
 import triton
@@ -12,13 +12,13 @@ BLOCK = 4096
 
 
 def empty_sums(n: int, items: int, d: int, device: torch.device) -> Tensor:
-    """A stack of sums of nothing."""
+    """Return a stack of sums that are zero."""
     return torch.zeros(n, items, d, dtype=torch.int64, device=device)
 
 
 @kernel
 def add_at(sums, place, x, mask):
-    """sums[place] += x, by many at a time."""
+    """sums[place] += x, by many programs at a time."""
     tl.atomic_add(sums + place, tl.floor(x * (1.0 / UNIT) + 0.5).to(tl.int64), mask=mask)
 
 
@@ -33,7 +33,7 @@ def settle_kernel(sums, base, stride, out, share, size, B: tl.constexpr):
 
 
 def settled(sums: Tensor, base: Tensor, share: float) -> Tensor:
-    """The sums as numbers, plus a share of a table for all, or of a stack."""
+    """Return the sums as floats, plus `share` times a table common to all, or a stack."""
     n, items, d = sums.shape
     out = torch.empty(n, items, d, device=sums.device)
     stride = items * d if base.dim() == 3 else 0

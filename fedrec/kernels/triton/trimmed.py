@@ -1,4 +1,4 @@
-"""The trimmed mean on a GPU: `kernels.device.gradients.trimmed_mean` tells what it is."""
+"""The trimmed mean on a GPU: see `kernels.device.gradients.trimmed_mean`."""
 
 import torch
 import triton
@@ -7,12 +7,12 @@ from torch import Tensor
 
 from fedrec.kernels.triton.jit import kernel
 
-COORDINATES = 64  # that a program works on
+COORDINATES = 64  # coordinates that one program works on
 
 
 @kernel
 def trimmed_kernel(value, kept, trims, out, n, size, N: tl.constexpr, B: tl.constexpr):
-    """Some coordinates of all clients: the least and the greatest go, one of each at a time."""
+    """Trim some coordinates of all clients, one lowest and one highest value at a time."""
     c, i = tl.arange(0, N), tl.program_id(0) * B + tl.arange(0, B)
     stays = tl.load(kept + c, mask=c < n, other=0) != 0
     count = tl.sum(stays.to(tl.int32), 0)
