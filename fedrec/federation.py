@@ -96,7 +96,7 @@ class Federation:
     seen: Float64[Tensor, ""] | None = None  # what the attack has yet to learn from that round
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return all arrays that rounds change. The attack's state is separate; defences have none."""
+        """Return the arrays that rounds change, without the attack's state. Defences have none."""
         shared = self.server.shared
         tensors = {"items": shared.items, "dense": shared.dense, "local": self.devices.local}
         tensors |= {f"server/{name}": value for name, value in self.server.state().items()}
