@@ -22,7 +22,7 @@ class FLWBC:
 
     An attack's effect persists in the parameter space where the Hessian of the benign loss is
     nearly zero. The method estimates the Hessian's diagonal by the change Δg of the gradient
-    between successive minibatches, and adds noise Υ ~ Laplace(0, s) to the coordinates with |Δg| ≤ |Υ|.
+    between successive minibatches, and adds noise Υ ~ Laplace(0, s) where |Δg| ≤ |Υ|.
 
     Here a client computes one gradient per round, so there is no second minibatch. By default Δg is
     g(θ) − g(θ − ηg) over all pairs. It is at most 1e-6 for s = 1e-4, so nearly every coordinate
@@ -98,7 +98,7 @@ def changes_of_stacks(
 def changes(
     view: ClientView, in_halves: bool
 ) -> tuple[Int[Tensor, " rows"], Float[Tensor, "rows d"], Float[Tensor, "n params"]]:
-    """Return the rows' items, Δg on these rows, and Δg of the dense part, for each client's step."""
+    """Return the items of the rows, Δg on the rows, and Δg of the dense part, for each client."""
     plain, batch, eta = view.plain, view.batch, view.devices.model.learning_rate
     if in_halves:
         earlier, batch = batch.halves()

@@ -20,9 +20,9 @@ class Krum:
     """Keeps the uploads with the lowest scores: sums of squared distances to the nearest others.
 
     Krum keeps one upload (section 4 of Blanchard et al.). MultiKrum keeps several, and the
-    reduction takes their mean. f, the assumed number of malicious uploads, is ⌈n·m%⌉ (first upload), so
-    MultiKrum keeps all uploads if there is no attack. A score sums over n − f − 2 neighbours, but
-    at least over one.
+    reduction takes their mean. f, the assumed number of malicious uploads, is ⌈n·m%⌉ (first
+    upload), so MultiKrum keeps all uploads if there is no attack. A score sums over n − f − 2
+    neighbours, but at least over one.
     """
 
     keep: Literal["n-f"] | PositiveInt = Field(
