@@ -195,9 +195,9 @@ def test_a_signal_ends_a_run_that_the_same_command_goes_on_with(
         process.send_signal(number)
         message = process.stderr.read()
     assert process.returncode == 75 and not record.exists()
-    assert "the same command goes on from" in message and "Traceback" not in message
+    assert "the same command resumes from" in message and "Traceback" not in message
     again = subprocess.run(program, capture_output=True, text=True, check=True)
-    assert "goes on after round" in again.stderr
+    assert "resuming after round" in again.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["record.json", "split.npz"]
     assert read_record(record).trajectory.round == list(range(20, 301, 20))
 
