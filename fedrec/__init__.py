@@ -1,4 +1,4 @@
-"""Untargeted poisoning of federated recommenders, and defences: ClusterAttack and UNION.
+"""Untargeted poisoning of federated recommenders, and defences against it: ClusterAttack and UNION.
 
 From Python:
 
@@ -12,7 +12,7 @@ From Python:
     fedrec.trajectory(record)
     fedrec.plot(record).save("curve.png")
 
-Each name is imported when it is first used, so `import fedrec` takes no time.
+Each name is imported when it is first used, so `import fedrec` is fast.
 """
 
 from importlib import import_module
@@ -22,7 +22,7 @@ from typing import Any
 
 
 def _version(tree: Path = Path(__file__).parents[1]) -> str:
-    """The installed version, or that of a source tree that is used without being installed."""
+    """Return the installed version, or the version of a source tree that is not installed."""
     try:
         return version("fedrec")
     except PackageNotFoundError:
@@ -30,14 +30,14 @@ def _version(tree: Path = Path(__file__).parents[1]) -> str:
 
 
 def _version_of(path: Path) -> str:
-    """The version that the project's own file names."""
-    import tomllib  # no installed package needs it
+    """Return the version in the project's pyproject.toml."""
+    import tomllib  # imported here, because an installed package does not need it
 
     project = tomllib.loads(path.read_text()).get("project", {}) if path.exists() else {}
     if project.get("name") != "fedrec":
         raise ImportError(
-            f"fedrec is not installed, and {path} does not name its version: run `pip install .` "
-            "in the source tree, or keep the tree whole"
+            f"fedrec is not installed, and {path} does not give its version: run `pip install .` "
+            "in the source tree, or restore that file"
         )
     return str(project["version"])
 
@@ -62,7 +62,7 @@ _PLACES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a name of the public surface when it is used; `__init__.pyi` says what it is."""
+    """Import a name of the public interface at its first use; `__init__.pyi` lists all of them."""
     if name not in _PLACES:
         raise AttributeError(f"module 'fedrec' has no attribute {name!r}")
     return getattr(import_module(_PLACES[name]), name)

@@ -1,4 +1,4 @@
-"""fedrec from Python: data, a cell, its simulation, its trajectory, a picture. See `fedrec`."""
+"""The Python interface: load data, describe a cell, simulate it, plot it. See `fedrec`."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -35,22 +35,23 @@ from fedrec.training.run import choose_device, run_cell
 
 
 def synthetic(**fields: Any) -> Split:
-    """Make up a dataset, and split it: each user's last item tests, the one before validates.
+    """Generate a synthetic dataset and split it by leave-one-out.
 
-    `fields` are those of `fedrec.data.synthetic.Synthetic`, such as `users`, `items`,
-    `mean_length` and `seed`; the same fields give the same data.
+    The last item of each user is the test item, and the item before it the validation item.
+    `fields` are the fields of `fedrec.data.synthetic.Synthetic`, such as `users`, `items`,
+    `mean_length` and `seed`. The same fields always give the same data.
 
     Raises:
-        DataError: there are too few items for users of such a length.
+        DataError: there are too few items for the given `mean_length`.
     """
     return split_of(Dataset(synthetic=Synthetic(**fields)))
 
 
 def load_data(path: Path | str) -> Split:
-    """Read a split (`.npz`), or a file of interactions as `fedrec data inspect` understands it.
+    """Load a split (`.npz`), or a file of interactions that `fedrec data inspect` can read.
 
     Raises:
-        DataError: the file cannot be read or understood.
+        DataError: the file cannot be read, or its format is not recognised.
     """
     if Path(path).suffix == ".npz":
         return Split.load(Path(path))
@@ -67,15 +68,15 @@ def describe(
     seed: int = 0,
     dataset: str = "data",
 ) -> CellConfig:
-    """Describe one training job by its methods, which need not be part of any package.
+    """Describe one training job by its methods. A method may be any class, also one of your own.
 
-    Without an attack there are no malicious users, whatever the `ratio` of them is; without a
-    defence the server takes the mean of uploads (FedAvg). The model is MF by default. `dataset`
-    is only a name. A method's name is its class's, with the fields that differ from their
-    defaults: `ClusterAttack@clusters=4`.
+    Without an attack no user is malicious, and `ratio` is ignored. Without a defence the server
+    takes the mean of the uploads (FedAvg). The default model is MF. `dataset` is only a label. A
+    method is named after its class and the fields that differ from their defaults, for example
+    `ClusterAttack@clusters=4`.
 
     Raises:
-        ValueError: the parts of the defence do not go together, such as two that reduce.
+        ValueError: the parts of the defence cannot be combined, for example two reductions.
     """
     attack, model, parts = attack or NoAttack(), model or MF(), tuple(defense) or (Mean(),)
     nobody = isinstance(attack, NoAttack)
@@ -93,35 +94,36 @@ def describe(
 def simulate(
     cell: CellConfig, data: Split, *, device: str = "cpu", threads: int = 1, progress: bool = False
 ) -> Record:
-    """Train a cell on data, and give its record: the same to the bit for the same cell and data.
+    """Train a cell on data and return its record.
 
-    `device` is cpu, cuda or auto. `progress` shows a bar on a terminal, else a line an evaluation.
+    The same cell and data give the same record, bit for bit. `device` is cpu, cuda or auto.
+    `progress` shows a progress bar on a terminal, and elsewhere one line for each evaluation.
 
     Raises:
         ConfigError: the attack would have no malicious user, because there are too few users.
-        RuntimeError: there is no GPU, but `device` asks for one.
+        RuntimeError: `device` is cuda, but there is no GPU.
     """
     prepare(threads)
     return run_cell(cell, data, choose_device(device), [Progress()] if progress else [])
 
 
 def trajectory(*records: Record) -> pd.DataFrame:
-    """What was measured on the way: one row for each record and evaluation.
+    """Return the measurements of all evaluations as a table, one row per record and evaluation.
 
-    Columns are the cell's names, `round`, the mean training `loss` since the evaluation before,
-    the test metrics (shares from 0 to 1, such as `hr@5`), and `validation_hr@5`.
+    The columns are the fields of the cell, `round`, `loss` (the mean training loss since the
+    previous evaluation), the test metrics (from 0 to 1, such as `hr@5`), and `validation_hr@5`.
     """
     return pd.concat([_rows(record) for record in records], ignore_index=True)
 
 
 @dataclass(frozen=True)
 class Plot:
-    """A picture that notebooks show; `figure` is Matplotlib's."""
+    """A plot that notebooks display; `figure` is the Matplotlib figure."""
 
     figure: Figure
 
     def save(self, path: Path | str) -> None:
-        """Write it; the end of the name decides the format (.png, .pdf, .svg)."""
+        """Save the plot; the file name's extension sets the format (.png, .pdf, .svg)."""
         self.figure.savefig(path, dpi=200)
 
     def _repr_png_(self) -> bytes:
@@ -131,9 +133,9 @@ class Plot:
 
 
 def plot(*records: Record, metric: Metric = "hr@5", title: str = "Test performance") -> Plot:
-    """Draw a test metric against rounds, a line for each attack, defence and ratio.
+    """Plot a test metric against the rounds, with one line per attack, defence and ratio.
 
-    Seeds of one arm are averaged, in a 95 % band; a dot marks the evaluation that is reported.
+    A line is the mean over seeds, with a 95 % band. A dot marks the evaluation that is reported.
     """
     from fedrec.analysis.figures.training_curves import draw
 
@@ -147,7 +149,7 @@ def plot(*records: Record, metric: Metric = "hr@5", title: str = "Test performan
 
 
 def _name(method: Any) -> str:
-    """A class's name, with the fields that differ from their defaults."""
+    """Return the name of a class, with the fields that differ from their defaults."""
     given = dataclasses.asdict(method)
     defaults = dataclasses.asdict(type(method)())
     return Variant(type(method).__name__, {k: v for k, v in given.items() if v != defaults[k]}).name

@@ -1,7 +1,7 @@
-"""A config file that extends another one: its keys are laid over those of the other.
+"""Config files that extend other config files and override some of their keys.
 
-`extends: paper.yaml` names the other file, seen from the folder of the file that says so. Mappings
-are merged key by key; anything else takes the place of what was there, and `null` takes it away.
+`extends: paper.yaml` names the base file, relative to the folder of the extending file. Mappings
+are merged key by key. Any other value replaces the value of the base, and `null` removes it.
 `replace: [tables, models.MF]` names mappings that are not merged but taken from this file alone.
 """
 
@@ -19,17 +19,18 @@ EXTENDS, REPLACE = "extends", "replace"
 
 @dataclass(frozen=True)
 class Full:
-    """What config files say together, and all files that say it, the undermost first."""
+    """The merged values of config files, and all files they come from, base files first."""
 
     values: dict[str, Any]
     paths: tuple[Path, ...]
 
 
 def read(*paths: Path | str) -> Full:
-    """Read config files, each with the files that it extends; a later one lies over an earlier.
+    """Read config files and the files they extend. Later files override earlier ones.
 
     Raises:
-        ConfigError: a file cannot be read, extends itself, or replaces what it does not give.
+        ConfigError: a file cannot be read, extends itself, or lists under `replace` a mapping that
+            it does not contain.
     """
     read = [_read(Path(path)) for path in paths]
     values = reduce(merged, (full.values for full in read), dict[str, Any]())
@@ -37,12 +38,12 @@ def read(*paths: Path | str) -> Full:
 
 
 def in_full(values: Mapping[str, Any], paths: Sequence[Path | str]) -> Full:
-    """Values that another reader (Snakemake) merged from `paths`, with what the files extend.
+    """Complete `values`, which Snakemake merged from `paths`, with the files that these extend.
 
-    What differs from the files, such as `--config seeds=[0]`, lies over all of them.
+    Values that differ from the files, such as `--config seeds=[0]`, override all files.
 
     Raises:
-        ConfigError: as `read` does.
+        ConfigError: as in `read`.
     """
     own = [read_yaml(Path(path)) for path in paths]
     if not any({EXTENDS, REPLACE} & file.keys() for file in own):
@@ -52,7 +53,7 @@ def in_full(values: Mapping[str, Any], paths: Sequence[Path | str]) -> Full:
 
 
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`over` on top of `base`, mapping by mapping."""
+    """Merge `over` into `base`, mapping by mapping; values of `over` win."""
     found = dict(base)
     for key, value in over.items():
         deeper = isinstance(value, Mapping) and isinstance(found.get(key), Mapping)
@@ -61,10 +62,12 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _read(path: Path, above: tuple[Path, ...] = ()) -> Full:
-    """One file laid over what it extends; `above` are the files that led to it."""
+    """Read one file and merge it into what it extends; `above` are the files that led to it."""
     if path.resolve() in [other.resolve() for other in above]:
         circle = " → ".join(map(str, [*above, path]))
-        raise _wrong(above[-1], (EXTENDS,), f"goes round in a circle, {circle}: remove one of them")
+        raise _wrong(
+            above[-1], (EXTENDS,), f"the files form a circle, {circle}: remove one of them"
+        )
     values = read_yaml(path)
     base, replaced = values.pop(EXTENDS, None), values.pop(REPLACE, [])
     if base is None and not replaced:
@@ -76,16 +79,16 @@ def _read(path: Path, above: tuple[Path, ...] = ()) -> Full:
 
 def _base_of(path: Path, base: Any) -> Path:
     if base is None:
-        text = f"leaves nothing out without `{EXTENDS}`, which names the file to start from"
+        text = f"has no effect without `{EXTENDS}`: add `{EXTENDS}` with the file to start from"
         raise _wrong(path, (REPLACE,), text)
     if not isinstance(base, str) or not (path.parent / base).is_file():
-        text = f"there is no file {str(base)!r} in {path.parent}: name one, seen from that folder"
+        text = f"there is no file {str(base)!r} in {path.parent}: give a path from that folder"
         raise _wrong(path, (EXTENDS,), text)
     return path.parent / base
 
 
 def _replaced(path: Path, given: Any, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Section and name (or nothing) of each mapping that a file replaces."""
+    """Yield the section and the name (or an empty string) of each mapping that a file replaces."""
     if not isinstance(given, list) or not all(isinstance(name, str) for name in given):
         text = "must be a list of keys, such as [tables, models.MF]"
         raise _wrong(path, (REPLACE,), text)
@@ -93,7 +96,7 @@ def _replaced(path: Path, given: Any, values: Mapping[str, Any]) -> Iterator[tup
         section, _, name = wanted.partition(".")
         own = values.get(section)
         if own is None or (name and name not in own):
-            text = f"`{wanted}` is not in this file: give it, or leave it out of `{REPLACE}`"
+            text = f"`{wanted}` is not in this file: add it, or leave it out of `{REPLACE}`"
             raise _wrong(path, (REPLACE, i), text)
         yield section, name
 
@@ -109,7 +112,7 @@ def _without(values: Mapping[str, Any], gone: Iterable[tuple[str, str]]) -> dict
 
 
 def _differing(values: Mapping[str, Any], raw: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """What `values` say otherwise than `raw`."""
+    """Yield the keys and values of `values` that differ from `raw`."""
     for key, value in values.items():
         if key in raw and value == raw[key]:
             continue

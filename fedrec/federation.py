@@ -1,4 +1,4 @@
-"""The federated simulation: who takes part, and one round (paper, section 3.1)."""
+"""The federated simulation: its participants, and one round (paper, section 3.1)."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -31,12 +31,14 @@ from fedrec.rng import Streams
 from fedrec.server import Server
 from fedrec.updates import Updates
 
-EXPLODED = 1e6  # a cohort's mean loss per pair, about 0.7 at first: scores are off by as much
+# A cohort's mean loss per pair at which training counts as diverged. It starts at about 0.7; a loss
+# of this size means that scores are off by as much.
+EXPLODED = 1e6
 
 
 @dataclass(frozen=True)
 class Population:
-    """Who takes part in a run, by user id."""
+    """The users of a run, by id: which are malicious and which are evaluated."""
 
     n_users: int
     malicious: Int[Tensor, " malicious"]
@@ -44,9 +46,10 @@ class Population:
 
     @staticmethod
     def draw(n_users: int, pool: float, ratio: float, streams: Streams) -> "Population":
-        """A pool of users, of which an attack takes the first, and none is evaluated.
+        """Draw the pool of potential attackers and split off the evaluated users.
 
-        Their numbers are ⌊pool · users⌋ and ⌊ratio · users⌋, as in both uploads.
+        The attack uses the first users of the pool; no user of the pool is evaluated. The pool has
+        ⌊pool · users⌋ users, and ⌊ratio · users⌋ are malicious, as in both uploads.
         """
         size, count = _whole(pool, n_users), _whole(ratio, n_users)
         order = streams.generator("malicious-pool").permutation(n_users)
@@ -54,10 +57,12 @@ class Population:
         return Population(n_users, torch.from_numpy(malicious), np.sort(order[size:]))
 
     def check(self, cell: Cell, pool: float) -> None:
-        """Refuse an attack that nobody carries out: it would be reported as a harmless one.
+        """Check that an attack has at least one malicious user.
+
+        Otherwise the cell's record would show a harmless attack.
 
         Raises:
-            ConfigError: no user is malicious, though the cell asks for some.
+            ConfigError: no user is malicious, although the cell's ratio is above 0.
         """
         if cell.ratio == 0 or len(self.malicious):
             return
@@ -65,14 +70,14 @@ class Population:
         shares = {"a ratio": cell.ratio, "a protocol.pool": pool}
         too_small = [name for name, share in shares.items() if _whole(share, self.n_users) == 0]
         raise ConfigError(
-            f"{cell_path(cell)}: none of its {self.n_users:,} users would be malicious: one takes "
-            f"{' and '.join(too_small)} of {one:g} at least"
+            f"{cell_path(cell)}: none of its {self.n_users:,} users would be malicious: give "
+            f"{' and '.join(too_small)} of at least {one:g}"
         )
 
 
 @dataclass
 class Federation:
-    """A run between two rounds: everything that changes is in here."""
+    """The state of a run between two rounds."""
 
     attack: Attack[Any]
     attack_state: Any
@@ -83,15 +88,15 @@ class Federation:
     local_adam: LocalAdam
     position: Int[Tensor, " users"]  # of each user among the malicious, or -1
     is_malicious: Bool[np.ndarray, " users"]
-    tapes: Tapes  # rounds that are recorded, on a GPU
+    tapes: Tapes  # the rounds recorded so far, on a GPU
     clients_per_round: int
-    expected_malicious: int  # in a round, by the defender's reckoning
+    expected_malicious: int  # malicious uploads per round that the server assumes
     streams: Streams
-    trace: Trace = field(default_factory=dict)  # of the last attacked round that is known
-    seen: Float64[Tensor, ""] | None = None  # what the attack is still to learn of that round
+    trace: Trace = field(default_factory=dict)  # of the last attacked round whose trace is known
+    seen: Float64[Tensor, ""] | None = None  # what the attack has yet to learn from that round
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """All that rounds change, but for the attack's state. Defences have none."""
+        """Return the arrays that rounds change, without the attack's state. Defences have none."""
         shared = self.server.shared
         tensors = {"items": shared.items, "dense": shared.dense, "local": self.devices.local}
         tensors |= {f"server/{name}": value for name, value in self.server.state().items()}
@@ -101,7 +106,7 @@ class Federation:
     def restore(
         self, arrays: Mapping[str, np.ndarray], attack_state: Mapping[str, Any] | None
     ) -> None:
-        """Be what `arrays` came from; negatives are drawn from the seed, and so the same."""
+        """Restore the state saved in `arrays`. Negatives are redrawn from the seed, unchanged."""
         tensors = {n: torch.from_numpy(a).to(self.position.device) for n, a in arrays.items()}
         self.server.shared.items.copy_(tensors["items"])
         self.server.shared.dense.copy_(tensors["dense"])
@@ -112,15 +117,15 @@ class Federation:
             self.attack_state = type(self.attack_state)(**attack_state)
 
     def cohort(self, streams: Streams) -> Int[np.ndarray, " n"]:
-        """The clients of a round."""
+        """Draw the clients of a round."""
         return sample_clients(len(self.is_malicious), self.clients_per_round, streams)
 
     def attackers(self, streams: Streams) -> Int[np.ndarray, " m"]:
-        """Where the malicious ones stand among them."""
+        """Return the positions of the malicious clients in the cohort."""
         return np.flatnonzero(self.is_malicious[self.cohort(streams)])
 
     def catch_up(self) -> None:
-        """Have the attack learn of its last round, for which the host may have to wait."""
+        """Pass the attack the result of its last round; the host may have to wait for the GPU."""
         if self.seen is not None and isinstance(self.attack, Learning):
             learnt = self.attack.learn(self.attack_state, float(self.seen))
             (self.attack_state, self.trace), self.seen = learnt, None
@@ -128,22 +133,22 @@ class Federation:
 
 @dataclass(frozen=True)
 class Round:
-    """What one round leaves to be recorded.
+    """The results of one round that are recorded.
 
-    On a GPU its numbers are there once the round has been played; who reads them waits for that.
+    On a GPU the numbers exist once the round has been played; reading them waits for that.
     """
 
     number: int
     loss: Float64[Tensor, ""]  # mean training loss of the cohort
     health: Float[Tensor, ""]  # finite if all parameters are
-    malicious: Bool[Tensor, " n"]  # the truth about the uploads, which no defence sees
+    malicious: Bool[Tensor, " n"]  # which uploads are malicious; no defence sees this
     decision: Decision
 
     def check(self) -> None:
-        """See whether training has diverged.
+        """Check that training has not diverged.
 
         Raises:
-            FloatingPointError: it has.
+            FloatingPointError: training has diverged.
         """
         _check_loss(self.number, self.loss)
         if not isfinite(self.health):
@@ -152,12 +157,12 @@ class Round:
 
 @lru_cache(maxsize=4)
 def sample_clients(n_users: int, count: int, streams: Streams) -> Int[np.ndarray, " n"]:
-    """The clients of one round, without replacement. Not to be changed."""
+    """Draw the clients of one round without replacement. The array must not be changed."""
     return streams.generator("cohort").choice(n_users, min(count, n_users), replace=False)
 
 
 def play_round(fed: Federation, number: int, observer: Observer | None = None) -> Round:
-    """Broadcast, train locally, forge, upload, defend, step.
+    """Play one round: broadcast, train locally, forge, upload, defend, step.
 
     Raises:
         FloatingPointError: training has diverged; on a GPU, `Round.check` raises it.
@@ -182,7 +187,7 @@ def play_round(fed: Federation, number: int, observer: Observer | None = None) -
 
 
 def on_host(rounds: Sequence[Round]) -> Sequence[Round]:
-    """The same rounds with their numbers on the host, which waits for a GPU once."""
+    """Copy the numbers of rounds to the host, with a single wait for the GPU."""
     if not rounds or on_cpu(rounds[0].loss):
         return rounds
     losses, healths = (
@@ -208,7 +213,7 @@ def on_host(rounds: Sequence[Round]) -> Sequence[Round]:
 
 
 def _step_on_gpu(fed: Federation, streams: Streams, observer: Observer | None) -> "Played":
-    """The same by a recording, if there is one for a round of this kind."""
+    """Play a round's step on a GPU, by a recording if there is one for a round of this kind."""
 
     def body(host: Host, number: int) -> Played:
         return _step(fed, replace(streams, round=number, host=host), observer)
@@ -218,7 +223,10 @@ def _step_on_gpu(fed: Federation, streams: Streams, observer: Observer | None) -
 
 
 def _kind(fed: Federation, streams: Streams) -> Hashable | None:
-    """What a recording hangs on: how many attack, and the attack's state. None: on too much."""
+    """Return the key of a round's recording: the number of attackers and the attack's state.
+
+    None means that the round cannot be recorded, because its state may change every round.
+    """
     attackers, state = len(fed.attackers(streams)), fed.attack_state
     if state is None or not attackers:
         return attackers, None
@@ -228,7 +236,7 @@ def _kind(fed: Federation, streams: Streams) -> Hashable | None:
 
 
 class Played(NamedTuple):
-    """What a step gives. A recorded one gives it again, with other numbers in it."""
+    """The results of a step. A replayed recording reuses these tensors with new numbers."""
 
     loss: Float64[Tensor, ""]
     health: Float[Tensor, ""]
@@ -237,7 +245,10 @@ class Played(NamedTuple):
     seen: Float64[Tensor, ""] | None
 
     def kept(self) -> "Played":
-        """The same for good, but for the gradient, which nobody asks for later."""
+        """Copy the results, so that a replay does not overwrite them.
+
+        The gradient is not copied, because nothing uses it later.
+        """
         scores = {name: score.clone() for name, score in self.decision.scores.items()}
         decision = replace(self.decision, kept=self.decision.kept.clone(), scores=scores)
         seen = None if self.seen is None else self.seen.clone()
@@ -245,7 +256,7 @@ class Played(NamedTuple):
 
 
 def _step(fed: Federation, streams: Streams, observer: Observer | None) -> Played:
-    """A round's work. On a GPU it is recorded, and must not wait."""
+    """Do the work of one round. On a GPU it is recorded, so nothing here may wait for a result."""
     shared = fed.server.shared
     with record_function("server: sample clients"):
         cohort, places = streams.drawn(fed.cohort), streams.drawn(fed.attackers)
@@ -264,7 +275,7 @@ def _step(fed: Federation, streams: Streams, observer: Observer | None) -> Playe
         with record_function("attack: forge"):
             forgery = _forge(fed, cohort[places], plain.updates.at(places), streams)
             trace, seen = forgery.trace, forgery.seen
-            # Malicious uploads stand in their clients' places, unmarked.
+            # Malicious uploads take their clients' positions and carry no mark.
             received = received.replaced(places, forgery.updates)
             if forgery.local is not None:
                 own = own.index_copy(0, places, forgery.local)
@@ -272,27 +283,27 @@ def _step(fed: Federation, streams: Streams, observer: Observer | None) -> Playe
         decision = fed.defense(
             received, ServerView(shared, fed.server.preview, fed.expected_malicious, streams)
         )
-    if observer:  # before the step, which changes the table that uploads refer to
+    if observer:  # before the step, because it changes the table that the uploads refer to
         malicious = torch.from_numpy(fed.is_malicious[fed.cohort(streams)])
         observer.see(streams.round, received, malicious, decision.scores)
     with record_function("server: step"):
         fed.server.apply(decision.gradient)
     with record_function("clients: own step"):
         fed.local_adam.step(cohort, own)
-    # A sum is finite only if every term is, and costs less than to look at each.
+    # A sum is finite only if every term is finite, and it is cheaper than testing each term.
     health = shared.items.sum() + shared.dense.sum() + fed.devices.local[cohort].sum()
     return Played(loss, health, decision, trace, seen)
 
 
 def _check_loss(number: int, loss: Float64[Tensor, ""]) -> None:
-    if not abs(float(loss)) < EXPLODED:  # nor if it is not a number
+    if not abs(float(loss)) < EXPLODED:  # also true for NaN
         raise FloatingPointError(f"round {number}: the loss is {loss:g}")
 
 
 def _forge(
     fed: Federation, selected: Int[Tensor, " m"], benign: Updates, streams: Streams
 ) -> Forgery[Any]:
-    """What the malicious clients of a cohort do; `benign` is what they trained honestly."""
+    """Run the attack for the malicious clients of a cohort; `benign` has their honest uploads."""
     own = fed.devices.local[fed.malicious_pairs.users]
     view = AttackerView(
         shared=fed.server.shared,
@@ -307,34 +318,34 @@ def _forge(
 
 
 def _under(head: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors whose names begin with `head`, without it."""
+    """Return the tensors whose names begin with `head`, with `head` removed from the names."""
     return {n.removeprefix(head): t for n, t in tensors.items() if n.startswith(head)}
 
 
 def _whole(share: float, count: int) -> int:
-    """⌊share · count⌋, whatever the last digit of the product."""
+    """Return ⌊share · count⌋, not affected by rounding errors in the product."""
     return floor(round(share * count, 9))
 
 
 def _rounded_up(value: float) -> float:
-    """To four significant digits, so that what it bounds still holds."""
+    """Round up to four significant digits, so that the result is still a sufficient share."""
     scale = 10.0 ** (3 - floor(log10(value)))
     return ceil(value * scale) / scale
 
 
 def expected_malicious(clients: int, ratio: float) -> int:
-    """How many malicious uploads a server prepares for in a round: ⌈n·m%⌉, none without attack."""
+    """Return the malicious uploads per round that a server assumes: ⌈n·m%⌉; 0 without attack."""
     return ceil(round(clients * ratio, 9))
 
 
 def set_up(config: CellConfig, split: Split, device: str) -> tuple[Federation, Population]:
-    """A federation before its first round.
+    """Build a federation as it is before the first round.
 
     Raises:
-        ConfigError: the cell has an attack, but of so few users nobody would be malicious.
+        ConfigError: the cell has an attack, but with so few users none would be malicious.
     """
     streams = Streams(config.cell.seed)
-    # Once for all seeds: as in seed 0.
+    # A pool drawn once for all seeds is the pool of seed 0.
     drawing = streams if config.protocol.pool_drawn == "per_seed" else Streams(0)
     population = Population.draw(split.n_users, config.protocol.pool, config.cell.ratio, drawing)
     population.check(config.cell, config.protocol.pool)

@@ -1,4 +1,4 @@
-"""Files are written whole or not at all, and text that must not change carries its checksum."""
+"""Atomic writing of files, and checksums for text that must not change."""
 
 import hashlib
 import json
@@ -8,17 +8,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-# Of files and folders whose names come from a config: no dot at an end, and never two in a row.
+# Names of files and folders that come from a config: no dot at either end, no two dots in a row.
 NAME = r"[A-Za-z0-9+_@=,-]+(\.[A-Za-z0-9+_@=,-]+)*"
-SEAL = "sha256"  # the key of a JSON object's checksum over all else in it
+SEAL = "sha256"  # the key of the checksum in a JSON object; it covers all other keys
 
 
 @contextmanager
 def replaced(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write, which becomes `path` once it is complete and on the disk.
+    """Open a temporary file that replaces `path` once it is complete and on the disk.
 
-    Its folder is made where missing. After a failure `path` is what it was before. A process that
-    is killed leaves a file `<name>.<process>.tmp`, which nothing reads.
+    The folder is created if it is missing. After a failure `path` is unchanged. A process that is
+    killed leaves a file `<name>.<process>.tmp`, which nothing reads.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
@@ -34,59 +34,61 @@ def replaced(path: Path) -> Iterator[IO[bytes]]:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file as `replaced` does."""
+    """Write a file atomically, as `replaced` does."""
     with replaced(path) as file:
         file.write(content)
 
 
 def write_text(path: Path, content: str) -> None:
-    """Write a text file, as `write_bytes` does."""
+    """Write a text file atomically, as `write_bytes` does."""
     write_bytes(path, content.encode())
 
 
 def write_with_sum(path: Path, content: str) -> None:
-    """Write a text file, and beside it its checksum as `sha256sum --check` reads it."""
+    """Write a text file, and next to it a checksum file that `sha256sum --check` reads."""
     write_text(path, content)
     write_text(_sum_of(path), f"{hashlib.sha256(content.encode()).hexdigest()}  {path.name}\n")
 
 
 def read_with_sum(path: Path) -> str:
-    """Read what `write_with_sum` wrote; without a file of the sum it is let through.
+    """Read a file that `write_with_sum` wrote. Without a checksum file, nothing is checked.
 
     Raises:
-        ValueError: the sum does not hold.
+        ValueError: checksum mismatch.
     """
     content = path.read_bytes()
     if _sum_of(path).exists():
         found = f"{hashlib.sha256(content).hexdigest()}  {path.name}\n"
         if _sum_of(path).read_bytes() != found.encode():
-            raise ValueError(f"its checksum in {_sum_of(path).name} does not hold")
+            raise ValueError(f"checksum mismatch with {_sum_of(path).name}")
     return content.decode()
 
 
 def remove_unfinished(path: Path) -> None:
-    """Remove what killed processes left of `path`, once none of them can be writing it."""
+    """Remove temporary files that killed processes left of `path`; no process may be writing it."""
     for left in path.parent.glob(f"{path.name}.*.tmp"):
         left.unlink(missing_ok=True)
 
 
 def sealed(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The same JSON object with a checksum as one more key."""
+    """Return the JSON object with its checksum as one more key."""
     return {**values, SEAL: _checksum(values)}
 
 
 def unsealed(text: str | bytes) -> dict[str, Any]:
-    """The JSON object that was sealed. One without a checksum, of an older version, is let through.
+    """Parse a JSON object that `sealed` made, and check its checksum.
+
+    An object without a checksum, written by an older version, is accepted.
 
     Raises:
-        ValueError: this is no JSON object, or not the one that was sealed.
+        ValueError: the text is not a JSON object, or its checksum does not match.
     """
     values = json.loads(text)
     if not isinstance(values, dict):
-        raise ValueError("is no JSON object")
+        raise ValueError("is not a JSON object")
     seal = values.pop(SEAL, None)
     if seal is not None and seal != _checksum(values):
-        raise ValueError("its checksum does not hold: it was changed or damaged")
+        raise ValueError("checksum mismatch: it was changed or damaged")
     return values
 
 
@@ -99,7 +101,7 @@ def _checksum(values: Mapping[str, Any]) -> str:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Have the disk know a folder's names, without which a power cut undoes the renaming."""
+    """Flush a folder's entries to the disk; otherwise a power cut could undo the renaming."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -1,4 +1,4 @@
-"""The record of one run: its schema, its reader and its writer."""
+"""Records of runs: schema, reader and writer."""
 
 import gzip
 import hashlib
@@ -17,19 +17,20 @@ from fedrec.plan.cells import Cell, cell_path
 from fedrec.plan.metrics import SELECTION_METRIC, Report
 from fedrec.settings import RecordPart
 
-# How `fedrec.rng` and all who use it draw: with any change of a draw, another word stands here. It
-# is one of a cell's settings, so records and checkpoints of other draws do not fit the cell.
+# The version of the random draws. It must change whenever a draw in `fedrec.rng` or in code that
+# uses it changes. It is one of a cell's settings, so records and checkpoints made with other draws
+# do not fit the cell.
 DRAWS = "philox4x32-10/1"
 
 
 class Trajectory(RecordPart):
-    """What was measured at each evaluation, column by column."""
+    """The measurements of all evaluations, stored as columns."""
 
     round: list[int]
     validation: dict[str, list[float]]
     test: dict[str, list[float]]
-    loss: list[float]  # mean training loss of the cohorts since the evaluation before
-    attack: dict[str, list[float | None]]  # what the attack reported of its last round
+    loss: list[float]  # mean training loss of the cohorts since the previous evaluation
+    attack: dict[str, list[float | None]]  # what the attack reported for its last round
     defense: dict[str, list[float | None]]
 
     @model_validator(mode="after")
@@ -41,7 +42,7 @@ class Trajectory(RecordPart):
         return self
 
     def reported_index(self, report: Report) -> int:
-        """The evaluation whose test metrics count: the first best validation HR@5, or the last."""
+        """Return the reported evaluation's index: the first best validation HR@5, or the last."""
         if report == "last":
             return len(self.round) - 1
         validation = self.validation[SELECTION_METRIC]
@@ -49,7 +50,7 @@ class Trajectory(RecordPart):
 
 
 class Uploads(RecordPart):
-    """Uploads of the first rounds, one entry each, column by column (paper, Figure 4)."""
+    """Uploads of the first rounds, as columns with one entry per upload (paper, Figure 4)."""
 
     round: list[int]
     malicious: list[bool]
@@ -61,20 +62,20 @@ class Uploads(RecordPart):
 class Hits(RecordPart):
     """The evaluated users whose test item ranks among the first 20, at one evaluation."""
 
-    users: int  # evaluated, hits or not
+    users: int  # number of evaluated users, with and without a hit
     user: list[int]
     position: list[float]  # from 1; ties share their mean position
 
 
 class Malicious(RecordPart):
-    """How many users were malicious, and how often they took part in rounds played to the end."""
+    """How many users were malicious, and how often they took part in completed rounds."""
 
     users: int
-    uploads: int = 0  # forged, over all rounds
-    rounds: int = 0  # with one of these at least
+    uploads: int = 0  # forged uploads over all rounds
+    rounds: int = 0  # rounds with at least one forged upload
 
     def after_round(self, uploads: int) -> "Malicious":
-        """The counts after one more round, with so many forged uploads."""
+        """Return the counts after one more round, which had `uploads` forged uploads."""
         return Malicious(
             users=self.users,
             uploads=self.uploads + uploads,
@@ -83,7 +84,7 @@ class Malicious(RecordPart):
 
 
 class Picture(RecordPart):
-    """Where items lie after a round, along the two principal components of their embeddings."""
+    """Item positions after a round, along the two principal components of the embeddings."""
 
     attack: str
     defense: str
@@ -93,37 +94,37 @@ class Picture(RecordPart):
 
 
 class Pictures(RecordPart):
-    """Pictures of several runs on one dataset of made-up communities."""
+    """Pictures of several runs on one synthetic dataset with communities of items."""
 
     dataset: str
-    ratio: float  # share of malicious users where there is an attack
-    community: list[int]  # of each item
+    ratio: float  # share of malicious users in the runs with an attack
+    community: list[int]  # the community of each item
     pictures: list[Picture]
 
 
 class Provenance(RecordPart):
-    """What made the record."""
+    """The code, libraries and machine that made the record."""
 
     fedrec: str
-    git: str | None  # commit, where the code ran from a checkout
+    git: str | None  # commit, if the code ran from a checkout
     python: str
     torch: str
     numpy: str
     device: str
-    processor: str  # its model
+    processor: str  # model of the processor
     system: str  # operating system, architecture and C library
-    driver: str | None = None  # the GPU's, where it can be asked
-    cuda: str | None = None  # what PyTorch was built with, where a GPU ran it
+    driver: str | None = None  # version of the GPU driver, if it can be read
+    cuda: str | None = None  # CUDA version of the PyTorch build, if the run used a GPU
 
     @model_serializer(mode="wrap")
     def _without_absent(self, dump: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
-        """A CPU's records lack what only a GPU has, so they are the bytes that they were."""
+        """Omit the GPU fields from CPU records, so that these keep the bytes of older versions."""
         values = dump(self)
         return {k: v for k, v in values.items() if v is not None or k not in ("driver", "cuda")}
 
 
 class Cost(RecordPart):
-    """What the run took."""
+    """The time and memory that the run took."""
 
     seconds: float
     seconds_per_round: float
@@ -131,39 +132,39 @@ class Cost(RecordPart):
 
 
 class Record(RecordPart):
-    """Everything that tables, figures and verdicts need of one run."""
+    """Everything about one run that tables, figures and verdicts need."""
 
     schema_version: Literal[2]
     cell: Cell
-    config: dict[str, Any]  # the resolved settings of the cell, every field written out
+    config: dict[str, Any]  # the resolved settings of the cell, with every field
     config_hash: str
     dataset_checksum: str
     trajectory: Trajectory
     diverged_at: int | None = None  # the round that ended the run early, if training diverged
     malicious: Malicious
     uploads: Uploads | None = None
-    hits: dict[Report, Hits] | None = None  # at the evaluation that each way of reporting takes
+    hits: dict[Report, Hits] | None = None  # at the reported evaluation, for each report rule
     provenance: Provenance
     cost: Cost
 
     @property
     def draws(self) -> str:
-        """The version of the random draws; records from before there was one do not say."""
+        """The version of the random draws; `unnamed` in records older than this setting."""
         return str(self.config.get("draws", "unnamed"))
 
     def science(self) -> dict[str, Any]:
-        """All that must be the same when the cell is run again: no versions, no times."""
+        """Return everything that a re-run of the cell must reproduce: no versions, no times."""
         return self.model_dump(exclude={"provenance", "cost"})
 
     def reported_index(self, report: Report) -> int:
-        """The evaluation whose test metrics count."""
+        """Return the index of the reported evaluation."""
         return self.trajectory.reported_index(report)
 
     def reported(self, metric: str, report: Report) -> float:
-        """The test metric that counts.
+        """Return a test metric at the reported evaluation.
 
         Raises:
-            RecordError: the run did not measure it.
+            RecordError: the run did not measure this metric.
         """
         if metric not in self.trajectory.test:
             raise RecordError(
@@ -174,20 +175,20 @@ class Record(RecordPart):
 
 
 def config_hash(values: Mapping[str, Any]) -> str:
-    """SHA-256 of a cell's settings."""
+    """Return the SHA-256 of a cell's settings."""
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def write_record(record: Record, path: Path) -> None:
-    """Write a record as JSON: whole or not at all."""
+    """Write a record as JSON, atomically."""
     write_text(path, json.dumps(sealed(record.model_dump()), sort_keys=True, indent=1) + "\n")
 
 
 def read_record(path: Path) -> Record:
-    """Read what `write_record` wrote.
+    """Read a record that `write_record` wrote.
 
     Raises:
-        RecordError: there is no such file, or it is no record of this version.
+        RecordError: the file is missing, or it is not a record of this version.
     """
     return _parse(_read(path), str(path))
 
@@ -200,11 +201,11 @@ def pack(records: Sequence[Record], path: Path) -> None:
 
 
 def add_to_pack(records: Sequence[Record], path: Path) -> None:
-    """Pack records together with those that `path` holds already; of one cell, the new one stays.
+    """Add records to a pack at `path`. A new record replaces an old one of the same cell.
 
     Raises:
-        RecordError: what `path` holds cannot be read, would be mixed with records of other draws,
-            or replaced by those of another device; it is left as it is.
+        RecordError: the old pack cannot be read, was made with other draws, or has a record of the
+            same cell from another device. The pack is left unchanged.
     """
     kept = {record.cell: record for record in (read_records([path]) if path.exists() else ())}
     _check_devices(path, kept, records)
@@ -214,18 +215,18 @@ def add_to_pack(records: Sequence[Record], path: Path) -> None:
 
 
 def read_records(paths: Sequence[Path]) -> list[Record]:
-    """The records in some files, each a `.json` of one or a `.jsonl.gz` of many.
+    """Read the records in files, each a `.json` with one record or a `.jsonl.gz` with many.
 
     Raises:
-        RecordError: a file cannot be used, a cell comes twice, which would count its seed twice, or
-            random numbers were drawn in more than one way.
+        RecordError: a file cannot be used, a cell occurs twice (its seed would count twice), or
+            the records were made with different draws.
     """
     found: dict[Cell, tuple[Path, Record]] = {}
     for path in paths:
         for record in _records_in(path):
             if record.cell in found:
                 raise RecordError(
-                    f"{path}: {cell_path(record.cell)} is in {found[record.cell][0]} already; "
+                    f"{path}: {cell_path(record.cell)} is already in {found[record.cell][0]}; "
                     "give only one of the two"
                 )
             found[record.cell] = (path, record)
@@ -234,7 +235,7 @@ def read_records(paths: Sequence[Path]) -> list[Record]:
 
 
 def read_pictures(path: Path) -> Pictures:
-    """Read what `fedrec pictures` wrote.
+    """Read a file that `fedrec pictures` wrote.
 
     Raises:
         RecordError: the file is missing or holds something else.
@@ -242,11 +243,14 @@ def read_pictures(path: Path) -> Pictures:
     try:
         return Pictures.model_validate_json(_read(path))
     except pydantic.ValidationError as error:
-        raise RecordError(f"{path}: {_damage(error)}; delete it, and make it again") from None
+        raise RecordError(f"{path}: {_damage(error)}; delete it and make it again") from None
 
 
 def _check_draws(found: Sequence[tuple[Path, Record]]) -> None:
-    """Runs that share a seed share their draws; those of other draws are no pairs to them."""
+    """Raise an error if records were made with different draws.
+
+    Runs with the same seed share their draws and are compared in pairs; other draws break this.
+    """
     if len({record.draws for _, record in found}) < 2:
         return
     path, record = next(pair for pair in found if pair[1].draws != DRAWS)
@@ -257,13 +261,17 @@ def _check_draws(found: Sequence[tuple[Path, Record]]) -> None:
 
 
 def _check_devices(path: Path, kept: Mapping[Cell, Record], records: Sequence[Record]) -> None:
-    """A published number does not change for the device's sake."""
+    """Raise an error if a record would replace one that was made on another device.
+
+    A published number must not change because of the device.
+    """
     for record in records:
         old, new = kept.get(record.cell, record).provenance.device, record.provenance.device
         if old != new:
             raise RecordError(
-                f"{path}: {cell_path(record.cell)} was made on {old}, and {new} may not replace "
-                "it; give each device's records a folder of their own (`results` in the config)"
+                f"{path}: {cell_path(record.cell)} was made on {old} and cannot be replaced by a "
+                f"record from {new}; give each device its own folder of records (`results` in the "
+                "config)"
             )
 
 
@@ -298,10 +306,10 @@ def _parse(text: bytes, place: str) -> Record:
 
 
 def _damage(error: ValueError) -> str:
-    """The first mistake, with its key where the schema found it."""
+    """Describe the first mistake, with its key if the schema found it."""
     if not isinstance(error, pydantic.ValidationError):
         return str(error)
     first: Mapping[str, Any] = error.errors()[0]
     if first["loc"] == ("schema_version",) and first["type"] == "literal_error":
         return f"is a record of version {first['input']}, not {first['ctx']['expected']}"
-    return f"{'.'.join(map(str, first['loc'])) or 'the whole'}: {first['msg']}"
+    return f"{'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}"

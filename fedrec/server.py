@@ -1,4 +1,4 @@
-"""The server: the shared parameters, and one Adam step a round (FedAvg with Adam, section 5.1)."""
+"""The server: shared parameters, and one Adam step per round (FedAvg with Adam, section 5.1)."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -12,7 +12,7 @@ from fedrec.updates import Gradient
 
 
 class Server:
-    """Holds the global parameters and steps them, in place, with the aggregated gradient."""
+    """The global parameters, updated in place with the aggregated gradient."""
 
     def __init__(self, shared: Shared, learning_rate: float) -> None:
         self.shared = shared
@@ -20,15 +20,15 @@ class Server:
         self._adam = Adam([shared.items, shared.dense], learning_rate)
 
     def apply(self, gradient: Gradient) -> None:
-        """One Adam step down the gradient."""
+        """Take one Adam step with the aggregated gradient."""
         self._adam.step([gradient.items, gradient.dense])
 
     def state(self) -> dict[str, Tensor]:
-        """What Adam remembers, for `restore`; the parameters are in `shared`."""
+        """Return Adam's state, for `restore`; the parameters are in `shared`."""
         return self._adam.state()
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Have Adam remember what `state` gave."""
+        """Restore Adam's state from `state`."""
         self._adam.restore(state)
 
     def preview(
@@ -37,10 +37,11 @@ class Server:
         items: Int[Tensor, " rows"],
         rule: Literal["sgd", "adam"],
     ) -> Float[Tensor, "rows d"]:
-        """The embedding of the item of each gradient after a step down it; nothing changes.
+        """Return each item's embedding after one step with its gradient; the server is unchanged.
 
-        The step is a plain one of the learning rate, or Adam's next from the server's moments.
-        A plain one is so short that uploads differ by less than float32 can tell: it is float64.
+        The step is a plain one with the learning rate (`sgd`), or the next Adam step from the
+        server's moments (`adam`). Plain steps are computed in float64, because they are so short
+        that the differences between uploads would be lost in float32.
         """
         if rule == "sgd":
             embedding = self.shared.items.index_select(0, items)

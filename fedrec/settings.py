@@ -1,4 +1,4 @@
-"""How settings, sections of a config and parts of records are declared: frozen, no unknown key."""
+"""Base classes of settings, config sections and record parts: frozen, no unknown keys."""
 
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar, dataclass_transform
@@ -16,29 +16,29 @@ STRICT = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(Field,))
 def settings(cls: type[T]) -> type[T]:
-    """Make `cls` a frozen, keyword-only dataclass that refuses unknown keys and wrong types.
+    """Make `cls` a frozen, keyword-only dataclass that rejects unknown keys and wrong types.
 
-    Field defaults are the preset `reproduction`: what the authors' code does, or the paper's text
-    where they published no code. A class of which the text says something else also carries
-    `PRESETS`, which says, per preset, the fields that take another value.
+    The defaults of the fields are the preset `reproduction`: what the authors' code does, or what
+    the paper's text says if no code was published. Where text and code differ, the class has
+    `PRESETS`, which gives for each preset the fields that take another value.
     """
     decorate = pydantic.dataclasses.dataclass(kw_only=True, config=STRICT)
     return decorate(cls)  # type: ignore[return-value]
 
 
 def preset_values(cls: type, preset: Preset) -> Mapping[str, Any]:
-    """The fields of `cls` that `preset` sets otherwise than its defaults."""
+    """Return the fields of `cls` that `preset` sets to something other than their defaults."""
     presets: Presets = getattr(cls, "PRESETS", {})
     return presets.get(preset, {})
 
 
 class Section(BaseModel):
-    """A part of the configuration: frozen, no unknown key, no silent conversion."""
+    """A part of the configuration: frozen, no unknown keys, no silent conversion."""
 
     model_config = STRICT
 
 
 class RecordPart(BaseModel):
-    """A part of a record: frozen, no unknown key; JSON may say 1 for 1.0."""
+    """A part of a record: frozen, no unknown keys; JSON may have 1 for 1.0."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -1,4 +1,4 @@
-"""Updates: what the clients of one round upload, the one type that crosses the network."""
+"""Updates: the uploads of one round's clients. No other type crosses the network."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -30,13 +30,13 @@ from fedrec.kernels.sums import mean_row, squared_norms, total
 
 @dataclass(frozen=True)
 class Gradient:
-    """One gradient of the shared parameters, or one for each of some clients."""
+    """One gradient of the shared parameters, or one per client."""
 
     items: Float[Tensor, "*clients items d"]
     dense: Float[Tensor, "*clients params"]
 
     def map(self, function: Callable[..., Tensor], *others: "Gradient") -> "Gradient":
-        """`function` of the items, then of the dense part, here and in `others`."""
+        """Apply `function` to the items, then to the dense part, of this gradient and `others`."""
         return Gradient(
             function(self.items, *(other.items for other in others)),
             function(self.dense, *(other.dense for other in others)),
@@ -45,25 +45,26 @@ class Gradient:
 
 @dataclass(frozen=True)
 class Updates:
-    """The uploads of n clients: sparse rows, a ridge and a dense part each.
+    """The uploads of n clients. Each has sparse rows, a ridge and a dense part.
 
     Client c's item gradient is scatter(its rows) + ridge[c] · table: a benign gradient touches
     few items, and L2 adds the same multiple of the whole broadcast table. (owner, item) pairs
-    are unique, and the rows of a client lie together. The dense (n, items, d) stack is never built,
-    but for noisy uploads (FL-WBC) that something other than a weighted sum is asked of; and on a
-    GPU, where uploads are `whole`: every client has a row for each item, with the ridge in it.
+    are unique, and the rows of a client are contiguous. The dense (n, items, d) stack is built in
+    two cases only: for noisy uploads (FL-WBC), when more than a weighted sum is needed; and on a
+    GPU, where uploads are `whole`: every client has a row for each item, and the row includes the
+    ridge.
     """
 
     table: Float[
         Tensor, "*tables items d"
-    ]  # the broadcast item embeddings; known to the server, not sent
+    ]  # the broadcast item embeddings; the server has them, so they are not sent
     owner: Int[Tensor, " rows"]  # which of the n clients a row belongs to, ascending
     item: Int[Tensor, " rows"]
     value: Float[Tensor, "rows d"]
     ridge: Float[Tensor, " n"]
     dense: Float[Tensor, "n params"]  # gradients of the other shared parameters
     weight: Float[Tensor, " n"]  # sample counts
-    noise: Noises = ()  # in whole uploads, by client; empty: in none
+    noise: Noises = ()  # noise on the full gradient, by client; empty if no upload has any
     whole: bool = False
 
     def __len__(self) -> int:
@@ -74,7 +75,7 @@ class Updates:
     def over_all_items(
         like: "Updates", value: Float[Tensor, "n items d"], dense: Float[Tensor, "n params"]
     ) -> "Updates":
-        """Forged item gradients, one row for every item, in place of the uploads of `like`."""
+        """Make uploads with a gradient row for every item; table and weights come from `like`."""
         return Updates.in_stack(like.table, value, dense, like.weight)
 
     @staticmethod
@@ -84,7 +85,7 @@ class Updates:
         dense: Float[Tensor, "n params"],
         weight: Float[Tensor, " n"],
     ) -> "Updates":
-        """Uploads whose item gradients are all written out."""
+        """Make uploads from a dense stack of item gradients, shape (n, items, d)."""
         n, n_items, d = value.shape
         owner, item = stacks.every_row(n, n_items, value.device)
         return Updates(
@@ -99,9 +100,9 @@ class Updates:
         )
 
     def replaced(self, clients: Int[Tensor, " m"], others: "Updates") -> "Updates":
-        """These uploads with those of `clients` (positions) replaced, in the same order.
+        """Replace the uploads of `clients` (positions) with `others`, in the same order.
 
-        Whole ones are changed in place: they are too large to copy.
+        Whole uploads are changed in place, because they are too large to copy.
         """
         if self.whole:
             mine, theirs = (u.stack.flatten(1) for u in (self, others.in_whole()))
@@ -128,7 +129,7 @@ class Updates:
         )
 
     def at(self, clients: Int[Tensor, " m"]) -> "Updates":
-        """The uploads of the clients at these ascending positions."""
+        """Select the uploads of the clients at these positions, which must ascend."""
         if not self.whole:
             keep = torch.zeros(len(self), dtype=torch.bool, device=clients.device)
             return self.select(keep.index_fill_(0, clients, True))
@@ -137,11 +138,11 @@ class Updates:
 
     @property
     def stack(self) -> Float[Tensor, "n items d"]:
-        """The item gradients of whole uploads."""
+        """The item gradients of whole uploads, as (n, items, d)."""
         return self.value.view(len(self), *self.table.shape[-2:])
 
     def in_whole(self) -> "Updates":
-        """The same uploads with all their rows written, as those on a GPU are."""
+        """Convert to whole uploads, which have a row for every item, as on a GPU."""
         if self.whole:
             return self
         base = self.ridge[:, None, None] * self.table
@@ -149,7 +150,7 @@ class Updates:
         return Updates.over_all_items(self, stack, self.dense)
 
     def select(self, keep: Bool[Tensor, " n"]) -> "Updates":
-        """The uploads of the clients that `keep` marks."""
+        """Select the uploads of the clients that `keep` marks."""
         if self.whole:
             return self.at(keep.nonzero()[:, 0])
         rows = keep[self.owner]
@@ -166,7 +167,7 @@ class Updates:
         )
 
     def weighted_sum(self, coefficients: Float[Tensor, " n"]) -> Gradient:
-        """Σ_c coefficients[c] · g_c over the whole uploads."""
+        """Return Σ_c coefficients[c] · g_c, where g_c is the full gradient of client c."""
         if self.whole:
             items = stacks.weighted_sum(self.stack, coefficients)
             return Gradient(items, coefficients @ self.dense)
@@ -178,7 +179,7 @@ class Updates:
         return whole
 
     def scaled(self, factors: Float[Tensor, " n"]) -> "Updates":
-        """factors[c] · g_c for every client; sample counts stay."""
+        """Scale each upload: factors[c] · g_c. Sample counts are unchanged."""
         if self.whole:
             stack = self.stack * factors[:, None, None]
             return Updates.over_all_items(self, stack, self.dense * factors[:, None])
@@ -194,7 +195,7 @@ class Updates:
         )
 
     def written_out(self) -> "Updates":
-        """The same uploads with their noise drawn, as rows over all items."""
+        """Draw the noise and add it; the result has rows for all items."""
         if not self.noise:
             return self
         one_by_one = [self.weighted_sum(row) for row in torch.eye(len(self)).to(self.ridge.device)]
@@ -205,7 +206,7 @@ class Updates:
         )
 
     def gather(self, items: Int[Tensor, " t"]) -> Float[Tensor, "n t d"]:
-        """Every client's gradient of a few items, which must be distinct."""
+        """Return every client's gradient of some items, which must be distinct."""
         if self.whole:
             return self.stack.index_select(1, items)
         return gather(self.written_out()._rows, items)
@@ -213,25 +214,26 @@ class Updates:
     def rows_on(
         self, items: Int[Tensor, " t"]
     ) -> tuple[Int[Tensor, " some"], Int[Tensor, " some"], Float[Tensor, "some d"]]:
-        """The rows that touch a few distinct items: owner, position in `items`, whole gradient.
+        """Return the rows that touch some distinct items: owner, position in `items`, gradient.
 
-        Owners ascend. A client's gradient of an item that it does not touch is ridge · v.
+        Owners ascend. The gradient includes the ridge. A client's gradient of an item that it does
+        not touch is ridge · v.
         """
         if self.noise:
             return self.written_out().rows_on(items)
         return gradients_on(self._rows, items)
 
     def row_norms(self) -> Float[Tensor, " rows"]:
-        """L2 norms of the item gradients on the touched rows, ridge included.
+        """Return the L2 norms of the item gradients on the touched rows, ridge included.
 
-        Of whole uploads on all rows: which of them the clients' data touch is not kept.
+        For whole uploads these are all rows, because the touched items are not recorded there.
         """
         if self.whole:
             return torch.linalg.vector_norm(self.value, dim=1)
         return squares_of_rows(self._rows).sqrt()
 
     def norms(self) -> Float[Tensor, " n"]:
-        """L2 norms of the whole uploads."""
+        """Return the L2 norms of the full gradients, items and dense part."""
         if self.whole:
             return stacks.norms(self.stack, self.dense)
         if self.noise:
@@ -241,7 +243,7 @@ class Updates:
         return squares.clamp_(min=0).sqrt_()
 
     def gram(self) -> Float64[Tensor, "n n"]:
-        """Inner products of all pairs of whole uploads."""
+        """Return the inner products of all pairs of full gradients."""
         if self.whole:
             return stacks.gram(self.stack, self.dense)
         if self.noise:
@@ -252,7 +254,7 @@ class Updates:
         return gram
 
     def trimmed_mean_of(self, kept: Bool[Tensor, " n"], trims: Sequence[int]) -> Gradient:
-        """The trimmed mean of the clients kept: of k, trims[k] are left out on each side."""
+        """Return the trimmed mean of the kept clients; of k clients, trims[k] go on each side."""
         if not self.whole:
             survivors = self if bool(kept.all()) else self.select(kept)
             return survivors.trimmed_mean(trims[len(survivors)])
@@ -262,7 +264,7 @@ class Updates:
         return Gradient(items, dense[0])
 
     def trimmed_mean(self, trim: int) -> Gradient:
-        """Coordinate-wise mean without the `trim` smallest and the `trim` largest of n values."""
+        """Return the coordinate-wise mean without the `trim` smallest and `trim` largest values."""
         if self.noise:
             return self.written_out().trimmed_mean(trim)
         if trim == 0:
@@ -278,6 +280,6 @@ class Updates:
         )
 
     def _by_client(self, column: Tensor) -> list[Tensor]:
-        """The entries of a column of rows, client by client."""
+        """Split a column of rows into one tensor per client."""
         bounds = torch.searchsorted(self.owner, torch.arange(len(self) + 1).to(self.owner.device))
         return list(column.split(bounds.diff().tolist()))

@@ -1,4 +1,4 @@
-"""Errors of the configuration that say where, what, and what to write instead."""
+"""Reading YAML, and error messages that give file, line, key, mistake and remedy."""
 
 import difflib
 import re
@@ -11,16 +11,16 @@ import yaml
 
 from fedrec.errors import ConfigError
 
-FEW = 10  # names that a message may list
+FEW = 10  # the most names that a message lists
 Place = tuple[str | int, ...]  # keys and list positions, from the top of the file
 Problem = tuple[Place, str]
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping that a YAML file holds.
+    """Read the mapping in a YAML file.
 
     Raises:
-        ConfigError: there is no such file, or it is not YAML, or not a mapping, or has a key twice.
+        ConfigError: the file is missing, is not YAML, is not a mapping, or has a key twice.
     """
     check_keys(path)
     values = _parsed(path, yaml.safe_load)
@@ -30,10 +30,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def check_keys(path: Path) -> None:
-    """Refuse a YAML file that has a key twice in one mapping: only the last would count.
+    """Reject a YAML file that has a key twice in one mapping, because only the last would count.
 
     Raises:
-        ConfigError: it does, or it cannot be read, or is not YAML.
+        ConfigError: a key occurs twice, or the file cannot be read or is not YAML.
     """
     repeated = dict.fromkeys(_repeated_keys(_parsed(path, yaml.compose)))
     if repeated:
@@ -52,17 +52,20 @@ def _parsed(path: Path, parse: Callable[[str], Any]) -> Any:
 
 
 def _repeated_keys(node: yaml.Node | None) -> Iterator[tuple[int, str]]:
-    """The lines of keys that their mapping has already, and what to do."""
+    """Yield the line of each key that its mapping already has, and a message with the remedy."""
     first: dict[str, int] = {}
     for key, line, child in _children(node):
         if key in first and key != "<<":
-            yield line, f"the key `{key}` stands on line {first[key]} already: keep one of the two"
+            yield line, f"the key `{key}` is already on line {first[key]}: keep one of the two"
         first.setdefault(str(key), line)
         yield from _repeated_keys(child)
 
 
 def nearest_name(wrong: str, known: Iterable[str], cutoff: float = 0.5) -> str:
-    """A remedy to append: the most similar known name; without one all of a few, or the nearest."""
+    """Return a hint to append to a message: the most similar known name.
+
+    If no name is similar, the hint lists all known names, or the three nearest if there are many.
+    """
     names = sorted(known)
     close = difflib.get_close_matches(wrong, names, n=1, cutoff=cutoff)
     if close:
@@ -79,13 +82,13 @@ def explain(
     paths: Sequence[Path | str],
     known_keys: Callable[[Place], Iterable[str]],
 ) -> str:
-    """What pydantic found, with file, line, key and remedy for each mistake."""
+    """Turn pydantic's errors into lines with file, line, key and remedy."""
     found = [(e["loc"], _message(e, known_keys)) for e in error.errors()]
     return "\n".join(_located(place, message, paths, tagged=True) for place, message in found)
 
 
 def report(problems: Iterable[Problem], paths: Sequence[Path | str]) -> str:
-    """One line a problem: file, line, key, what is wrong."""
+    """Format problems, one line each: file, line, key, and what is wrong."""
     return "\n".join(_located(place, message, paths) for place, message in problems)
 
 
@@ -107,8 +110,8 @@ def _message(error: Any, known_keys: Callable[[Place], Iterable[str]]) -> str:
         return str(error["msg"]).removeprefix("Value error, ")
     if kind == "string_pattern_mismatch":
         return (
-            f"{given!r} names a file or folder: only letters, digits, + _ @ = , - and single dots "
-            "between them may stand in it"
+            f"{given!r} names a file or folder: use only letters, digits, + _ @ = , - and single "
+            "dots between them"
         )
     message = f"{error['msg']}, but found {given!r}"
     if kind == "float_type" and isinstance(given, str) and "e" in given.lower():
@@ -117,7 +120,7 @@ def _message(error: Any, known_keys: Callable[[Place], Iterable[str]]) -> str:
 
 
 def _located(place: Place, message: str, paths: Sequence[Path | str], tagged: bool = False) -> str:
-    """Name the key, and its place in the last file that holds it."""
+    """Put the key and its place, in the last file that has it, in front of a message."""
     found = located(place, paths, tagged)
     if not found:
         return f"{'.'.join(map(str, place))}: {message}"
@@ -128,9 +131,9 @@ def _located(place: Place, message: str, paths: Sequence[Path | str], tagged: bo
 def located(
     place: Place, paths: Sequence[Path | str], tagged: bool = False
 ) -> tuple[str, list[str]] | None:
-    """File and line of a key, or of the deepest key on the way to it, and the keys on that way.
+    """Find the file and line of a key, or of its deepest parent that exists, and the key path.
 
-    Of several files that hold it, the last one counts. None without files.
+    If several files have it, the last one counts. Return None if there are no files.
     """
     found = [(path, *_find(Path(path), place, tagged)) for path in reversed(paths)]
     if not found:
@@ -140,10 +143,10 @@ def located(
 
 
 def _find(path: Path, place: Place, tagged: bool) -> tuple[int, list[str]]:
-    """How far down `place` a file goes: the line, and the keys on the way.
+    """Follow `place` down a file as far as it goes; return the line and the keys on the way.
 
-    Parts that are no key of the file are passed over; so is the kind of an entry, which pydantic
-    names after the entry (`tagged`), and which may be one of the entry's keys too.
+    Parts that are not keys of the file are skipped. With `tagged`, the kind of an entry is skipped
+    too: pydantic puts it after the entry's name, and it may also be one of the entry's keys.
     """
     node = yaml.compose(path.read_text(encoding="utf-8"))
     line, keys, kind = 1, [], None
@@ -160,12 +163,12 @@ def _find(path: Path, place: Place, tagged: bool) -> tuple[int, list[str]]:
 
 
 def _kind(node: yaml.Node) -> str | None:
-    """What an entry says of its own kind."""
+    """Return the value of an entry's key `kind`, or None."""
     return next((str(c.value) for key, _, c in _children(node) if key == "kind"), None)
 
 
 def _with_merged(node: yaml.Node | None) -> Iterator[tuple[str | int, int, yaml.Node]]:
-    """The children of a node, and then those of the mappings that `<<` merges into it."""
+    """Yield the children of a node, then those of the mappings that `<<` merges into it."""
     own = _children(node)
     yield from own
     for key, _, child in own:
@@ -176,7 +179,7 @@ def _with_merged(node: yaml.Node | None) -> Iterator[tuple[str | int, int, yaml.
 
 
 def _children(node: yaml.Node | None) -> list[tuple[str | int, int, yaml.Node]]:
-    """The keys or positions of a node, the lines they stand on, and what they lead to."""
+    """Return the keys or positions of a node, with their lines and child nodes."""
     if isinstance(node, yaml.MappingNode):
         return [(key.value, key.start_mark.line + 1, child) for key, child in node.value]
     if isinstance(node, yaml.SequenceNode):

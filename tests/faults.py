@@ -348,7 +348,7 @@ def kill_runs(reference: Reference, count: int, draw: random.Random, tally: Tall
             ended = finish(process)
         again = finish(in_a_copy(lambda: run_pipeline(reference.commands), folder))
         same = again == 0 and content(folder) == reference.content
-        resumed = "goes on after round" in (folder / "log").read_text()
+        resumed = "resuming after round" in (folder / "log").read_text()
         outcome = "in time" if ended == -signal.SIGKILL else "had ended"
         tally.add(kind, f"{outcome}, {'went on from a checkpoint' if resumed else 'began anew'}")
         if not same:

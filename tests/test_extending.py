@@ -79,7 +79,7 @@ def test_values_of_files_that_extend_none_are_left_alone(tmp_path: Path) -> None
     [
         ("extends: absent.yaml\n", "own.yaml:1: extends: there is no file 'absent.yaml'"),
         ("\nextends: [base.yaml]\n", "own.yaml:2: extends: there is no file"),
-        ("replace: [tables]\n", "own.yaml:1: replace: leaves nothing out without `extends`"),
+        ("replace: [tables]\n", "own.yaml:1: replace: has no effect without `extends`"),
         ("extends: base.yaml\nreplace: tables\n", "own.yaml:2: replace: must be a list"),
         ("extends: base.yaml\nreplace:\n- tables\n", "own.yaml:3: replace.0: `tables` is not in"),
         (

@@ -172,9 +172,9 @@ def test_a_server_prepares_for_the_clients_there_are(clients: int, expected: int
 @pytest.mark.parametrize(
     ("ratio", "pool", "remedy"),
     [
-        (0.05, 0.2, "one takes a ratio of 0.1 at least$"),
-        (0.1, 0.09, "one takes a protocol.pool of 0.1 at least$"),
-        (0.05, 0.05, "one takes a ratio and a protocol.pool of 0.1 at least$"),
+        (0.05, 0.2, "give a ratio of at least 0.1$"),
+        (0.1, 0.09, "give a protocol.pool of at least 0.1$"),
+        (0.05, 0.05, "give a ratio and a protocol.pool of at least 0.1$"),
     ],
 )
 def test_an_attack_by_nobody_is_refused(ratio: float, pool: float, remedy: str) -> None:

@@ -1,1 +1,1 @@
-"""Attacks: one file a method, found by its file name."""
+"""Attacks: one file per method, found by its file name."""

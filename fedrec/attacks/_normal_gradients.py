@@ -1,4 +1,4 @@
-"""What attacks share that forge uploads: normal gradients, their statistics, their imitation."""
+"""Helpers of attacks that forge uploads: normal gradients, their statistics, forged copies."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -21,14 +21,14 @@ from fedrec.updates import Gradient, Updates
 def item_norm_statistics(
     updates: Updates, over_all_items: bool
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-    """Mean μ and standard deviation σ of the L2 norms of item-embedding gradients (section 4.1).
+    """Return mean μ and standard deviation σ of the item gradients' L2 norms (section 4.1).
 
-    Over all (client, item) pairs, or over those that the clients' data touch. Elsewhere a
-    gradient is ridge[c]·v_i, so its norm needs no dense gradient.
+    They are taken over all (client, item) pairs, or over the pairs that the clients' data touch.
+    The gradient of an untouched pair is ridge[c]·v_i, so its norm needs no dense gradient.
     """
     if updates.whole and not over_all_items:
         raise ConfigError(
-            "norms_over: touched_items: on a GPU it is not kept which items are touched; "
+            "norms_over: touched_items: on a GPU the touched items are not recorded; "
             "run this cell with --device cpu"
         )
     norms = updates.row_norms().double()
@@ -49,16 +49,16 @@ def item_norm_statistics(
 
 
 def coordinate_statistics(updates: Updates) -> tuple[Gradient, Gradient]:
-    """Mean μ and standard deviation σ of each coordinate over the clients.
+    """Return mean μ and standard deviation σ of each coordinate over the clients.
 
-    σ divides by n − 1, as in the norms above; a single client has none, and σ is 0.
+    σ divides by n − 1, as for the norms above. For a single client σ is 0.
     """
     n = len(updates)
     if updates.whole:
         return _statistics_of(updates)
     center = (total(updates.ridge) / n).float()
     excess = updates.ridge - center
-    # Deviations from center·table: where all ridges are equal, only touched rows have any.
+    # Deviations from center·table. If all ridges are equal, only touched rows deviate.
     untouched = excess[updates.owner][:, None] * updates.table[updates.item]
     touched = updates.value + untouched
     summed = torch.zeros_like(updates.table).index_add_(0, updates.item, updates.value)
@@ -66,24 +66,24 @@ def coordinate_statistics(updates: Updates) -> tuple[Gradient, Gradient]:
     squares.index_add_(0, updates.item, touched.square_().sub_(untouched.square_()))
     variance = squares.sub_(summed.square() / n).div_(max(n - 1, 1)).clamp_(min=0)
     dense = updates.dense
-    # std() warns of a single client, and of an empty tensor.
+    # std() warns about a single client and about an empty tensor.
     spread = dense.std(0) if n > 1 and dense.numel() else torch.zeros_like(dense[0])
     mean = Gradient(summed.div_(n).add_(updates.table * center), mean_row(dense))
     return mean, Gradient(variance.sqrt_(), spread)
 
 
 def _statistics_of(whole: Updates) -> tuple[Gradient, Gradient]:
-    """The same of uploads in a stack."""
+    """Return the same statistics for uploads in a dense stack."""
     parts = whole.stack, whole.dense
     center = Gradient(*(part.mean(0) for part in parts))
     if len(whole) == 1:
         return center, center.map(torch.zeros_like)
-    # std() warns of an empty tensor.
+    # std() warns about an empty tensor.
     return center, Gradient(*(part.std(0) if part.numel() else part[0] for part in parts))
 
 
 class Law(NamedTuple):
-    """A distribution, drawn by the host or on a GPU: the same bits lie under both."""
+    """A distribution that the host or a GPU draws; both use the same random bits."""
 
     host: Callable[[Stream, tuple[int, ...]], Float[np.ndarray, "..."]]
     device: Callable[..., Float[Tensor, "n rows width"]]
@@ -93,9 +93,9 @@ UNIFORM, NORMAL = Law(Stream.uniform, draws.uniform), Law(Stream.normal, draws.n
 
 
 def normal_updates(view: AttackerView, count: int, streams: Streams) -> Updates:
-    """Benign-style gradients of up to `count` malicious clients, drawn anew in each round.
+    """Compute benign gradients of up to `count` malicious clients, chosen anew each round.
 
-    Each computes in full, dropout and penalty included (both uploads; UA-FedRec of Yi et al.).
+    The computation is complete, with dropout and penalty (both uploads; UA-FedRec of Yi et al.).
     """
     pool = len(view.devices.local)
     positions = streams.drawn(
@@ -105,7 +105,7 @@ def normal_updates(view: AttackerView, count: int, streams: Streams) -> Updates:
 
 
 def forged_everywhere(view: AttackerView, forged: Gradient) -> Updates:
-    """Uploads of these gradients: one for each malicious client, or the same for all."""
+    """Make the uploads of the malicious clients from one gradient each, or one for all."""
     m = len(view)
     items = forged.items.expand(m, *forged.items.shape[-2:])
     dense = forged.dense.expand(m, forged.dense.shape[-1])
@@ -115,7 +115,7 @@ def forged_everywhere(view: AttackerView, forged: Gradient) -> Updates:
 def of_each_coordinate(
     like: Gradient, law: Law, purpose: str, view: AttackerView, streams: Streams
 ) -> Gradient:
-    """Numbers for each coordinate of a gradient, from the own streams of each malicious client."""
+    """Draw a number for each coordinate of a gradient, from each malicious client's own streams."""
     items = _drawn(like.items, law, purpose, view, streams)
     rows = _drawn(like.dense[None], law, f"{purpose}-dense", view, streams)
     return Gradient(items, rows[:, 0])

@@ -1,4 +1,4 @@
-"""What attacks share that poison their clients' data and train on it."""
+"""Helper of attacks that poison their clients' data and train on it."""
 
 from typing import Literal
 
@@ -12,6 +12,6 @@ OwnRow = Literal["poisoned", "benign"]
 def trained_on(
     batch: Batch, view: AttackerView, streams: Streams, own_row: OwnRow
 ) -> Forgery[None]:
-    """Data poisoning: what training on a poisoned batch gives, the own rows' step as asked for."""
+    """Train on a poisoned batch; `own_row` selects the gradient of the clients' own parameters."""
     found = view.devices.train(view.shared, view.selected, batch, streams)
     return Forgery(found.updates, None, local=found.local if own_row == "poisoned" else None)

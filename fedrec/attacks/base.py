@@ -1,4 +1,4 @@
-"""What an attack may know, and what it must give."""
+"""The interface of attacks: what an attack knows, and what it returns."""
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
@@ -14,22 +14,22 @@ from fedrec.rng import Streams
 from fedrec.updates import Updates
 
 State = TypeVar("State")
-Trace = dict[str, float | int]  # what an attack reports of one round, to be recorded
+Trace = dict[str, float | int]  # what an attack reports about one round, for the record
 
 
 @dataclass(frozen=True)
 class AttackerView:
-    """What malicious clients hold in a round (paper, section 3.2), and nothing else.
+    """Everything that malicious clients know in a round (paper, section 3.2).
 
-    The broadcast parameters, and their own devices. No benign client's data or gradient and
-    no aggregation rule can be reached from here.
+    This is the broadcast parameters and their own devices. It gives no access to a benign client's
+    data or gradient, nor to the aggregation rule.
     """
 
     shared: Shared
-    devices: Devices  # of every malicious client, in this round's cohort or not
-    selected: Int[Tensor, " m"]  # positions in `devices` of those in the cohort
-    benign: Updates  # what the selected would upload if they were honest
-    # Their user ids in a round; None: those of `selected`.
+    devices: Devices  # of all malicious clients, also of those outside this round's cohort
+    selected: Int[Tensor, " m"]  # positions in `devices` of the malicious clients in the cohort
+    benign: Updates  # what the selected clients would upload if they were honest
+    # The user ids of the selected clients in a round; None: taken from `selected`.
     who: Callable[[Streams], Int[np.ndarray, " m"]] | None = None
 
     @property
@@ -38,7 +38,7 @@ class AttackerView:
         return self.devices.users.index_select(0, self.selected)
 
     def drawn(self, streams: Streams, draw: Callable[[Streams, int], np.ndarray]) -> Tensor:
-        """What the host draws for each malicious client in the cohort, given its user id."""
+        """Draw on the host, once for each malicious client in the cohort, given its user id."""
 
         def draw_all(own: Streams) -> np.ndarray:
             clients = self.who(own) if self.who else self.clients.cpu().numpy()
@@ -53,42 +53,42 @@ class AttackerView:
 
 @dataclass(frozen=True)
 class Forgery(Generic[State]):
-    """What an attack uploads for its selected clients, the state it carries on, what to record.
+    """The result of an attack in one round: forged uploads, next state, and values to record.
 
-    `local` is the gradient by which these clients step their own parameters, which never leave
-    them; None where they step as if they were honest.
+    `local` is the gradient with which these clients step their own parameters, which never leave
+    the clients. None means that they step as if they were honest.
     """
 
     updates: Updates
     state: State
     trace: Trace = field(default_factory=dict)
     local: Float[Tensor, "m k"] | None = None
-    seen: Float64[Tensor, ""] | None = None  # on a GPU, what `Learning.learn` is to be told later
+    seen: Float64[Tensor, ""] | None = None  # on a GPU: the number to give `Learning.learn` later
 
 
 @runtime_checkable
 class Learning(Protocol[State]):
-    """An attack whose next state hangs on a number that its forging finds.
+    """An attack whose next state depends on a number that `forge` computes.
 
-    On a GPU the host learns of the number when it must, and not while the round is played.
+    On a GPU the host reads the number only when it is needed, not while the round is played.
     """
 
     def learn(self, state: State, seen: float) -> tuple[State, Trace]:
-        """The next state, and what is to be recorded, after a round that found `seen`."""
+        """Return the next state and the values to record, after a round that computed `seen`."""
 
     def recorded_for(self, state: State) -> Hashable:
-        """All of the state that `forge` hangs on: a round is recorded anew where it changes."""
+        """Return the part of the state that `forge` uses. A change of it needs a new recording."""
 
 
 @runtime_checkable
 class Attack(Protocol[State]):
     """An attack: its hyper-parameters and a pure step.
 
-    Its state is None, or a frozen dataclass of numbers, which a checkpoint can hold.
+    Its state is None or a frozen dataclass of numbers, so that a checkpoint can hold it.
     """
 
     def initial_state(self) -> State:
-        """The state before the first attacked round."""
+        """Return the state before the first attacked round."""
 
     def forge(self, view: AttackerView, state: State, streams: Streams) -> Forgery[State]:
-        """The uploads of the malicious clients of one round; the server descends them."""
+        """Return the malicious clients' uploads of one round; the server steps against them."""

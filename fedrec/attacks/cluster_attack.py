@@ -1,4 +1,4 @@
-"""ClusterAttack: item embeddings are pulled into a few dense clusters (paper, section 4.1)."""
+"""ClusterAttack: pull item embeddings into a few dense clusters (paper, section 4.1)."""
 
 from dataclasses import dataclass, replace
 from math import floor, sqrt
@@ -26,12 +26,12 @@ NormRule = Literal["clip", "rescale"]
 
 @dataclass(frozen=True)
 class Clustering:
-    """What adaptive clustering (Algorithm 1) remembers; it counts *attacked* rounds."""
+    """The state of adaptive clustering (Algorithm 1); it counts *attacked* rounds."""
 
     clusters: int  # K
     rounds: int = 0  # t
     average: float = 0.0  # L̃
-    smoothed: float | None = 0.0  # L̂ of the last attacked round; None: not to be compared with
+    smoothed: float | None = 0.0  # L̂ of the last attacked round; None: do not compare with it
     rises: int = 0  # n_inc
     falls: int = 0  # n_dec
 
@@ -40,10 +40,10 @@ class Clustering:
 class ClusterAttack:
     """Uploads gradients of the within-cluster variance (Eq. 2), bounded like normal ones (Eq. 3).
 
-    The item table is split by k-means from random items into K clusters. Each item's gradient
-    2(v − c) is held to a norm μ + λσ, where μ and σ describe the norms of normal item gradients
-    and λ ~ U[0, `spread`] for each item and client. Other gradients and the sample count are the
-    client's true ones.
+    K-means, started from random items, splits the item table into K clusters. Each item's gradient
+    2(v − c) is bounded by a norm of μ + λσ. Here μ and σ are the mean and standard deviation of the
+    norms of normal item gradients, and λ ~ U[0, `spread`] is drawn for each item and
+    client. The other gradients and the sample count are the client's true ones.
     """
 
     PRESETS: ClassVar[Presets] = {
@@ -66,42 +66,44 @@ class ClusterAttack:
     )
     spread: float = Field(default=3.0, ge=0, description="Upper end of λ ~ U[0, 3] in b = μ + λσ.")
     normal_clients: int = Field(
-        default=50, ge=1, description="Malicious clients whose benign gradients give μ and σ."
+        default=50,
+        ge=1,
+        description="Number of malicious clients whose benign gradients give μ and σ.",
     )
     norms_over: Literal["all_items", "touched_items"] = Field(
         default="all_items",
-        description="Items whose normal gradients count for μ and σ (both uploads: all).",
+        description="Items whose normal gradients count in μ and σ (both uploads: all).",
     )
     norm_rule: NormRule = Field(
         default="rescale",
-        description="Always scale to the bound (code), or only shrink to it (Eq. 3).",
+        description="Always scale to the bound (code), or only shrink longer gradients (Eq. 3).",
     )
     loss_over_clusters: bool = Field(
         default=True, description="Divide Eq. 2 by K (code; not in the text)."
     )
     trigger: Literal["exceeded", "reached"] = Field(
         default="reached",
-        description="K changes when the counters' gap is >= R (code) or > R (text).",
+        description="Change K when the gap of the counters is >= R (code) or > R (text).",
     )
     rounding: Literal["floor", "nearest"] = Field(
         default="nearest", description="Rounding of the new K: nearest (code) or floor (text)."
     )
     count_first: bool = Field(
         default=False,
-        description="After a start or a reset, compare the first loss with L̂ = 0 (text) or not.",
+        description="After a start or reset, compare the first loss with L̂ = 0 (text) or skip it.",
     )
     contrastive: float = Field(
-        default=0.0, ge=0, description="α of ClusterAttack+CL (section 5.4); 0 leaves L_cl out."
+        default=0.0, ge=0, description="α of ClusterAttack+CL (section 5.4); 0 omits L_cl."
     )
     negatives: int = Field(default=15, ge=1, description="P of L_cl (Appendix A).")
     reduction: Reduction = Field(
-        default="mean", description="L_cl over a client's anchors: mean (code) or sum (Eq. 4)."
+        default="mean", description="Mean (code) or sum (Eq. 4) of L_cl over a client's anchors."
     )
     tolerance: float = Field(
-        default=1e-4, gt=0, description="k-means stops at this centroid shift."
+        default=1e-4, gt=0, description="Centroid shift at which k-means stops."
     )
     max_iterations: int = Field(
-        default=100, ge=1, description="Most iterations of k-means a round."
+        default=100, ge=1, description="Maximum number of k-means iterations per round."
     )
 
     @model_validator(mode="after")
@@ -111,11 +113,11 @@ class ClusterAttack:
         return self
 
     def initial_state(self) -> Clustering:
-        """Algorithm 1's initial values."""
+        """Return the initial values of Algorithm 1."""
         return self._restart(self.clusters)
 
     def forge(self, view: AttackerView, state: Clustering, streams: Streams) -> Forgery[Clustering]:
-        """One round of Figure 1: cluster, differentiate, bound, upload, adapt K."""
+        """Run one round of Figure 1: cluster, differentiate, bound, upload, adapt K."""
         items = view.shared.items
         found = self._cluster(items, state.clusters, streams)
         offset = items - found.centroid[found.label]  # (items, d)
@@ -136,11 +138,11 @@ class ClusterAttack:
         return adapted, {"clusters": state.clusters, "attack_loss": seen}
 
     def recorded_for(self, state: Clustering) -> int:
-        """K: the rest of the state is for `learn` alone."""
+        """Return K; only `learn` uses the rest of the state."""
         return state.clusters
 
     def adapt(self, state: Clustering, loss: float) -> Clustering:
-        """One step of Algorithm 1, given this attacked round's loss (Eq. 2)."""
+        """Take one step of Algorithm 1, given this attacked round's loss (Eq. 2)."""
         rounds = state.rounds + 1
         average = self.decay * state.average + (1 - self.decay) * loss
         smoothed = average / (1 - self.decay**rounds)
@@ -170,7 +172,7 @@ class ClusterAttack:
     def _with_contrastive(
         self, gradient: Float[Tensor, "items d"], view: AttackerView, streams: Streams
     ) -> Float[Tensor, "*clients items d"]:
-        """The gradient, with α ∂L_cl/∂v of each malicious client if that is wanted."""
+        """Add α ∂L_cl/∂v of each malicious client to the gradient, if α is not 0."""
         if not self.contrastive:
             return gradient
         devices = view.devices
@@ -187,13 +189,13 @@ class ClusterAttack:
         )
 
     def _norm_bounds(self, view: AttackerView, streams: Streams) -> Float[Tensor, "m items"]:
-        """b = μ + λσ for each malicious client and item."""
+        """Return b = μ + λσ for each malicious client and item."""
         normal = normal_updates(view, self.normal_clients, streams)
         mean, deviation = item_norm_statistics(normal, self.norms_over == "all_items")
         return mean + self._factors(view, streams) * self.spread * deviation
 
     def _factors(self, view: AttackerView, streams: Streams) -> Float[Tensor, "m items"]:
-        """U[0, 1) for each malicious client and item."""
+        """Draw from U[0, 1) for each malicious client and item."""
         n_items = len(view.shared.items)
         if on_cpu(view.shared.items):
             return view.drawn(streams, lambda own, c: own.of("norm-bound", c).uniform((n_items,)))
@@ -212,8 +214,8 @@ class ClusterAttack:
 def hold_to_bound(
     gradient: Float[Tensor, "*clients items d"], bound: Float[Tensor, "m items"], rule: NormRule
 ) -> Float[Tensor, "m items d"]:
-    """Each malicious client's rows, shrunk to their bounds (Eq. 3) or scaled to them exactly."""
-    # The floor keeps an item that sits on its centroid at a zero gradient.
+    """Shrink each malicious client's rows to their bounds (Eq. 3), or scale them exactly."""
+    # The floor gives an item on its centroid a zero gradient instead of a division by zero.
     norm = squared_norms(gradient.flatten(0, -2)).sqrt().view(gradient.shape[:-1])
     scale = bound / norm.clamp(min=1e-8)
     if rule == "clip":

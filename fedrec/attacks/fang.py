@@ -1,4 +1,4 @@
-"""Fang: normal gradients, moved by a few deviations (Fang et al. 2020)."""
+"""Fang: the mean of normal gradients, moved by a few standard deviations (Fang et al. 2020)."""
 
 from typing import ClassVar, Literal
 
@@ -22,30 +22,32 @@ from fedrec.updates import Gradient
 
 @settings
 class Fang:
-    """Uploads μ ± λ sign(μ) σ of normal gradients, with λ ~ U[near, far], coordinate by coordinate.
+    """Uploads μ ± λ sign(μ) σ of normal gradients, per coordinate, with λ ~ U[near, far].
 
-    The first upload has one λ for each malicious client and round, and moves *along* the mean,
+    The first upload draws one λ for each malicious client and round, and moves *along* the mean,
     which the server descends. Fang et al. (2020, the attack on the trimmed mean with partial
-    knowledge) draw λ for each coordinate and move *against* it, as the paper's text has it.
-    UA-FedRec (Yi et al.) moves against it by 3 σ exactly. Where μ = 0 nothing is moved.
+    knowledge) draw λ for each coordinate and move *against* the mean, as in the paper's text.
+    UA-FedRec (Yi et al.) moves against it by exactly 3 σ. Coordinates with μ = 0 are not moved.
     """
 
     PRESETS: ClassVar[Presets] = {"paper": {"direction": "against", "drawn": "per_coordinate"}}
 
-    near: float = Field(default=3.0, ge=0, description="The least distance from μ, in σ.")
-    far: float = Field(default=4.0, ge=0, description="The greatest distance from μ, in σ.")
+    near: float = Field(default=3.0, ge=0, description="Smallest distance from μ, in σ.")
+    far: float = Field(default=4.0, ge=0, description="Largest distance from μ, in σ.")
     direction: Literal["along", "against"] = Field(
         default="along",
-        description="The side of μ: with its sign (first upload), or against it (section 5.2; "
+        description="Direction from μ: along its sign (first upload), or against it (section 5.2; "
         "Fang et al.; UA-FedRec).",
     )
     drawn: Literal["once", "per_coordinate"] = Field(
         default="once",
-        description="λ is drawn once for each malicious client and round (first upload), or for "
-        "each coordinate (Fang et al.).",
+        description="Draw λ once for each malicious client and round (first upload), or for each "
+        "coordinate (Fang et al.).",
     )
     normal_clients: int = Field(
-        default=50, ge=1, description="Malicious clients whose benign gradients give μ and σ."
+        default=50,
+        ge=1,
+        description="Number of malicious clients whose benign gradients give μ and σ.",
     )
 
     @model_validator(mode="after")
@@ -55,17 +57,17 @@ class Fang:
         return self
 
     def initial_state(self) -> None:
-        """Nothing is carried between rounds."""
+        """Return None: nothing is carried between rounds."""
 
     def forge(self, view: AttackerView, state: None, streams: Streams) -> Forgery[None]:
-        """A moved mean for each malicious client."""
+        """Return a moved mean for each malicious client."""
         normal = normal_updates(view, self.normal_clients, streams)
         mean, deviation = coordinate_statistics(normal)
         distance = self._distances(mean, view, streams)
         return Forgery(forged_everywhere(view, self.moved(mean, deviation, distance)), None)
 
     def moved(self, mean: Gradient, deviation: Gradient, distance: Gradient) -> Gradient:
-        """What clients upload, given their λ."""
+        """Return the clients' uploads, given their λ."""
         side = 1 if self.direction == "along" else -1
         return mean.map(
             lambda center, spread, distance: center + side * torch.sign(center) * distance * spread,
@@ -74,7 +76,7 @@ class Fang:
         )
 
     def _distances(self, like: Gradient, view: AttackerView, streams: Streams) -> Gradient:
-        """λ of each malicious client and coordinate, or the same for all of a client's."""
+        """Draw λ for each malicious client, one per coordinate or one for all coordinates."""
         if self.drawn == "once":
             once = view.drawn(streams, self._once)
             return Gradient(once[:, None, None], once[:, None])

@@ -21,30 +21,30 @@ Targets = tuple[Int[Tensor, " pairs"], Int[Tensor, " pairs"]]
 
 @settings
 class FedAttack:
-    """Uploads honest gradients of the hardest pairs that a user's current embedding allows.
+    """Uploads honest gradients of the hardest pairs for each user's current embedding.
 
-    By the model's scores (inner products with the user embedding, in MF and SASRec), the farthest
-    item becomes the positive of all pairs of a client, and the n nearest items, for its n pairs,
-    become the negatives, in random order (first upload). Where scores change along a sequence,
-    those at the latest pair count.
+    Near and far are measured by the model's scores (inner products with the user embedding, in MF
+    and SASRec). For a client with n pairs, the farthest item becomes the positive of all pairs, and
+    the n nearest items become the negatives, in random order (first upload). If scores change
+    along a sequence, the scores at the latest pair count.
     """
 
     hardest: Literal["client", "pair"] = Field(
         default="client",
-        description="One farthest item and the n nearest for a client (first upload), or the "
-        "farthest and the nearest for each pair's own user embedding.",
+        description="The farthest item and the n nearest items of a client (first upload), or the "
+        "farthest and the nearest item for the user embedding of each pair.",
     )
     own_row: OwnRow = Field(
         default="poisoned",
-        description="A malicious client's own parameters follow its hardest pairs (first upload), "
-        "or its true ones.",
+        description="Train a malicious client's own parameters on its hardest pairs (first "
+        "upload), or on its true pairs.",
     )
 
     def initial_state(self) -> None:
-        """Nothing is carried between rounds."""
+        """Return None: nothing is carried between rounds."""
 
     def forge(self, view: AttackerView, state: None, streams: Streams) -> Forgery[None]:
-        """The gradients of each malicious client's hardest pairs."""
+        """Return the gradients of each malicious client's hardest pairs."""
         devices = view.devices
         batch = devices.pairs.batch(view.selected, streams)
         own = devices.local[view.selected]
@@ -68,10 +68,10 @@ class FedAttack:
         view: AttackerView,
         streams: Streams,
     ) -> Forgery[None]:
-        """The same where nobody waits to hear how many pairs a client has."""
+        """Do the same on a GPU, without waiting for the number of pairs of each client."""
         lengths, room = view.devices.pairs.lengths, batch.resident.longest
         model = view.devices.model
-        assert isinstance(model, GpuModel)  # others are given no resident batch
+        assert isinstance(model, GpuModel)  # only these get a resident batch
         order = model.latest_scores(view.shared, own, batch).argsort(dim=1, stable=True)
         n_items = order.shape[1]
 
@@ -88,9 +88,9 @@ class FedAttack:
 def hardest_of_clients(
     scores: Float[Tensor, "clients items"], batch: Batch, streams: Streams
 ) -> Targets:
-    """The farthest item of each client, for all its n pairs, and its n nearest ones, shuffled.
+    """Return the farthest item of each client, for all its n pairs, and its n nearest, shuffled.
 
-    A client with more pairs than there are items takes the nearest ones again.
+    A client with more pairs than there are items uses the nearest items again.
     """
     positive, negative = torch.empty_like(batch.positive), torch.empty_like(batch.negative)
     sizes, ends = batch.sizes.tolist(), batch.sizes.cumsum(0).tolist()
@@ -103,9 +103,10 @@ def hardest_of_clients(
 
 
 def hardest_pairs(scores: Float[Tensor, "pairs items"]) -> Targets:
-    """The farthest item of each pair, as positive, and the nearest, as negative.
+    """Return the farthest item of each pair, as positive, and the nearest, as negative.
 
-    Two different items: where all are equally near, the first two. `scores` is overwritten.
+    The two items differ. If all items are equally near, they are the first two. `scores` is
+    overwritten.
     """
     positive = scores.argmin(1)
     scores.scatter_(1, positive[:, None], -torch.inf)

@@ -1,4 +1,4 @@
-"""Gaussian: random gradients that look normal coordinate by coordinate (Fang et al. 2020)."""
+"""Gaussian: random gradients that look normal in each coordinate (Fang et al. 2020)."""
 
 from pydantic import Field
 
@@ -16,17 +16,19 @@ from fedrec.settings import settings
 
 @settings
 class Gaussian:
-    """Each coordinate is drawn from N(μ, σ²) of normal gradients, for each client by itself."""
+    """Draws each coordinate from N(μ, σ²) of normal gradients, separately for each client."""
 
     normal_clients: int = Field(
-        default=50, ge=1, description="Malicious clients whose benign gradients give μ and σ."
+        default=50,
+        ge=1,
+        description="Number of malicious clients whose benign gradients give μ and σ.",
     )
 
     def initial_state(self) -> None:
-        """Nothing is carried between rounds."""
+        """Return None: nothing is carried between rounds."""
 
     def forge(self, view: AttackerView, state: None, streams: Streams) -> Forgery[None]:
-        """A sample of the estimated distribution for each malicious client."""
+        """Draw a sample of the estimated distribution for each malicious client."""
         normal = normal_updates(view, self.normal_clients, streams)
         mean, deviation = coordinate_statistics(normal)
         noise = of_each_coordinate(mean, NORMAL, "gaussian", view, streams)

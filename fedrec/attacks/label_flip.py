@@ -10,21 +10,21 @@ from fedrec.settings import settings
 
 @settings
 class LabelFlip:
-    """Uploads honest gradients of flipped data: in every pair, positive and negative swapped.
+    """Uploads honest gradients of flipped data: positive and negative are swapped in every pair.
 
-    The targets alone are swapped; a sequence that a model reads as input stays as it is.
+    Only the targets are swapped. A sequence that a model reads as input is unchanged.
     """
 
     own_row: OwnRow = Field(
         default="poisoned",
-        description="A malicious client's own parameters follow its flipped pairs (first upload), "
-        "or its true ones.",
+        description="Train a malicious client's own parameters on its flipped pairs (first "
+        "upload), or on its true pairs.",
     )
 
     def initial_state(self) -> None:
-        """Nothing is carried between rounds."""
+        """Return None: nothing is carried between rounds."""
 
     def forge(self, view: AttackerView, state: None, streams: Streams) -> Forgery[None]:
-        """The gradients of each malicious client's flipped pairs."""
+        """Return the gradients of each malicious client's flipped pairs."""
         batch = view.devices.pairs.batch(view.selected, streams).flipped()
         return trained_on(batch, view, streams, self.own_row)

@@ -1,4 +1,4 @@
-"""LIE, "a little is enough": the normal mean, shifted by a few deviations (Baruch et al. 2019)."""
+"""LIE, "a little is enough": a slightly shifted mean of normal gradients (Baruch et al. 2019)."""
 
 from statistics import NormalDist
 from typing import Literal
@@ -17,30 +17,32 @@ from fedrec.settings import settings
 
 @settings
 class LIE:
-    """All malicious clients of a round upload μ − zσ, coordinate by coordinate.
+    """All malicious clients of a round upload μ − zσ, computed for each coordinate.
 
-    z = 0.1 is the first upload's; Baruch et al.'s code has 1.5. By their formula
-    z = Φ⁻¹((n − m − s) / (n − m)) with s = ⌊n/2 + 1⌋ − m most benign uploads look farther out than
-    the forged ones. It asks for many malicious clients: with one of 50, z = −0.026, which is no
-    attack.
+    The first upload has z = 0.1; the code of Baruch et al. has 1.5. Their formula
+    z = Φ⁻¹((n − m − s) / (n − m)) with s = ⌊n/2 + 1⌋ − m makes most benign uploads look farther out
+    than the forged ones. It needs many malicious clients: with one of 50, z = −0.026, which is not
+    an attack.
     """
 
     z: float | Literal["formula"] = Field(
-        default=0.1, description="Shift in σ (first upload), or Baruch et al.'s formula."
+        default=0.1, description="Shift in σ (first upload), or the formula of Baruch et al."
     )
     clients: int = Field(
-        default=50, ge=3, description="The n of the formula: uploads in a round, as the attacker "
-        "believes."
+        default=50, ge=3, description="n in the formula: the attacker's estimate of the number of "
+        "uploads per round."
     )  # fmt: skip
     normal_clients: int = Field(
-        default=50, ge=1, description="Malicious clients whose benign gradients give μ and σ."
+        default=50,
+        ge=1,
+        description="Number of malicious clients whose benign gradients give μ and σ.",
     )
 
     def initial_state(self) -> None:
-        """Nothing is carried between rounds."""
+        """Return None: nothing is carried between rounds."""
 
     def forge(self, view: AttackerView, state: None, streams: Streams) -> Forgery[None]:
-        """The shifted mean, the same for every malicious client."""
+        """Return the shifted mean, the same for every malicious client."""
         normal = normal_updates(view, self.normal_clients, streams)
         mean, deviation = coordinate_statistics(normal)
         z = formula(self.clients, len(view)) if self.z == "formula" else self.z
@@ -50,10 +52,10 @@ class LIE:
 
 
 def formula(n: int, m: int) -> float:
-    """The z of Baruch et al. (2019), Algorithm 3, for m malicious among n clients.
+    """Return z of Baruch et al. (2019), Algorithm 3, for m malicious among n clients.
 
-    Where no z is far out enough (s ≤ 0, malicious clients are a majority) it is infinite; a
-    bound of 3 keeps uploads plausible.
+    If malicious clients are a majority (s ≤ 0), no z is far enough and the formula gives infinity.
+    z is limited to 3, which keeps the uploads plausible.
     """
     supporters = n // 2 + 1 - m
     share = (n - m - supporters) / (n - m) if n > m else 1.0

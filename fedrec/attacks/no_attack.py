@@ -1,4 +1,4 @@
-"""No attack: the clients that could be malicious behave."""
+"""No attack: the clients that could be malicious behave honestly."""
 
 from fedrec.attacks.base import AttackerView, Forgery
 from fedrec.rng import Streams
@@ -7,11 +7,11 @@ from fedrec.settings import settings
 
 @settings
 class NoAttack:
-    """The arm that every attack is compared with."""
+    """The baseline that every attack is compared with."""
 
     def initial_state(self) -> None:
-        """Nothing is carried between rounds."""
+        """Return None: nothing is carried between rounds."""
 
     def forge(self, view: AttackerView, state: None, streams: Streams) -> Forgery[None]:
-        """The honest uploads, unchanged."""
+        """Return the honest uploads, unchanged."""
         return Forgery(view.benign, None)

@@ -1,1 +1,1 @@
-"""What a client does: its training pairs, its own optimiser, its local computation."""
+"""Clients: training pairs, optimisers of local parameters, and local computation."""

@@ -22,10 +22,11 @@ PAIRS, DROPOUT = "contrastive-pairs", "contrastive-dropout"  # random streams
 
 @dataclass(frozen=True)
 class Contrastive:
-    """α L_cl: InfoNCE over each client's history, on inner products of embeddings under dropout.
+    """α L_cl: InfoNCE over each client's history, on inner products of embeddings with dropout.
 
-    An anchor is an item of the history, its positive is another one, and its negatives are drawn
-    from outside the history, with replacement. Temperature τ = 1, no normalisation.
+    An anchor is an item of the history, its positive is another item of the history, and its
+    negatives are drawn from outside the history, with replacement. The temperature is τ = 1, and
+    embeddings are not normalised.
     """
 
     weight: float  # α
@@ -34,7 +35,7 @@ class Contrastive:
     reduction: Reduction  # over the anchors of a client
 
     def added_to(self, honest: Updates, batch: Batch, streams: Streams) -> Updates:
-        """Uploads with the task's gradient in them; `batch` is what their clients train on."""
+        """Add the task's gradient to uploads; `batch` has the training data of their clients."""
         if self.weight == 0 or len(honest) == 0:
             return honest
         if isinstance(batch, ResidentBatch):
@@ -59,7 +60,7 @@ class Contrastive:
         batch: ResidentBatch,
         streams: Streams,
     ) -> Float[Tensor, "n items d"]:
-        """α ∂L_cl/∂v of each client of a batch, over all items, and item gradients `base`."""
+        """Return `base` plus α ∂L_cl/∂v of each client of a batch, over all items."""
         draws, dropout = streams.of_clients(PAIRS), streams.of_clients(DROPOUT)
         kinds = (self.dropout, self.negatives, self.weight, self.reduction == "mean")
         return with_info_nce(base, table, batch.resident, draws, dropout, *kinds)
@@ -71,7 +72,7 @@ class Contrastive:
         history: Int[Tensor, " anchors"],
         streams: Streams,
     ) -> Float[Tensor, "items d"]:
-        """α ∂L_cl/∂v of one client, over all items."""
+        """Return α ∂L_cl/∂v of one client, over all items."""
         ids, sizes, none = np.array([client]), np.array([len(history)]), np.zeros(2, np.int64)
         own, rows = history.cpu().numpy(), Lists(none, none[:0])
         task, _ = self._drawn(ids, own, sizes, rows, len(table), streams)
@@ -86,9 +87,9 @@ class Contrastive:
         n_items: int,
         streams: Streams,
     ) -> tuple[Task, Int[np.ndarray, " n"]]:
-        """The task of some clients, and how many items each touches, `rows` included.
+        """Draw the task of some clients; also return how many items each touches, with `rows`.
 
-        A history of a single item holds no positive, and draws nothing.
+        A history of a single item has no positive, so nothing is drawn for it.
         """
         history, sizes = history[np.repeat(sizes > 1, sizes)], np.where(sizes > 1, sizes, 0)
         bounds = np.concatenate([[0], np.cumsum(sizes)])

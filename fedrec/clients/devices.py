@@ -1,4 +1,4 @@
-"""Clients' devices: their private data, their own parameters, and the local computation."""
+"""Devices of clients: private data, local parameters, and the local computation."""
 
 from dataclasses import dataclass, replace
 
@@ -13,7 +13,7 @@ from fedrec.rng import Streams
 
 @dataclass(frozen=True)
 class Devices:
-    """Some clients' devices: the training code, their data and their own parameters."""
+    """The devices of some clients: training code, data and local parameters."""
 
     model: Model
     pairs: PairSource
@@ -27,13 +27,13 @@ class Devices:
     def gradients(
         self, shared: Shared, positions: Int[Tensor, " n"], streams: Streams
     ) -> LocalGradients:
-        """The benign computation of the clients at `positions`."""
+        """Compute the benign gradients of the clients at `positions`."""
         return self.train(shared, positions, self.pairs.batch(positions, streams), streams)
 
     def train(
         self, shared: Shared, positions: Int[Tensor, " n"], batch: Batch, streams: Streams
     ) -> LocalGradients:
-        """The same computation on a batch that may not be the clients' own."""
+        """Compute the gradients of the clients at `positions` on any batch, also a poisoned one."""
         found = self.model.gradients(shared, self.local[positions], batch, streams)
         if on_cpu(self.local):
             return found

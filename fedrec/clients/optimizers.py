@@ -1,4 +1,4 @@
-"""How clients step their own parameters, which never leave them."""
+"""Optimisers of the clients' own parameters, which never leave the clients."""
 
 from collections.abc import Mapping
 from typing import Literal, Protocol, runtime_checkable
@@ -13,22 +13,22 @@ from fedrec.kernels.device.gradients import put_rows
 
 @runtime_checkable
 class LocalAdam(Protocol):
-    """How the parameters that never leave the clients take their steps, in place."""
+    """An optimiser that updates the clients' own parameters in place."""
 
     def step(self, clients: Int[Tensor, " n"], gradient: Float[Tensor, "n k"]) -> None:
-        """One step with the gradients of the clients that took part in the round."""
+        """Take one step with the gradients of the clients that took part in the round."""
 
     def state(self) -> dict[str, Tensor]:
-        """What it remembers beside the parameters, for `restore`."""
+        """Return the optimiser's state, without the parameters, for `restore`."""
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Remember what `state` gave."""
+        """Restore the state that `state` returned."""
 
 
 class DenseAdam:
     """One Adam over the table of all clients' parameters, as in the authors' code.
 
-    Clients that are absent have a zero gradient, and drift on stale momentum.
+    Absent clients have a zero gradient, so their parameters drift with stale momentum.
     """
 
     def __init__(self, local: Float[Tensor, "users k"], learning_rate: float) -> None:
@@ -36,22 +36,22 @@ class DenseAdam:
         self._adam = Adam([local], learning_rate)
 
     def step(self, clients: Int[Tensor, " n"], gradient: Float[Tensor, "n k"]) -> None:
-        """One step of the whole table."""
+        """Take one step of the whole table."""
         put_rows(self._gradient, clients, gradient)
         self._adam.step([self._gradient])
         put_rows(self._gradient, clients, torch.zeros_like(gradient))
 
     def state(self) -> dict[str, Tensor]:
-        """Adam's moments and step count."""
+        """Return Adam's moments and step count."""
         return self._adam.state()
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Have Adam remember what `state` gave."""
+        """Restore Adam's moments and step count."""
         self._adam.restore(state)
 
 
 class LazyAdam:
-    """Each client keeps an Adam of its own, which steps only when the client takes part."""
+    """A separate Adam for each client, which steps only when the client takes part."""
 
     def __init__(self, local: Float[Tensor, "users k"], learning_rate: float) -> None:
         self._local, self._learning_rate = local, learning_rate
@@ -59,10 +59,11 @@ class LazyAdam:
         self._steps = local.new_zeros(len(local), 1)
 
     def step(self, clients: Int[Tensor, " n"], gradient: Float[Tensor, "n k"]) -> None:
-        """One step of the rows of these clients."""
+        """Take one step of the rows of these clients."""
         beta1, beta2 = BETAS
         self._steps[clients] += 1
-        # Each product and sum by itself: PyTorch fuses them in whole vectors, and not in the rest.
+        # Products and sums are separate operations: PyTorch would fuse them in full vectors, but
+        # not in the remainder.
         self._mean[clients] = self._mean[clients] * beta1 + gradient * (1 - beta1)
         self._square[clients] = self._square[clients] * beta2 + gradient.square() * (1 - beta2)
         steps = self._steps[clients].flatten().tolist()
@@ -73,16 +74,16 @@ class LazyAdam:
         self._local[clients] -= self._learning_rate * mean / (square.sqrt() + EPS)
 
     def state(self) -> dict[str, Tensor]:
-        """Every client's moments and step count."""
+        """Return every client's moments and step count."""
         return {"mean": self._mean, "square": self._square, "steps": self._steps}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Remember what `state` gave."""
+        """Restore every client's moments and step count."""
         self._mean, self._square, self._steps = state["mean"], state["square"], state["steps"]
 
 
 def local_adam(
     rule: Literal["dense", "lazy"], local: Float[Tensor, "users k"], learning_rate: float
 ) -> LocalAdam:
-    """The optimiser of the clients' own parameters, by the protocol's rule."""
+    """Make the optimiser of the clients' own parameters that the protocol's rule names."""
     return DenseAdam(local, learning_rate) if rule == "dense" else LazyAdam(local, learning_rate)

@@ -1,4 +1,4 @@
-"""Which pairs of items a client trains on: positives of its own, negatives drawn."""
+"""Training pairs of clients: the client's own items as positives, drawn items as negatives."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,29 +20,29 @@ from fedrec.rng import Streams
 
 @runtime_checkable
 class PairSource(Protocol):
-    """Where clients get their training pairs from."""
+    """The source of the clients' training pairs."""
 
     @property
     def users(self) -> Int[Tensor, " users"]:
-        """The ids of the clients whose data this is."""
+        """The ids of the clients whose data are here."""
 
     def batch(self, positions: Int[Tensor, " n"], streams: Streams) -> Batch:
-        """All training pairs of the clients at `positions`, in this round."""
+        """Return all training pairs of the clients at `positions`, in this round."""
 
     def of(self, positions: Int[Tensor, " n"]) -> "PairSource":
-        """The data of these clients alone."""
+        """Return the data of these clients only."""
 
     @property
     def lengths(self) -> Int[np.ndarray, " everybody"]:
-        """How many pairs each user has, by id, where the host reads it."""
+        """The number of pairs of each user, by id, in host memory."""
 
 
 @dataclass(frozen=True)
 class FixedPairs:
-    """Every client's (positive, negative) pairs, drawn once, client after client (CSR).
+    """The (positive, negative) pairs of all clients, drawn once, client after client (CSR).
 
     `row_item` lists each client's distinct items; `positive_row` and `negative_row` point into
-    that client's list, so that a round never has to look for duplicates.
+    that client's list, so that a round does not have to search for duplicates.
     """
 
     users: Int[Tensor, " users"]
@@ -56,7 +56,7 @@ class FixedPairs:
 
     @staticmethod
     def draw(split: Split, users: Int[Tensor, " users"], streams: Streams) -> "FixedPairs":
-        """One negative per training positive, each user drawing from its own stream."""
+        """Draw one negative per training positive, for each user from the user's own stream."""
         ids = users.cpu().numpy()
         sizes = np.diff(split.offsets)[ids]
         owner = np.repeat(np.arange(len(ids)), sizes)
@@ -73,8 +73,8 @@ class FixedPairs:
         )
 
     def batch(self, positions: Int[Tensor, " n"], streams: Streams) -> Batch:
-        """All pairs of the clients at `positions`; the same in every round."""
-        # index_select takes a quarter of the time of brackets.
+        """Return all pairs of the clients at `positions`; they are the same in every round."""
+        # index_select takes a quarter of the time of indexing with brackets.
         sizes, row_sizes = (x.index_select(0, positions) for x in (self.sizes, self.row_sizes))
         pairs, owner = _slices(self._pair_starts, sizes, positions)
         rows, row_owner = _slices(self._row_starts, row_sizes, positions)
@@ -96,7 +96,7 @@ class FixedPairs:
         )
 
     def of(self, positions: Int[Tensor, " n"]) -> "FixedPairs":
-        """The pairs of these clients alone."""
+        """Return the pairs of these clients only."""
         sizes, row_sizes = self.sizes[positions], self.row_sizes[positions]
         pairs, _ = _slices(self._pair_starts, sizes, positions)
         rows, _ = _slices(self._row_starts, row_sizes, positions)
@@ -113,7 +113,7 @@ class FixedPairs:
 
     @property
     def lengths(self) -> Int[np.ndarray, " everybody"]:
-        """How many pairs each user has, by id; 0 of those whose data are not here."""
+        """The number of pairs of each user, by id; 0 for users whose data are not here."""
         users, sizes = self.users.cpu().numpy(), self.sizes.cpu().numpy()
         return np.bincount(users, sizes, minlength=len(users)).astype(np.int64)
 
@@ -128,14 +128,14 @@ class FixedPairs:
 
 @dataclass(frozen=True)
 class ResidentPairs:
-    """Everybody's pairs and histories on a GPU, where a batch is no more than a list of clients."""
+    """The pairs and histories of all clients on a GPU, where a batch is only a list of clients."""
 
     everybody: Resident
     lengths: Int[np.ndarray, " everybody"]
 
     @staticmethod
     def of_pairs(pairs: "FixedPairs", device: torch.device) -> "ResidentPairs":
-        """The same pairs, sent to a device."""
+        """Copy pairs to a device."""
         bounds = np.concatenate([[0], pairs.sizes.cumsum(0).numpy()])
         history = pairs.positive.numpy()
         distinct = [np.unique(history[a:b]) for a, b in pairwise(bounds)]
@@ -152,28 +152,28 @@ class ResidentPairs:
 
     @property
     def users(self) -> Int[Tensor, " users"]:
-        """The ids of the clients whose data this is."""
+        """The ids of the clients whose data are here."""
         return self.everybody.ids
 
     def batch(self, positions: Int[Tensor, " n"], streams: Streams) -> Batch:
-        """All pairs of the clients at `positions`; the same in every round."""
+        """Return all pairs of the clients at `positions`; they are the same in every round."""
         return ResidentBatch(self.of(positions).everybody)
 
     def of(self, positions: Int[Tensor, " n"]) -> "ResidentPairs":
-        """The data of these clients alone."""
+        """Return the data of these clients only."""
         entry = self.everybody.entry.index_select(0, positions)
         return ResidentPairs(self.everybody._replace(entry=entry), self.lengths)
 
 
 def _starts(sizes: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
-    """Where the entries of each begin, if those of all lie one after another."""
+    """Return where the entries of each client begin, in a flat list of the given sizes."""
     return sizes.cumsum(0) - sizes
 
 
 def _slices(
     starts: Int[Tensor, " users"], sizes: Int[Tensor, " n"], positions: Int[Tensor, " n"]
 ) -> tuple[Int[Tensor, " flat"], Int[Tensor, " flat"]]:
-    """Indices of the entries of some clients, of these sizes, and whose each entry is."""
+    """Return the flat indices of some clients' entries, and the client that each belongs to."""
     owner = torch.repeat_interleave(sizes)
     shift = starts.index_select(0, positions) - _starts(sizes)
     return torch.arange(len(owner), device=owner.device).add_(shift.index_select(0, owner)), owner
@@ -181,14 +181,14 @@ def _slices(
 
 @dataclass(frozen=True)
 class ResampledPairs:
-    """Training pairs whose negatives are drawn anew in every round."""
+    """Training pairs whose negatives are redrawn in every round."""
 
     split: Split
     users: Int[Tensor, " users"]
     resident: bool = False
 
     def batch(self, positions: Int[Tensor, " n"], streams: Streams) -> Batch:
-        """All pairs of the clients at `positions`, with this round's negatives."""
+        """Return all pairs of the clients at `positions`, with this round's negatives."""
         users = self.users[positions]
         everyone = torch.arange(len(positions), device=positions.device)
         pairs = training_pairs(self.split, users, "fixed", streams, self.resident)
@@ -196,11 +196,11 @@ class ResampledPairs:
 
     @property
     def lengths(self) -> Int[np.ndarray, " everybody"]:
-        """Pairs by user id."""
+        """The number of pairs of each user, by id."""
         return np.diff(self.split.offsets)
 
     def of(self, positions: Int[Tensor, " n"]) -> "ResampledPairs":
-        """The data of these clients alone."""
+        """Return the data of these clients only."""
         return ResampledPairs(self.split, self.users[positions], self.resident)
 
 
@@ -211,9 +211,9 @@ def training_pairs(
     streams: Streams,
     resident: bool = False,
 ) -> PairSource:
-    """The clients' training pairs, by the protocol's rule for negatives.
+    """Make the clients' training pairs by the protocol's rule for negatives.
 
-    If they are to be `resident`, and the users are on a GPU, that is where they lie.
+    With `resident`, the pairs are stored on the GPU if the users are on one.
     """
     if negatives == "resampled":
         return ResampledPairs(split, users, resident)
@@ -225,6 +225,6 @@ def training_pairs(
 def _flat(
     starts: Int[np.ndarray, " users"], sizes: Int[np.ndarray, " users"]
 ) -> Int[np.ndarray, " flat"]:
-    """The indices starts[u], …, starts[u] + sizes[u] − 1 of all users, one after the other."""
+    """Return the indices starts[u], …, starts[u] + sizes[u] − 1 of all users, concatenated."""
     shift = starts - (np.cumsum(sizes) - sizes)
     return np.arange(sizes.sum()) + np.repeat(shift, sizes)

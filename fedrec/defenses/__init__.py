@@ -1,1 +1,1 @@
-"""Defences: one file a method, found by its file name."""
+"""Defences: one file per method, found by its file name."""

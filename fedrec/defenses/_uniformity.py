@@ -1,4 +1,4 @@
-"""How far apart item embeddings lie: the mean distance of all pairs (paper, Eq. 6, Algorithm 2)."""
+"""Uniformity of item embeddings: the mean distance of all pairs (paper, Eq. 6, Algorithm 2)."""
 
 from collections.abc import Callable
 
@@ -18,12 +18,12 @@ from fedrec.kernels.distances import (
 from fedrec.kernels.sums import mean_row, total
 from fedrec.updates import Updates
 
-# (gradients, the item of each) -> that item's embedding after a step down each
+# (gradients, the item of each) -> the item's embedding after one step with each gradient
 Step = Callable[[Float[Tensor, "rows d"], Int[Tensor, " rows"]], Tensor]
 
 
 def uniformity(points: Float[Tensor, "t d"], squared: bool) -> Float[Tensor, ""]:
-    """The mean (squared) L2 distance of all pairs of points; two at least."""
+    """Return the mean (squared) L2 distance of all pairs of points; needs at least two points."""
     if not squared:
         return mean_distance(points)
     # Σ over pairs ‖x − y‖² = t Σ ‖x − mean‖²
@@ -34,16 +34,16 @@ def uniformity(points: Float[Tensor, "t d"], squared: bool) -> Float[Tensor, ""]
 def uniformities(
     received: Updates, items: Int[Tensor, " t"], step: Step, squared: bool
 ) -> Float[Tensor, " n"]:
-    """For each of n uploads, the uniformity of these distinct items after a step down it alone.
+    """Return, for each of n uploads, the uniformity of some distinct items after a step with it.
 
-    Items that a client does not touch move by its ridge alone: all clients with the same ridge
-    share these bases, and only pairs with a touched item are worked out client by client.
+    An item that a client does not touch moves by the client's ridge only. All clients with the same
+    ridge share these moved items, so only pairs with a touched item are computed per client.
     """
     if received.whole:
         return _of_stack(received, items, step, squared)
     owner, place, gradient = received.rows_on(items)
     embedding = received.table[items]
-    center = mean_row(embedding)  # shorter vectors, less cancellation
+    center = mean_row(embedding)  # centring shortens the vectors and reduces cancellation
     moved = step(gradient, items.index_select(0, place)).sub_(center)
     ridges, group = received.ridge.unique(return_inverse=True)
     base = torch.stack([step(ridge * embedding, items) - center for ridge in ridges])
@@ -58,7 +58,7 @@ def uniformities(
 def _of_stack(
     received: Updates, items: Int[Tensor, " t"], step: Step, squared: bool
 ) -> Float[Tensor, " n"]:
-    """The same where all rows are there: every point of every client, at once."""
+    """Compute the same for whole uploads: every point of every client at once."""
     gradient = received.gather(items)
     n, t, d = gradient.shape
     points = step(gradient.view(n * t, d), items.repeat(n)).view(n, t, d)

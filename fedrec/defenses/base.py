@@ -1,4 +1,4 @@
-"""A defence is tasks for honest clients, then filters, then transforms, then one reduction."""
+"""The interface of defences: tasks for honest clients, filters, transforms and one reduction."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,29 +21,29 @@ Scores = Mapping[str, Float[Tensor, " n"]]
 
 @dataclass(frozen=True)
 class ClientView:
-    """What honest clients have at hand when a defence asks more of them than training."""
+    """What honest clients know when a defence gives them a task in addition to training."""
 
     shared: Shared
     devices: Devices
-    positions: Int[Tensor, " n"]  # of the clients in `devices`
-    batch: Batch  # what they train on
-    plain: LocalGradients  # of the training loss alone
+    positions: Int[Tensor, " n"]  # positions of the clients in `devices`
+    batch: Batch  # the data they train on
+    plain: LocalGradients  # gradients of the training loss only
     streams: Streams
 
 
 @dataclass(frozen=True)
 class ServerView:
-    """What a defence may use beside the uploads. It holds no label of who is malicious."""
+    """What a defence may use besides the uploads. It has no label of who is malicious."""
 
     shared: Shared
     preview: Preview
-    expected_malicious: int  # uploads that the server is prepared for: ⌈n·m%⌉; 0 without attack
+    expected_malicious: int  # malicious uploads that the server assumes: ⌈n·m%⌉; 0 without attack
     streams: Streams
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """A filter's decision, and what it rests on, to be recorded."""
+    """A filter's decision, and the scores behind it, for the record."""
 
     keep: Bool[Tensor, " n"]
     scores: Scores = field(default_factory=dict)
@@ -54,7 +54,7 @@ class ClientTask(Protocol):
     """Changes what honest clients compute, such as an additional loss."""
 
     def on_clients(self, honest: LocalGradients, view: ClientView) -> LocalGradients:
-        """The honest clients' gradients with the task done."""
+        """Return the honest clients' gradients with the task included."""
 
 
 @runtime_checkable
@@ -62,15 +62,15 @@ class Filter(Protocol):
     """Decides which uploads to keep."""
 
     def judge(self, received: Updates, among: Bool[Tensor, " n"], view: ServerView) -> Judgement:
-        """Which of the uploads that `among` marks stay; it alone decides who is compared."""
+        """Decide which of the uploads that `among` marks to keep; only these are compared."""
 
 
 @runtime_checkable
 class Transform(Protocol):
-    """Changes uploads one by one, such as clipping."""
+    """Changes each upload separately, for example by clipping."""
 
     def transform(self, received: Updates, view: ServerView) -> Updates:
-        """The changed uploads, one for each received."""
+        """Return the changed uploads, one for each received upload."""
 
 
 @runtime_checkable
@@ -78,7 +78,7 @@ class Reduce(Protocol):
     """Turns the uploads into one gradient."""
 
     def reduce(self, received: Updates, kept: Bool[Tensor, " n"], view: ServerView) -> Gradient:
-        """The aggregated gradient of the uploads that `kept` marks."""
+        """Return the aggregated gradient of the uploads that `kept` marks."""
 
 
 DefensePart = ClientTask | Filter | Transform | Reduce
@@ -86,7 +86,7 @@ DefensePart = ClientTask | Filter | Transform | Reduce
 
 @dataclass(frozen=True)
 class Decision:
-    """What a defence decided about one round's uploads."""
+    """A defence's decision on the uploads of one round."""
 
     kept: Bool[Tensor, " n"]
     scores: Scores
@@ -95,17 +95,17 @@ class Decision:
 
 @dataclass(frozen=True)
 class Defense:
-    """Client tasks; filters; then transforms in order; then one reduction."""
+    """A defence: client tasks, then filters, then transforms in order, then one reduction."""
 
     tasks: Sequence[ClientTask]
     filters: Sequence[Filter]
     transforms: Sequence[Transform]
     reduction: Reduce
-    in_turn: bool = False  # a filter judges what those before it kept, and not all uploads
+    in_turn: bool = False  # each filter judges only the uploads that earlier filters kept
 
     @staticmethod
     def compose(parts: Sequence[DefensePart], in_turn: bool = False) -> "Defense":
-        """A defence from a list of methods, as the config names them; one may play several roles.
+        """Build a defence from a list of methods. One method may play several roles.
 
         Raises:
             ValueError: the list has no reduction, or more than one.
@@ -124,7 +124,7 @@ class Defense:
         )
 
     def on_clients(self, honest: LocalGradients, view: ClientView) -> LocalGradients:
-        """What honest clients compute under this defence."""
+        """Apply the tasks of this defence to the gradients of honest clients."""
         for task in self.tasks:
             honest = task.on_clients(honest, view)
         return honest
@@ -140,16 +140,15 @@ class Defense:
             scores.update(judgement.scores)
         if self.filters and received.whole:
             return self._unless_nobody(received, kept, scores, view)
-        if (
-            self.filters and not kept.any()
-        ):  # filters that each judge all may leave nobody: a round without a say
+        # Filters that each judge all uploads may drop every upload. Then the gradient is zero.
+        if self.filters and not kept.any():
             received, kept = received.scaled(torch.zeros_like(received.weight)), everyone
         return Decision(kept, scores, self._reduced(received, kept, view))
 
     def _unless_nobody(
         self, received: Updates, kept: Bool[Tensor, " n"], scores: Scores, view: ServerView
     ) -> Decision:
-        """The decision; no gradient if nobody is kept, which the host does not wait to hear."""
+        """Return the decision without waiting; the gradient is zero if no upload is kept."""
         heard = kept.any()
         kept = kept | ~heard
         gradient = self._reduced(received, kept, view)

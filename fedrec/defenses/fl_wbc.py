@@ -20,28 +20,28 @@ from fedrec.updates import Updates
 class FLWBC:
     """Honest clients add Laplace noise where their gradient hardly changes between two steps.
 
-    An attack's effect stays in the parameter space in which the Hessian of the benign loss is
-    nearly null. Its diagonal is estimated by the change Δg of the gradient between successive
-    minibatches, and noise Υ ~ Laplace(0, s) is added on the coordinates with |Δg| ≤ |Υ|.
+    An attack's effect persists in the parameter space where the Hessian of the benign loss is
+    nearly zero. The method estimates the Hessian's diagonal by the change Δg of the gradient
+    between successive minibatches, and adds noise Υ ~ Laplace(0, s) where |Δg| ≤ |Υ|.
 
-    Here a client computes one gradient a round, so there is no second minibatch. By default Δg is
-    g(θ) − g(θ − ηg) over all pairs: at most 1e-6 where s is 1e-4, so that nearly every coordinate
-    gets noise, and nothing is selected in effect. With `successive: halves` the two halves of a
-    client's pairs are the minibatches. The step is taken for the comparison only. On rows that a
-    client does not touch Δg is η·ridge²·v, far below any noise: it counts as 0.
+    Here a client computes one gradient per round, so there is no second minibatch. By default Δg is
+    g(θ) − g(θ − ηg) over all pairs. It is at most 1e-6 for s = 1e-4, so nearly every coordinate
+    gets noise, and in effect nothing is selected. With `successive: halves` the two halves of a
+    client's pairs are the minibatches. The step serves only this comparison. On rows that a client
+    does not touch, Δg is η·ridge²·v, which is far below any noise and counts as 0.
     """
 
     scale: float = Field(
-        default=1e-4, gt=0, description="s of Laplace(0, s) (default of Sun et al.'s code)."
+        default=1e-4, gt=0, description="s of Laplace(0, s) (default in the code of Sun et al.)."
     )
     successive: Literal["step", "halves"] = Field(
         default="step",
-        description="Gradients that are compared: of all pairs before and after a step, or of the "
-        "earlier half of the pairs and, after its step, of the later one.",
+        description="Gradients to compare: of all pairs before and after a step, or of the earlier "
+        "half of the pairs and, after its step, of the later half.",
     )
 
     def on_clients(self, honest: LocalGradients, view: ClientView) -> LocalGradients:
-        """The same gradients, with noise in their uploads."""
+        """Add noise to the uploads; the local gradients are unchanged."""
         if honest.updates.whole:
             return replace(honest, updates=self._noisy(honest.updates, view))
         item, change, dense_change = changes(view, self.successive == "halves")
@@ -57,7 +57,7 @@ class FLWBC:
         return replace(honest, updates=replace(honest.updates, noise=noise))
 
     def _noisy(self, honest: Updates, view: ClientView) -> Updates:
-        """The same on a GPU, where an upload's rows are all there to be added to."""
+        """Add the noise on a GPU, where an upload has rows for all items."""
         change, dense_change = changes_of_stacks(view, self.successive == "halves")
         stack, dense, clients = honest.stack.clone(), honest.dense.clone(), view.batch.clients
         for value, moved, purpose in (
@@ -84,7 +84,7 @@ class FLWBC:
 def changes_of_stacks(
     view: ClientView, in_halves: bool
 ) -> tuple[Float[Tensor, "n items d"], Float[Tensor, "n params"]]:
-    """`changes` on all rows of each client: on those that it does not touch as well, η·ridge²·v."""
+    """Return Δg on all rows of each client; on rows that it does not touch this is η·ridge²·v."""
     plain, batch, eta = view.plain, view.batch, view.devices.model.learning_rate
     if in_halves:
         earlier, batch = batch.halves()
@@ -98,7 +98,7 @@ def changes_of_stacks(
 def changes(
     view: ClientView, in_halves: bool
 ) -> tuple[Int[Tensor, " rows"], Float[Tensor, "rows d"], Float[Tensor, "n params"]]:
-    """Δg of each client along its own step: on the rows of its batch, and of the dense part."""
+    """Return the items of the rows, Δg on the rows, and Δg of the dense part, for each client."""
     plain, batch, eta = view.plain, view.batch, view.devices.model.learning_rate
     if in_halves:
         earlier, batch = batch.halves()
@@ -107,7 +107,7 @@ def changes(
     embedding, ridge = before.table[before.item], before.ridge[before.owner][:, None]
     step = (before.value + ridge * embedding).mul_(eta)
     local = view.devices.local[view.positions] - eta * plain.local
-    # Every client steps on a table of its own, which holds the rows that it touches.
+    # Every client steps on its own table, which has only the rows that it touches.
     after = view.devices.model.gradients(
         Shared(embedding - step, view.shared.dense - eta * before.dense),
         local,

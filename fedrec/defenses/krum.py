@@ -1,4 +1,4 @@
-"""Krum and MultiKrum: keep the uploads nearest to their neighbours (Blanchard et al. 2017)."""
+"""Krum and MultiKrum: keep the uploads closest to their neighbours (Blanchard et al. 2017)."""
 
 from typing import Literal
 
@@ -17,31 +17,31 @@ Neighbours = Literal["n-f-2", "n-f-1"]
 
 @settings
 class Krum:
-    """Keeps the uploads of the lowest scores: sums of squared distances to the nearest others.
+    """Keeps the uploads with the lowest scores: sums of squared distances to the nearest others.
 
-    One upload is kept by Krum (section 4 of Blanchard et al.), several by MultiKrum, whose mean
-    the reduction takes. f, the malicious uploads prepared for, is ⌈n·m%⌉ (first upload), so that
-    MultiKrum keeps all where there is no attack; a score sums over n − f − 2 neighbours, and over
-    one at least.
+    Krum keeps one upload (section 4 of Blanchard et al.). MultiKrum keeps several, and the
+    reduction takes their mean. f, the assumed number of malicious uploads, is ⌈n·m%⌉ (first
+    upload), so MultiKrum keeps all uploads if there is no attack. A score sums over n − f − 2
+    neighbours, but at least over one.
     """
 
     keep: Literal["n-f"] | PositiveInt = Field(
         default=1,
-        description="Uploads kept: 1 is Krum; MultiKrum keeps n-f (first upload; "
+        description="Number of uploads to keep: 1 is Krum; MultiKrum keeps n-f (first upload; "
         "Blanchard et al. leave the number m open).",
     )
     neighbours: Neighbours = Field(
         default="n-f-2",
-        description="Nearest others that a score sums over: n-f-2 (Blanchard et al.), or n-f-1 "
-        "(El Mhamdi et al. 2018's count, with the upload itself among the n-f nearest).",
+        description="Nearest other uploads that a score sums over: n-f-2 (Blanchard et al.), or "
+        "n-f-1 (El Mhamdi et al. 2018, who count the upload itself among the n-f nearest).",
     )
     squared: bool = Field(
         default=True,
-        description="Squared distances (Blanchard et al.), or plain ones as in some ports.",
+        description="Use squared distances (Blanchard et al.), or plain ones as in some ports.",
     )
 
     def judge(self, received: Updates, among: Bool[Tensor, " n"], view: ServerView) -> Judgement:
-        """Keep the `keep` best of `among`; of equals the first."""
+        """Keep the `keep` best uploads of `among`; of equal scores, the first."""
         if received.whole:
             return Judgement(self._best(received.gram(), among, view.expected_malicious))
         candidates = among.nonzero()[:, 0]
@@ -55,7 +55,7 @@ class Krum:
     def _best(
         self, gram: Float64[Tensor, "n n"], among: Bool[Tensor, " n"], f: int
     ) -> Bool[Tensor, " n"]:
-        """The same without knowing how many there are to choose from."""
+        """Choose the same uploads on a GPU, where the number of candidates is not known."""
         norms, n = gram.diagonal(), among.sum()
         distance = (norms[:, None] + norms - 2 * gram).clamp_(min=0)
         if not self.squared:
@@ -71,7 +71,7 @@ class Krum:
         return (rank < kept) & among
 
     def scores(self, gram: Float64[Tensor, "n n"], f: int) -> Float64[Tensor, " n"]:
-        """Each upload's score, from the inner products of all."""
+        """Return each upload's score, computed from the inner products of all uploads."""
         n, norms = len(gram), gram.diagonal()
         distance = (norms[:, None] + norms - 2 * gram).clamp_(min=0)
         if not self.squared:

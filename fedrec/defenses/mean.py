@@ -1,4 +1,4 @@
-"""FedAvg's aggregation (McMahan et al. 2017)."""
+"""Mean: the aggregation of FedAvg (McMahan et al. 2017)."""
 
 from jaxtyping import Bool
 from torch import Tensor
@@ -10,9 +10,9 @@ from fedrec.updates import Gradient, Updates
 
 @settings
 class Mean:
-    """Σ_c w_c g_c / Σ_c w_c, with w_c the sample count that client c reports."""
+    """Σ_c w_c g_c / Σ_c w_c, where w_c is the sample count that client c reports."""
 
     def reduce(self, received: Updates, kept: Bool[Tensor, " n"], view: ServerView) -> Gradient:
-        """The sample-count weighted mean of the uploads kept."""
+        """Return the mean of the kept uploads, weighted by sample counts."""
         weight = received.weight * kept
         return received.weighted_sum(weight / weight.sum())

@@ -27,11 +27,11 @@ from fedrec.updates import Updates
 
 @settings
 class Union:
-    """Honest clients spread item embeddings out; the server drops uploads that do otherwise.
+    """Honest clients spread item embeddings out; the server drops uploads that do not.
 
-    Clients add α L_cl (Eq. 4) to their loss. The server previews each upload, measures the
-    uniformity dᵢ of T items (Eq. 6), and keeps the larger of two clusters of the dᵢ if they fall
-    apart (Algorithms 2 and 3). Two clusters of equal size: the one of lower uniformity goes.
+    Clients add α L_cl (Eq. 4) to their loss. The server previews each upload and measures the
+    uniformity dᵢ of T items (Eq. 6). If the dᵢ form two clusters, the server keeps the larger one
+    (Algorithms 2 and 3). Of two clusters of equal size, it drops the one with lower uniformity.
     """
 
     PRESETS: ClassVar[Presets] = {
@@ -44,41 +44,43 @@ class Union:
     }
 
     weight: float = Field(
-        default=1.0, ge=0, description="α (Appendix A); 0 leaves the contrastive task out."
+        default=1.0, ge=0, description="α (Appendix A); 0 omits the contrastive task."
     )
-    negatives: int = Field(default=15, ge=1, description="P, negatives an anchor (Appendix A).")
+    negatives: int = Field(default=15, ge=1, description="P, negatives per anchor (Appendix A).")
     reduction: Reduction = Field(
-        default="mean", description="L_cl over a client's anchors: mean (code) or sum (Eq. 4)."
+        default="mean", description="Mean (code) or sum (Eq. 4) of L_cl over a client's anchors."
     )
-    sample: int = Field(default=500, ge=2, description="T, items of the estimate (Appendix A).")
+    sample: int = Field(
+        default=500, ge=2, description="T, items that the estimate uses (Appendix A)."
+    )
     references: int = Field(
         default=50, ge=2, description="B, samples of the gap statistic (Appendix A)."
     )
     preview: PreviewRule = Field(
         default="adam",
-        description="The server's next Adam step (both uploads of the code), or a plain one of η "
-        "(Algorithm 2).",
+        description="Preview with the server's next Adam step (both uploads of the code), or with "
+        "a plain step of η (Algorithm 2).",
     )
     distance: Literal["unsquared", "squared"] = Field(
         default="unsquared",
         description="L2 distance (code, and Figure 4's axis) or its square (Eq. 6).",
     )
     items: Literal["shared", "per_client"] = Field(
-        default="shared", description="One draw of items a round (code), or one an upload (text)."
+        default="shared", description="Draw items once per round (code), or once per upload (text)."
     )
     minority_rule: bool = Field(
         default=True,
-        description="Drop the smaller cluster also when it has at most ⌈n·m%⌉ uploads, whatever "
-        "the gap statistic says (code).",
+        description="Also drop the smaller cluster if it has at most ⌈n·m%⌉ uploads, regardless of "
+        "the gap statistic (code).",
     )
 
     def on_clients(self, honest: LocalGradients, view: ClientView) -> LocalGradients:
-        """The honest gradients of L_rec + α L_cl."""
+        """Return the honest gradients of L_rec + α L_cl."""
         task = Contrastive(self.weight, self.negatives, view.devices.model.dropout, self.reduction)
         return replace(honest, updates=task.added_to(honest.updates, view.batch, view.streams))
 
     def judge(self, received: Updates, among: Bool[Tensor, " n"], view: ServerView) -> Judgement:
-        """Keep what lies in the larger cluster of uniformities."""
+        """Keep the uploads in the larger cluster of uniformities."""
         found = self.uniformities(received, view)
         decide = self._decided_by_host if on_cpu(found) else self._decided
         return Judgement(decide(found.double(), among, view), {"uniformity": found.float()})
@@ -93,13 +95,13 @@ class Union:
     def _decided(
         self, found: Float64[Tensor, " n"], among: Bool[Tensor, " n"], view: ServerView
     ) -> Bool[Tensor, " n"]:
-        """The same on a GPU, where nobody waits for it."""
+        """Decide on a GPU, without waiting for the result."""
         table = reference_table(len(found), self.references, view.streams.seed, found.device)
         at_most = view.expected_malicious if self.minority_rule else 0
         return majority_of(found, among, table, at_most)
 
     def uniformities(self, received: Updates, view: ServerView) -> Float[Tensor, " n"]:
-        """dᵢ of each upload (Algorithm 2, lines 1 to 4)."""
+        """Compute dᵢ of each upload (Algorithm 2, lines 1 to 4)."""
         squared = self.distance == "squared"
 
         def step(gradient: Tensor, items: Tensor) -> Tensor:
@@ -118,7 +120,7 @@ class Union:
     def in_majority(
         self, values: Float[np.ndarray, " n"], view: ServerView
     ) -> Bool[np.ndarray, " n"]:
-        """Algorithm 2, lines 5 to 10: all, or those of the larger cluster."""
+        """Mark all uploads, or those in the larger cluster (Algorithm 2, lines 5 to 10)."""
         everyone = np.ones(len(values), dtype=np.bool_)
         if len(values) < 2 or np.ptp(values) == 0:
             return everyone

@@ -1,1 +1,1 @@
-"""What a run measures of itself."""
+"""Measurements of a run: ranking metrics, detection of malicious uploads, single uploads."""

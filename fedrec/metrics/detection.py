@@ -1,4 +1,4 @@
-"""How well a defence's filters tell malicious uploads from honest ones."""
+"""How well a defence's filters separate malicious uploads from honest ones."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from fedrec.kernels.sums import total
 
 
 class Detection:
-    """Counts over the rounds since the last summary."""
+    """Counts of filtered uploads over the rounds since the last summary."""
 
     def __init__(self) -> None:
         self._restart()
@@ -22,7 +22,7 @@ class Detection:
         malicious: Bool[Tensor, " n"],
         scores: Mapping[str, Float[Tensor, " n"]],
     ) -> None:
-        """One more round: what the filters kept, and the truth."""
+        """Count one more round: the uploads that the filters kept, and which were malicious."""
         dropped = ~kept
         self._counts.update(
             rounds=1,
@@ -36,9 +36,9 @@ class Detection:
                 self._sums[f"{name}_{side}"] += float(total(score[members]))
 
     def summary(self) -> dict[str, float | None]:
-        """Uploads filtered a round, precision and recall of that, and mean scores; then restart.
+        """Return filtered uploads per round, precision, recall and mean scores; then restart.
 
-        None where there is nothing to divide by.
+        A value is None if its denominator is 0.
         """
         n = self._counts
         members = {"benign": n["received"] - n["malicious"], "malicious": n["malicious"]}
@@ -55,11 +55,11 @@ class Detection:
         return values
 
     def state(self) -> dict[str, Any]:
-        """All counts, for `restore`."""
+        """Return all counts, for `restore`."""
         return {"counts": dict(self._counts), "sums": dict(self._sums)}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from the counts that `state` gave."""
+        """Continue from the counts that `state` returned."""
         self._counts: Counter[str] = Counter(state["counts"])
         self._sums: dict[str, float] = defaultdict(float, state["sums"])
 

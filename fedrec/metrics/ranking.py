@@ -18,7 +18,7 @@ from fedrec.models.base import Sequences
 from fedrec.plan.metrics import CUTOFFS
 from fedrec.records import Hits
 
-# Users ranked at a time, and scores at most: a CPU keeps these in its cache, a GPU is filled.
+# The most users and scores to rank at a time: they fit a CPU's cache, and they fill a GPU.
 USERS, SCORES = {"cpu": 128, "cuda": 1024}, {"cpu": 2**20, "cuda": 2**26}
 
 RepeatRule = Literal["miss", "drop_user", "unmask"]
@@ -26,24 +26,24 @@ Metrics = Mapping[str, float]
 
 
 class Ranking(NamedTuple):
-    """How well the evaluated users' held-out items rank."""
+    """The ranking metrics of the evaluated users' held-out items."""
 
     validation: Metrics
     test: Metrics
-    hits: Hits  # of the test items
+    hits: Hits  # hits of the test items
 
 
 @dataclass(frozen=True)
 class _Block:
-    """Some users, their two targets, and where their history lies in their score matrix."""
+    """Some users, their two targets, and the positions of their history in their score matrix."""
 
     users: Int[Tensor, " b"]
     validation: Int[Tensor, " b"]
     test: Int[Tensor, " b"]
     seen_before: Int[Tensor, " cells"]  # distinct flat indices, in (b, items), of training items
-    seen_after: Int[Tensor, " more"]  # and of the validation item
-    validation_seen: Bool[Tensor, " b"]  # the validation item is a training item too
-    test_seen: Bool[Tensor, " b"]  # the test item is a training or the validation item
+    seen_after: Int[Tensor, " more"]  # the same with the validation item
+    validation_seen: Bool[Tensor, " b"]  # the validation item is also a training item
+    test_seen: Bool[Tensor, " b"]  # the test item is also a training item or the validation item
     trained: Sequences  # training items
     validated: Sequences  # training items and the validation item
 
@@ -51,8 +51,8 @@ class _Block:
 class LeaveOneOut:
     """Ranks each user's validation and test item among all items outside the rest of its history.
 
-    `repeats` says what becomes of a target that its user also visited before: it is a miss, its
-    user is dropped, or it is ranked all the same.
+    `repeats` sets what happens with a target that its user also visited before: it is a miss
+    (`miss`), the user is dropped (`drop_user`), or it is ranked as usual (`unmask`).
     """
 
     def __init__(
@@ -69,19 +69,19 @@ class LeaveOneOut:
         scores: Callable[[Int[Tensor, " b"], Sequences], Float[Tensor, "b items"]],
         sequential: bool = True,
     ) -> Ranking:
-        """Metrics of a model that scores all items for some users.
+        """Compute the metrics, given a function that scores all items for some users.
 
-        It is given what they interacted with until then; where that makes no difference, the model
-        is not `sequential`, and scores once for both.
+        The function receives the users and their past items. If the past does not matter
+        (`sequential` is False), the items are scored once for both targets.
         """
-        # On a GPU one thread is enough, and the queue of the run is that thread's.
+        # On a GPU one thread is enough, and the run's stream belongs to this thread.
         each = spread if on_cpu(self._blocks[0].users) else map
         positions = each(lambda block: self._rank(block, scores, sequential), self._blocks)
         validation, test = (torch.cat(p).cpu().numpy() for p in zip(*positions, strict=True))
         return Ranking(ranking_metrics(validation), ranking_metrics(test), self._hits(test))
 
     def _hits(self, position: Float[np.ndarray, " users"]) -> Hits:
-        """Whose test items are among the first, of those who count."""
+        """Return the users whose test item is among the first 20, without the dropped users."""
         users = torch.cat([block.users for block in self._blocks]).cpu().numpy()
         hit = position <= CUTOFFS[-1]
         counted = int((~np.isnan(position)).sum())
@@ -102,7 +102,7 @@ class LeaveOneOut:
     def _settle(
         self, position: Float[Tensor, " b"], seen: Bool[Tensor, " b"]
     ) -> Float[Tensor, " b"]:
-        """Apply the rule for targets that the user had seen before: NaN is to be left out."""
+        """Apply the rule for targets that the user visited before; NaN marks a dropped user."""
         if self._repeats == "drop_user":
             return position.masked_fill(seen, torch.nan)
         if self._repeats == "miss":
@@ -111,16 +111,16 @@ class LeaveOneOut:
 
 
 def ranking_metrics(position: Float[np.ndarray, " users"]) -> Metrics:
-    """HR@k, NDCG@k and MRR from 1-based positions; NDCG has one relevant item, so IDCG is 1.
+    """Compute HR@k, NDCG@k and MRR from 1-based positions; positions that are NaN are left out.
 
-    A position that is not a number is left out.
+    There is one relevant item per user, so the IDCG of NDCG is 1.
     """
     position = position[~np.isnan(position)]
     values: dict[str, float] = {}
     for k in CUTOFFS:
         hit = position <= k
         values[f"hr@{k}"] = float(hit.mean())
-        # NumPy's own log2 has last bits that hang on the machine's vectors.
+        # The last bits of NumPy's own log2 depend on the machine's vector instructions.
         gains = [1 / log2(place + 1) for place in position[hit].tolist()]
         values[f"ndcg@{k}"] = fsum(gains) / max(len(position), 1)
     values["mrr"] = float((1 / position).mean())

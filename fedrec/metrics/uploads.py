@@ -1,4 +1,4 @@
-"""Every upload of the first rounds, one by one (paper, section 5.7, Figure 4)."""
+"""Observation of the single uploads of the first rounds (paper, section 5.7, Figure 4)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -11,7 +11,7 @@ from torch.nn.functional import pad
 from fedrec.records import Uploads
 from fedrec.updates import Updates
 
-BLOCK = 256  # items written out at a time
+BLOCK = 256  # items whose dense gradients are built at a time
 
 
 class Observer:
@@ -23,7 +23,7 @@ class Observer:
         self.columns: dict[str, list[float]] = {}
 
     def watches(self, number: int) -> bool:
-        """Whether it wants to see a round."""
+        """Tell whether a round is to be observed."""
         return number <= self._rounds
 
     def see(
@@ -33,10 +33,10 @@ class Observer:
         malicious: Bool[Tensor, " n"],
         scores: Mapping[str, Float[Tensor, " n"]],
     ) -> None:
-        """One more round."""
+        """Observe the uploads of one more round."""
         if number > self._rounds:
             return
-        # The server steps its table in place.
+        # A copy, because the server updates its table in place.
         self._pending.append(replace(received, table=received.table.clone()))
         columns = {"round": torch.full_like(malicious, number, dtype=torch.int64)}
         self._extend({**columns, "malicious": malicious, **scores})
@@ -47,12 +47,12 @@ class Observer:
 
     @property
     def settled(self) -> bool:
-        """Whether `columns` hold all that was seen: at the end of each window, and after all."""
+        """Whether `columns` has all observed uploads: after each window, and at the end."""
         return not self._pending
 
     @property
     def uploads(self) -> Uploads | None:
-        """What has been seen; None if nothing was to be."""
+        """The observed uploads; None if no round was observed."""
         return Uploads.model_validate(self.columns) if self.columns else None
 
     def _extend(self, columns: Mapping[str, Tensor]) -> None:
@@ -63,10 +63,10 @@ class Observer:
 def principal_components(
     rounds: Sequence[Updates], components: int = 2
 ) -> Float[Tensor, "uploads components"]:
-    """Each upload's coordinates along the first principal components of all uploads.
+    """Return each upload's coordinates along the first principal components of all uploads.
 
-    Worked out from the inner products of the centred uploads, a block of items at a time. A
-    component's sign is such that its coordinate of largest size is positive.
+    They are computed from the inner products of the centred uploads, one block of items at a time.
+    The sign of a component makes its coordinate of largest magnitude positive.
     """
     gram = _gram([updates.written_out() for updates in rounds])
     gram = gram - gram.mean(0) - gram.mean(1, keepdim=True) + gram.mean()

@@ -1,1 +1,1 @@
-"""Recommenders: one file a model, found by its file name."""
+"""Recommenders: one file per model, found by its file name."""

@@ -1,4 +1,4 @@
-"""Batches whose data lie on a GPU, and models that are trained on them."""
+"""Batches whose data are on a GPU, and models that train on them."""
 
 from typing import Protocol, runtime_checkable
 
@@ -11,9 +11,9 @@ from fedrec.models.base import Batch, Model, Shared
 
 
 class ResidentBatch(Batch):
-    """All pairs of some clients, where they lie on a GPU: kernels look them up there.
+    """All pairs of some clients, kept on a GPU, where kernels look them up.
 
-    What else a batch has is written out when somebody asks for it, and the host waits for that.
+    The other columns of a batch are computed at their first use, for which the host waits.
     """
 
     resident: Resident
@@ -22,7 +22,7 @@ class ResidentBatch(Batch):
         vars(self)["resident"] = resident
 
     def __getattr__(self, name: str) -> Tensor:
-        """A column that is not written out yet."""
+        """Compute the columns of a batch at their first use, and return one."""
         if name not in Batch.__dataclass_fields__:
             raise AttributeError(name)
         vars(self).update(vars(self._written_out()))
@@ -40,14 +40,14 @@ class ResidentBatch(Batch):
         return self.resident.sizes
 
     def flipped(self) -> "ResidentBatch":
-        """The same pairs with positive and negative swapped."""
+        """Swap positive and negative in all pairs."""
         own = self.resident
         return ResidentBatch(own._replace(positive=own.negative, negative=own.positive))
 
     def retargeted(
         self, positive: Int[Tensor, " pairs"], negative: Int[Tensor, " pairs"]
     ) -> "ResidentBatch":
-        """The same clients and histories with other items in their pairs."""
+        """Replace the items of the pairs; clients and histories are unchanged."""
         owner, number, _ = self.resident.places()
         room = torch.zeros(len(self.sizes), self.resident.longest).to(positive)
         return self.with_targets(
@@ -57,7 +57,7 @@ class ResidentBatch(Batch):
     def with_targets(
         self, positive: Int[Tensor, "clients longest"], negative: Int[Tensor, "clients longest"]
     ) -> "ResidentBatch":
-        """The same, with other items in their pairs: a row for each client, filled up."""
+        """Replace the items of the pairs, given as one padded row per client."""
         n, longest = positive.shape
         entry = self.resident.entry.clone()
         entry[:, 1] = torch.arange(n, device=entry.device) * longest
@@ -68,9 +68,9 @@ class ResidentBatch(Batch):
         )
 
     def halves(self) -> tuple["ResidentBatch", "ResidentBatch"]:
-        """The earlier pairs of each client and its later ones.
+        """Split each client's pairs into an earlier and a later half.
 
-        Of an odd number the earlier half has one more.
+        If the number is odd, the earlier half has one more.
         """
         earlier, later = self.resident.entry.clone(), self.resident.entry.clone()
         half = (self.sizes + 1) // 2
@@ -91,9 +91,9 @@ class ResidentBatch(Batch):
 
 @runtime_checkable
 class GpuModel(Model, Protocol):
-    """A model that is also trained on a `ResidentBatch`, without waiting for the GPU."""
+    """A model that can also train on a `ResidentBatch`, without waiting for the GPU."""
 
     def latest_scores(
         self, shared: Shared, local: Float[Tensor, "clients k"], batch: ResidentBatch
     ) -> Float[Tensor, "clients items"]:
-        """`scores_at` the latest pair of each client."""
+        """Return the scores of all items at the latest pair of each client; see `scores_at`."""

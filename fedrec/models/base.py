@@ -1,4 +1,4 @@
-"""What a recommender must say of itself: what is shared, what stays on the client."""
+"""The interface of recommenders: shared parameters, local parameters, gradients and scores."""
 
 from dataclasses import dataclass, replace
 from typing import ClassVar, Protocol, runtime_checkable
@@ -17,7 +17,7 @@ class Shared:
     """The global parameters that the server broadcasts each round (paper, section 3.1)."""
 
     items: Float[Tensor, "*tables items d"]
-    # Every other shared parameter, flat; empty for MF. Where clients have stepped: one each.
+    # All other shared parameters, flat; empty for MF. After steps of clients: one row per client.
     dense: Float[Tensor, "*clients params"]
 
 
@@ -26,8 +26,8 @@ class Batch:
     """All training pairs of some clients, flat, client after client, in time order.
 
     A client's item gradient has one row per item that its pairs touch. `row_owner` and
-    `row_item` name those rows; `positive_row` and `negative_row` say which row a pair adds to.
-    `history` is what the clients did interact with, whatever the pairs ask of a model.
+    `row_item` identify those rows; `positive_row` and `negative_row` say which row a pair adds to.
+    `history` has the items that the clients really interacted with, even if the pairs are poisoned.
     """
 
     clients: Int[Tensor, " clients"]  # user ids
@@ -43,7 +43,7 @@ class Batch:
     row_item: Int[Tensor, " rows"]
 
     def flipped(self) -> "Batch":
-        """The same pairs with positive and negative swapped."""
+        """Swap positive and negative in all pairs."""
         return replace(
             self,
             positive=self.negative,
@@ -55,7 +55,7 @@ class Batch:
     def retargeted(
         self, positive: Int[Tensor, " pairs"], negative: Int[Tensor, " pairs"]
     ) -> "Batch":
-        """The same clients and histories with other items in their pairs."""
+        """Replace the items of the pairs; clients and histories are unchanged."""
         items = torch.cat([positive, negative, self.history])
         span = int(items.max()) + 1 if len(items) else 1
         rows, row = (self.owner.repeat(3) * span + items).unique(return_inverse=True)
@@ -72,9 +72,9 @@ class Batch:
         )
 
     def halves(self) -> tuple["Batch", "Batch"]:
-        """The earlier pairs of each client and its later ones, over the same rows.
+        """Split each client's pairs into an earlier and a later half, over the same rows.
 
-        Of an odd number the earlier half has one more.
+        If the number is odd, the earlier half has one more.
         """
         starts = self.sizes.cumsum(0) - self.sizes
         place = torch.arange(len(self.owner), device=self.owner.device) - starts[self.owner]
@@ -90,7 +90,7 @@ class Batch:
         return replace(self, sizes=sizes, **{name: getattr(self, name)[kept] for name in columns})
 
     def over_rows(self) -> "Batch":
-        """The same pairs on an item table that holds every client's rows apart, one by one."""
+        """Renumber the items for a table that has a separate row for each (client, item) row."""
         return replace(
             self,
             positive=self.positive_row,
@@ -102,7 +102,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Sequences:
-    """What some users interacted with, flat, user after user, in time order."""
+    """The items that some users interacted with, flat, user after user, in time order."""
 
     items: Int[Tensor, " flat"]
     sizes: Int[Tensor, " users"]
@@ -110,7 +110,7 @@ class Sequences:
 
 @dataclass(frozen=True)
 class LocalGradients:
-    """What one local computation gives: the upload, and what stays at home."""
+    """The result of the local computation: the uploads, and what stays on the clients."""
 
     updates: Updates
     local: Float[Tensor, "clients k"]  # gradient of each client's own parameters
@@ -121,26 +121,26 @@ class LocalGradients:
 class Model(Protocol):
     """A recommender in the federation."""
 
-    sequential: ClassVar[bool]  # whether scores depend on what a user did so far
+    sequential: ClassVar[bool]  # whether scores depend on the user's past items
 
     @property
     def learning_rate(self) -> float:
-        """Step size of the server's and the clients' Adam."""
+        """Step size of Adam on the server and on the clients."""
 
     @property
     def dropout(self) -> float:
-        """Rate of dropout on gathered embeddings."""
+        """Dropout rate of gathered embeddings."""
 
     def init_shared(self, n_items: int, streams: Streams) -> Shared:
-        """Initial shared parameters."""
+        """Draw the initial shared parameters."""
 
     def init_local(self, n_users: int, streams: Streams) -> Float[Tensor, "users k"]:
-        """Initial parameters that stay on the clients, one row per user."""
+        """Draw the initial parameters that stay on the clients, one row per user."""
 
     def gradients(
         self, shared: Shared, local: Float[Tensor, "clients k"], batch: Batch, streams: Streams
     ) -> LocalGradients:
-        """One gradient of each client's loss over its whole local data (FedSGD)."""
+        """Compute one gradient of each client's loss over all its local data (FedSGD)."""
 
     def scores_at(
         self,
@@ -149,21 +149,22 @@ class Model(Protocol):
         batch: Batch,
         pairs: Int[Tensor, " some"],
     ) -> Float[Tensor, "some items"]:
-        """Scores of all items, without dropout, as they count at some of a batch's pairs.
+        """Score all items, without dropout, at some pairs of a batch.
 
-        `local` has a row for each client of the batch; a sequence has come as far as the pair.
+        `local` has a row for each client of the batch. A sequential model uses the items up to the
+        pair.
         """
 
     def scores(
         self, shared: Shared, local: Float[Tensor, "clients k"], past: Sequences
     ) -> Float[Tensor, "clients items"]:
-        """Ranking scores of all items for some users, given what they interacted with so far."""
+        """Score all items for some users, given the items they interacted with so far."""
 
 
 def xavier_uniform(
     rows: int, columns: int, generator: np.random.Generator
 ) -> Float[Tensor, "rows columns"]:
-    """Uniform on ±√(6 / (rows + columns)) (Glorot and Bengio 2010)."""
+    """Draw uniformly from ±√(6 / (rows + columns)) (Glorot and Bengio 2010)."""
     bound = (6.0 / (rows + columns)) ** 0.5
     values = generator.random((rows, columns), dtype=np.float32)
     return torch.from_numpy(values).mul_(2 * bound).sub_(bound)

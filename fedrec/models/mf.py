@@ -25,11 +25,11 @@ from fedrec.updates import Updates
 
 @settings
 class MF:
-    """score(u, i) = u · v_i, with both embeddings under dropout while training.
+    """score(u, i) = u · v_i, with dropout on both embeddings during training.
 
     A client's loss is the mean BPR loss of its pairs plus λ‖Θ‖² over the whole item table and
-    its own user embedding (Eq. 1). The gradient is written out, so a cohort costs a few gathers
-    and scatters.
+    its own user embedding (Eq. 1). The gradient is computed in closed form, so a cohort costs only
+    a few gathers and scatters.
     """
 
     PRESETS: ClassVar[Presets] = {"paper": {"l2_half": False}}
@@ -47,22 +47,22 @@ class MF:
 
     @property
     def ridge(self) -> float:
-        """A parameter's share in its own gradient: 2λ, or λ where the penalty is halved."""
+        """The factor of the L2 gradient: 2λ, or λ if the penalty is halved."""
         return self.l2 if self.l2_half else 2 * self.l2
 
     def init_shared(self, n_items: int, streams: Streams) -> Shared:
-        """A Xavier-uniform item table."""
+        """Draw a Xavier-uniform item table."""
         items = xavier_uniform(n_items, self.dim, streams.generator("init-items"))
         return Shared(items=items, dense=torch.zeros(0))
 
     def init_local(self, n_users: int, streams: Streams) -> Float[Tensor, "users d"]:
-        """A Xavier-uniform table of user embeddings, one row for each client to keep."""
+        """Draw Xavier-uniform user embeddings, one row per client."""
         return xavier_uniform(n_users, self.dim, streams.generator("init-users"))
 
     def gradients(
         self, shared: Shared, local: Float[Tensor, "clients d"], batch: Batch, streams: Streams
     ) -> LocalGradients:
-        """Each client's gradient of Eq. 1 over all its pairs, in closed form."""
+        """Compute each client's gradient of Eq. 1 over all its pairs, in closed form."""
         if isinstance(batch, ResidentBatch):
             return self._on_device(shared, local, batch, streams)
         rows, to_user, loss = self._summed(shared, local, batch, streams)
@@ -79,25 +79,25 @@ class MF:
         batch: Batch,
         pairs: Int[Tensor, " some"],
     ) -> Float[Tensor, "some items"]:
-        """u · v_i for all items, the same at all pairs of a client."""
+        """Return u · v_i for all items; it is the same at all pairs of a client."""
         return inner_products(local[batch.owner[pairs]], shared.items)
 
     def latest_scores(
         self, shared: Shared, local: Float[Tensor, "clients d"], batch: ResidentBatch
     ) -> Float[Tensor, "clients items"]:
-        """The same: a sequence makes no difference."""
+        """Return u · v_i for all items; the sequence does not matter."""
         return inner_products(local, shared.items)
 
     def scores(
         self, shared: Shared, local: Float[Tensor, "clients d"], past: Sequences
     ) -> Float[Tensor, "clients items"]:
-        """u · v_i for all items, without dropout."""
+        """Return u · v_i for all items, without dropout."""
         return inner_products(local, shared.items)
 
     def _summed(
         self, shared: Shared, local: Float[Tensor, "clients d"], batch: Batch, streams: Streams
     ) -> Sums:
-        """The gradients of all pairs without L2, added up by row and by client."""
+        """Sum the gradients of all pairs, without L2, by row and by client."""
         embeddings, own = Embeddings(user=local, table=shared.items), streams.of_clients("dropout")
         return summed_gradients(embeddings, pairs_of(batch), len(batch.row_item), own, self.dropout)
 
@@ -132,7 +132,7 @@ class MF:
 
 
 def pairs_of(batch: Batch) -> Pairs:
-    """The part of a batch that matrix factorisation is trained on."""
+    """Return the columns of a batch that matrix factorisation trains on."""
     return Pairs(
         clients=batch.clients,
         sizes=batch.sizes,

@@ -29,25 +29,25 @@ from fedrec.rng import Streams
 from fedrec.settings import settings
 from fedrec.updates import Updates
 
-NORM_EPS = 1e-8  # of the original's layer normalisation
-# Clients of about equal length that are worked on together.
+NORM_EPS = 1e-8  # as in the layer normalisation of the original code
+# The number of clients of about equal length that are computed together.
 GROUP = {"cpu": 10, "cuda": 1024}
 Parameters = Mapping[str, Tensor]  # name -> (clients, *shape)
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """What some clients' sequences read: at most `length` items each, the latest ones.
+    """The tokens of some clients' sequences: the latest items, at most `length` per client.
 
-    Token t of a client reads an item; in training, it predicts the next one.
+    Token t of a client reads an item. In training, it predicts the next item.
     """
 
-    read: Int[Tensor, " tokens"]  # flat positions, in the sequences, of the items read
+    read: Int[Tensor, " tokens"]  # flat positions in the sequences of the items that are read
     counts: Int[Tensor, " clients"]
 
     @staticmethod
     def of(sizes: Int[Tensor, " clients"], length: int, predict: bool) -> "Tokens":
-        """The latest items of each client; the very last is read only if nothing follows it."""
+        """Select the latest items of each client. With `predict`, the very last is not read."""
         ends = sizes.cumsum(0) - int(predict)
         counts = (sizes - int(predict)).clamp(max=length)
         owner = torch.arange(len(sizes), device=sizes.device).repeat_interleave(counts)
@@ -56,10 +56,11 @@ class Tokens:
         return Tokens((ends - counts)[owner] + place, counts)
 
     def groups(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Clients of about equal length, the (clients, time) grid of their tokens, its padding.
+        """Yield groups of clients of about equal length: clients, grid of tokens, used places.
 
-        A grid's unused places, at the end of the shorter sequences, point at the first token, whose
-        gradient they leave alone: no loss depends on them.
+        The grid and the mask of used places have the shape (clients, time). Unused places, at the
+        end of shorter sequences, point to the first token. They do not affect its gradient, because
+        no loss depends on them.
         """
         first = self.counts.cumsum(0) - self.counts
         for clients in self.counts.argsort(descending=True, stable=True).split(
@@ -73,16 +74,16 @@ class Tokens:
 
 
 class Grid(NamedTuple):
-    """The tokens of clients whose data lie on a GPU: a row for each, of the same length."""
+    """The tokens of clients whose data are on a GPU, in one padded row per client."""
 
-    read: Int[Tensor, "clients time"]  # where the items lie that are read
-    target: Int[Tensor, "clients time"]  # and the pairs that are compared with what follows
+    read: Int[Tensor, "clients time"]  # positions of the items that are read
+    target: Int[Tensor, "clients time"]  # positions of the pairs that are predicted
     counts: Int[Tensor, " clients"]
     used: Bool[Tensor, "clients time"]
 
     @staticmethod
     def of(resident: Resident, length: int) -> "Grid":
-        """The latest items of each client, but for the very last, which is only predicted."""
+        """Select the latest items of each client. The very last is only predicted, not read."""
         device, longest = resident.entry.device, min(length, resident.longest - 1)
         time = torch.arange(max(longest, 1), device=device)
         counts = (resident.sizes - 1).clamp(max=length)
@@ -99,10 +100,10 @@ class Grid(NamedTuple):
 
 @settings
 class SASRec:
-    """A causal transformer over a user's items; score(u, i) = h · v_i with its last state h.
+    """A causal transformer over a user's items; score(u, i) = h · v_i, where h is its last state.
 
     A client's loss is the mean BPR loss over positions plus λ‖Θ‖² (paper, Eq. 1). The item
-    table, the positions and the transformer are shared and uploaded; nothing stays local.
+    table, the position embeddings and the transformer are shared and uploaded; nothing stays local.
     """
 
     sequential: ClassVar[bool] = True
@@ -111,7 +112,9 @@ class SASRec:
     blocks: int = Field(default=2, ge=0, description="Self-attention blocks (Appendix A).")
     heads: int = Field(default=1, ge=1, description="Attention heads (Appendix A).")
     hidden: int = Field(default=64, ge=1, description="Width of the feed-forward layers.")
-    length: int = Field(default=200, ge=1, description="Latest items that are read (Appendix A).")
+    length: int = Field(
+        default=200, ge=1, description="Number of latest items that are read (Appendix A)."
+    )
     dropout: float = Field(
         default=0.2, ge=0, lt=1, description="Dropout of inputs, attention and layers (Appendix A)."
     )
@@ -130,12 +133,12 @@ class SASRec:
 
     @property
     def ridge(self) -> float:
-        """A parameter's share in its own gradient: 2λ, or λ where the penalty is halved."""
+        """The factor of the L2 gradient: 2λ, or λ if the penalty is halved."""
         return self.l2 if self.l2_half else 2 * self.l2
 
     @property
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
-        """Name and shape of every dense parameter, in the order in which they are uploaded."""
+        """Name and shape of every dense parameter, in the order of the upload."""
         d, h = self.dim, self.hidden
         shapes: dict[str, tuple[int, ...]] = {"positions": (self.length, d)}
         for block in range(self.blocks):
@@ -147,7 +150,7 @@ class SASRec:
         return shapes | {"last.scale": (d,), "last.shift": (d,)}
 
     def init_shared(self, n_items: int, streams: Streams) -> Shared:
-        """Xavier-uniform tables and layers; biases 0; norms that leave their inputs as they are."""
+        """Draw Xavier-uniform tables and layers; biases are 0, norms have scale 1 and shift 0."""
         items = xavier_uniform(n_items, self.dim, streams.generator("init-items"))
         generator = streams.generator("init-dense")
         parts = []
@@ -159,17 +162,17 @@ class SASRec:
         return Shared(items=items, dense=torch.cat(parts))
 
     def init_local(self, n_users: int, streams: Streams) -> Float[Tensor, "users 0"]:
-        """Nothing: a user is its sequence."""
+        """Return an empty tensor: a user has no parameters, only a sequence."""
         return torch.zeros(n_users, 0)
 
     @torch_threads()
     def gradients(
         self, shared: Shared, local: Float[Tensor, "clients 0"], batch: Batch, streams: Streams
     ) -> LocalGradients:
-        """Each client's gradient of its loss.
+        """Compute each client's gradient of its loss.
 
-        Every client gets a copy of the dense parameters and every place its own copy of its item's
-        embedding, so one backward pass through a group of clients keeps their gradients apart.
+        Every client gets its own copy of the dense parameters, and every place its own copy of the
+        item's embedding. So one backward pass through a group of clients gives separate gradients.
         """
         if isinstance(batch, ResidentBatch):
             return self._on_device(shared, local, batch, streams)
@@ -218,7 +221,7 @@ class SASRec:
         batch: ResidentBatch,
         streams: Streams,
     ) -> LocalGradients:
-        """The same with all clients in one group, whose grid has room for the longest sequence."""
+        """Compute the gradients on a GPU, with all clients in one grid as long as the longest."""
         own, n = batch.resident, len(local)
         grid = Grid.of(own, self.length)
         named = own.history[grid.read], own.positive[grid.target], own.negative[grid.target]
@@ -246,7 +249,7 @@ class SASRec:
         used: Bool[Tensor, "clients time"],
         kept: Mapping[str, Tensor],
     ) -> Float[Tensor, " clients"]:
-        """The mean BPR loss of each client, from the embeddings read and compared, and Θ."""
+        """Return each client's mean BPR loss, given the gathered embeddings and parameters."""
         past, positive, negative, own = leaves
         state = self._states(past, self._named(own), counts, kept)
         bpr = -logsigmoid((state * (positive - negative)).sum(2))
@@ -256,7 +259,7 @@ class SASRec:
     def latest_scores(
         self, shared: Shared, local: Float[Tensor, "clients 0"], batch: ResidentBatch
     ) -> Float[Tensor, "clients items"]:
-        """h · v_i for all items, h being the state from which the latest item is predicted."""
+        """Return h · v_i for all items, where h is the state that predicts the latest item."""
         grid = Grid.of(batch.resident, self.length)
         past = _looked_up(shared.items, batch.resident.history[grid.read])
         own = self._named(shared.dense.expand(len(past), -1))
@@ -272,11 +275,11 @@ class SASRec:
         batch: Batch,
         pairs: Int[Tensor, " some"],
     ) -> Float[Tensor, "some items"]:
-        """h · v_i for all items, h being the state from which the pair's item is predicted."""
+        """Return h · v_i for all items, where h is the state that predicts the pair's item."""
         return inner_products(self.states(shared, batch)[pairs], shared.items)
 
     def states(self, shared: Shared, batch: Batch) -> Float[Tensor, "pairs d"]:
-        """The state from which each pair's item is predicted; 0 where none is."""
+        """Return the state that predicts each pair's item; 0 if the item is not predicted."""
         tokens = Tokens.of(batch.sizes, self.length, predict=True)
         found = shared.items.new_zeros(len(batch.history), self.dim)
         for grid, used, state in self._inferred(shared, batch.history, tokens):
@@ -286,7 +289,7 @@ class SASRec:
     def scores(
         self, shared: Shared, local: Float[Tensor, "clients 0"], past: Sequences
     ) -> Float[Tensor, "clients items"]:
-        """h · v_i for all items, h being the state after the whole past."""
+        """Return h · v_i for all items, where h is the state after the whole past."""
         tokens = Tokens.of(past.sizes, self.length, predict=False)
         last = tokens.counts.cumsum(0) - 1
         states = shared.items.new_zeros(len(tokens.read), self.dim)
@@ -298,14 +301,14 @@ class SASRec:
     def _inferred(
         self, shared: Shared, items: Int[Tensor, " flat"], tokens: Tokens
     ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Groups of clients: their grids of tokens, what is used of these, and their states."""
+        """Yield, for each group of clients, the grid of tokens, its used places, and the states."""
         for clients, grid, used in tokens.groups():
             own = self._named(shared.dense.expand(len(clients), -1))
             past = shared.items[items[tokens.read[grid]]]
             yield grid, used, self._states(past, own, tokens.counts[clients], {})
 
     def _named(self, dense: Float[Tensor, "clients params"]) -> Parameters:
-        """The dense parameters by name, (clients, *shape) each."""
+        """Split the dense parameters by name; each has the shape (clients, *shape)."""
         parts = dense.split([prod(shape) for shape in self.shapes.values()], dim=1)
         return {
             name: part.reshape(len(dense), *shape)
@@ -319,9 +322,9 @@ class SASRec:
         counts: Int[Tensor, " clients"],
         kept: Mapping[str, Tensor],
     ) -> Float[Tensor, "clients time d"]:
-        """The state after each item read; `kept` holds dropout's masks, or nothing."""
+        """Return the state after each item; `kept` has the dropout masks, or is empty."""
         time, d = past.shape[1:]
-        # As in the original, the latest item has the last position, however short the sequence.
+        # As in the original code, the latest item always has the last position.
         place = self.length - counts[:, None] + torch.arange(time, device=past.device)
         positions = _rows_at(own["positions"], place.clamp(max=self.length - 1))
         x = self._drop(past * sqrt(d) + positions, "input", kept)
@@ -333,7 +336,7 @@ class SASRec:
     def _attend(
         self, x: Float[Tensor, "clients time d"], block: str, own: Parameters, kept: Parameters
     ) -> Float[Tensor, "clients time d"]:
-        """Causal attention of the normalised states to the states, and a residual of the former."""
+        """Apply causal attention of the normalised states to the states, plus a residual."""
         queries = _norm(x, f"{block}.attention", own)
         q, k, v = (
             self._split(_linear(y, f"{block}.{layer}", own))
@@ -347,7 +350,7 @@ class SASRec:
     def _feed(
         self, x: Float[Tensor, "clients time d"], block: str, own: Parameters, kept: Parameters
     ) -> Float[Tensor, "clients time d"]:
-        """Two layers on each normalised state, and a residual of it."""
+        """Apply two layers to each normalised state, plus a residual."""
         x = _norm(x, f"{block}.feed", own)
         inner = self._drop(relu(_linear(x, f"{block}.in", own)), f"{block}.in", kept)
         return self._drop(_linear(inner, f"{block}.out", own), f"{block}.out", kept) + x
@@ -361,10 +364,10 @@ class SASRec:
     def kept(
         self, clients: Int[Tensor, " clients"], time: int, streams: Streams
     ) -> Mapping[str, Float[Tensor, "clients ..."]]:
-        """What dropout keeps, scaled, by name, for clients with sequences of some length.
+        """Draw the scaled dropout masks, by name, for clients with sequences of length `time`.
 
-        Each name has streams of its own, and each element takes 16 random bits: a client's masks
-        are the first places of those that a sequence of `length` would have.
+        Each name has its own streams, and each element takes 16 random bits. A client's masks are
+        the first places of the masks that a sequence of `length` items would have.
         """
         if self.dropout == 0:
             return {}
@@ -376,7 +379,7 @@ class SASRec:
         return found
 
     def dropped(self, time: int) -> Mapping[str, tuple[int, ...]]:
-        """What dropout is applied to, for a sequence of some length."""
+        """Return the shapes of the dropout masks, by name, for a sequence of length `time`."""
         shapes: dict[str, tuple[int, ...]] = {"input": (time, self.dim)}
         for block in range(self.blocks):
             shapes |= {
@@ -390,7 +393,7 @@ class SASRec:
 def _looked_up(
     table: Float[Tensor, "*tables items d"], items: Int[Tensor, "clients time"]
 ) -> Float[Tensor, "clients time d"]:
-    """The embeddings of items, from the table of all or from each client's own."""
+    """Look up the embeddings of items, in one shared table or in each client's own table."""
     if table.dim() == 2:
         return embedding(items, table)
     n, size, d = table.shape
@@ -401,11 +404,11 @@ def _looked_up(
 def _rows_at(
     rows: Float[Tensor, "clients length d"], place: Int[Tensor, "clients time"]
 ) -> Float[Tensor, "clients time d"]:
-    """Some rows of each client."""
+    """Gather the rows at the given places, for each client."""
     if on_cpu(rows):
         return rows.gather(1, place[:, :, None].expand(-1, -1, rows.shape[2]))
-    # The same numbers: each row is once itself and else nothing. Gradients add up by a product of
-    # matrices, and not in an order that is sorted out first.
+    # This one-hot product gives the same numbers as the gather. Its gradients are summed by a
+    # matrix product, which needs no sorting to have a fixed order.
     number = torch.arange(rows.shape[1], device=rows.device)
     return (place[:, :, None] == number).to(rows.dtype) @ rows
 

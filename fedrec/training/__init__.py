@@ -1,1 +1,1 @@
-"""A run from its settings to its record: simulated, kept, and gone on with."""
+"""A run from its settings to its record: simulation, checkpoints, resuming."""

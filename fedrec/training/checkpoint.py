@@ -1,7 +1,7 @@
-"""Checkpoints: what a run is between two rounds, on disk, so that it can go on to the bit.
+"""Checkpoints: the state of a run between two rounds, from which it resumes bit for bit.
 
-A file is a line with the format's version and the sha256 of all after it, then an `.npz` archive.
-No byte of the archive is looked at before the sum holds, and nothing in it can be code.
+A checkpoint file has one line with the format's version and the sha256 of the rest, followed by an
+`.npz` archive. The archive is read only after the checksum has matched, and it cannot contain code.
 """
 
 import hashlib
@@ -18,30 +18,30 @@ import numpy as np
 from fedrec.data.npz import DAMAGE
 from fedrec.files import replaced
 
-MAGIC, FORMAT = b"fedrec-checkpoint", b"2"  # of the file, and of what a snapshot holds
+MAGIC, FORMAT = b"fedrec-checkpoint", b"2"  # FORMAT covers the file and a snapshot's contents
 NOTES = "notes"  # the array that holds JSON
 
-Identity = Mapping[str, Any]  # what a checkpoint is of, and what made it
+Identity = Mapping[str, Any]  # the cell and data of a checkpoint, and the versions that made it
 
 
 class CheckpointError(Exception):
-    """A file is no checkpoint that this run may go on from; the message says why."""
+    """A file is not a checkpoint from which this run can resume; the message says why."""
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """All that changes from round to round.
+    """All state that changes from round to round.
 
-    A random stream has no position of its own: each draw depends on (seed, purpose, round, client)
-    alone (`fedrec.rng`), so the number of the round is the position of every stream.
+    Random streams need no saved position: each draw depends only on (seed, purpose, round, client)
+    (`fedrec.rng`), so the round number is the position of every stream.
     """
 
     arrays: Mapping[str, np.ndarray]
-    values: Mapping[str, Any]  # whatever JSON can hold
+    values: Mapping[str, Any]  # any values that JSON can hold
 
 
 def save(path: Path, snapshot: Snapshot, identity: Identity) -> None:
-    """Write a checkpoint, whole or not at all."""
+    """Write a checkpoint atomically."""
     notes = json.dumps({"identity": identity, "values": snapshot.values}).encode()
     archive = BytesIO()
     arrays = {**snapshot.arrays, NOTES: np.frombuffer(notes, np.uint8)}
@@ -55,7 +55,7 @@ def load(path: Path, identity: Identity) -> Snapshot:
     """Read a checkpoint of the same cell, data, versions and device.
 
     Raises:
-        CheckpointError: it is damaged, of another format, or of something else.
+        CheckpointError: the file is damaged, has another format, or belongs to another run.
     """
     first_line, _, archive = path.read_bytes().partition(b"\n")
     if first_line != _first_line(archive):
@@ -66,7 +66,7 @@ def load(path: Path, identity: Identity) -> Snapshot:
         notes = json.loads(arrays.pop(NOTES).tobytes())
         made_of, values = notes["identity"], notes["values"]
     except DAMAGE as error:
-        raise CheckpointError(f"it holds something else ({error})") from None
+        raise CheckpointError(f"its contents cannot be read ({error})") from None
     other = [key for key in identity if made_of.get(key) != identity[key]]
     if other:
         there, here = made_of.get(other[0]), identity[other[0]]
@@ -75,7 +75,7 @@ def load(path: Path, identity: Identity) -> Snapshot:
 
 
 def set_aside(path: Path) -> Path:
-    """Rename a file that cannot be used, for somebody to look at; returns its new name."""
+    """Rename a file that cannot be used, so that it can be inspected; return its new path."""
     names = (path.with_name(f"{path.name}.corrupt-{n}") for n in count(1))
     free = next(name for name in names if not name.exists())
     return path.rename(free)
@@ -88,5 +88,5 @@ def _first_line(archive: bytes | memoryview) -> bytes:
 def _mismatch(first_line: bytes) -> str:
     words = first_line.split(b" ")
     if words[0] == MAGIC and words[1:2] != [FORMAT]:
-        return "it is of another format, which another version of fedrec wrote"
-    return "it is damaged: its checksum does not hold"
+        return "it has another format, written by another version of fedrec"
+    return "it is damaged: checksum mismatch"

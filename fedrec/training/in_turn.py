@@ -1,7 +1,7 @@
-"""Several pieces of work in one thread, a step of each in turn.
+"""Run several tasks in one thread, one step of each in turn.
 
-On a GPU each run has a queue of its own, and a round of one cell leaves most of the card idle: the
-rounds of several seeds share it.
+On a GPU each run has its own stream, and a round of one cell leaves most of the GPU idle. So the
+rounds of several seeds share the GPU.
 """
 
 from collections.abc import Generator, Iterable
@@ -14,7 +14,7 @@ Steps = Generator[None, None, T]
 
 
 def finished(steps: Steps[T]) -> T:
-    """What a piece of work gives once all its steps are done."""
+    """Run all steps of a task and return its result."""
     while True:
         try:
             next(steps)
@@ -24,10 +24,11 @@ def finished(steps: Steps[T]) -> T:
 
 
 def in_turn(works: Iterable[Steps[None]]) -> None:
-    """Do several pieces of work.
+    """Run several tasks, one step of each in turn.
 
     Raises:
-        Interrupted: one was. The others go on until they are too, so that each is kept.
+        Interrupted: a task was interrupted. The other tasks continue until they are interrupted
+            too or finish, so that each one is saved.
     """
     left, interrupted = list(works), None
     while left:

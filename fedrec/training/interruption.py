@@ -1,4 +1,4 @@
-"""Signals that ask a process to end, heard at a moment that suits it."""
+"""Handling of SIGTERM and SIGINT: record the request, so that the process can end when it is safe."""
 
 import signal
 from types import FrameType, TracebackType
@@ -8,7 +8,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Interruption:
-    """Notes the first SIGTERM or SIGINT; a second one ends the process as if it were not heard."""
+    """Records the first SIGTERM or SIGINT; a second one ends the process in the usual way."""
 
     def __init__(self) -> None:
         self.requested = False

@@ -1,21 +1,21 @@
-"""Who follows a run: a progress bar, a keeper of checkpoints, a log, or a rule that stops it."""
+"""Listeners of a run: a progress bar, a keeper of checkpoints, a log, or a rule that stops it."""
 
 from fedrec.training.checkpoint import Identity
 from fedrec.training.simulation import Evaluation, Simulation
 
 
 class Listener:
-    """Is told what happens to a run; a subclass overrides what it cares about.
+    """Receives the events of a run; a subclass overrides the methods that it needs.
 
-    A listener may read the run, restore it when it begins, and `stop` it; it changes nothing else,
-    so a record does not depend on who listened.
+    A listener may read the run, restore it at the beginning, and `stop` it. It must not change
+    anything else, so that a record does not depend on its listeners.
     """
 
     def begins(self, run: Simulation, identity: Identity) -> None:
-        """No round is played yet; the identity says of what the run is, and what makes it."""
+        """Handle the start, before any round; `identity` names cell, data, versions and device."""
 
     def played(self, run: Simulation, evaluation: Evaluation | None) -> None:
-        """One more round is over, and an evaluation is in if one was due."""
+        """Handle the end of a round; `evaluation` is None if none was due."""
 
     def ends(self, run: Simulation) -> None:
-        """No round follows, because all are played or because an error ended the run."""
+        """Handle the end of the run: all rounds are played, or an error ended it."""

@@ -1,4 +1,4 @@
-"""Pictures of the item embeddings while a run goes on."""
+"""Pictures of the item embeddings during a run."""
 
 from collections.abc import Sequence
 
@@ -13,14 +13,14 @@ from fedrec.training.simulation import Evaluation, Simulation
 
 
 class Photographer(Listener):
-    """Takes a picture after each of some rounds."""
+    """Takes a picture after each of the given rounds."""
 
     def __init__(self, cell: Cell, rounds: Sequence[int]) -> None:
         self._cell, self._rounds = cell, set(rounds)
         self.pictures: list[Picture] = []
 
     def played(self, run: Simulation, evaluation: Evaluation | None) -> None:
-        """Take one if it is time to."""
+        """Take a picture if this round is one of the given rounds."""
         if run.round not in self._rounds:
             return
         first, second = principal(run.items).T.tolist()
@@ -36,9 +36,9 @@ class Photographer(Listener):
 
 
 def principal(table: Float[Tensor, "items d"]) -> Float[Tensor, "items 2"]:
-    """Each row's coordinates along the first two principal components.
+    """Return each row's coordinates along the first two principal components.
 
-    A component's sign is such that its coordinate of largest size is positive.
+    The sign of a component makes its coordinate of largest magnitude positive.
     """
     centred = (table - table.mean(0)).double()
     left, sizes, _ = torch.linalg.svd(centred, full_matrices=False)
@@ -47,5 +47,5 @@ def principal(table: Float[Tensor, "items d"]) -> Float[Tensor, "items 2"]:
 
 
 def _short(x: float) -> float:
-    """With three digits: more than a picture can show."""
+    """Round to three significant digits, which is more than a picture can show."""
     return float(f"{x:.3g}")

@@ -1,4 +1,4 @@
-"""Progress of a run: a bar on a terminal, a line for each evaluation in a log."""
+"""Progress of a run: a bar on a terminal, or one line per evaluation in a log."""
 
 import sys
 import time
@@ -11,22 +11,22 @@ from fedrec.training.simulation import Evaluation, Simulation
 
 
 class Progress(Listener):
-    """Shows round, rounds per second, time left, the latest HR@5 and what the attack reports."""
+    """Shows the round, rounds per second, time left, the latest HR@5 and the attack's K, if any."""
 
     def begins(self, run: Simulation, identity: Identity) -> None:
-        """The run may have been restored: rounds played before an interruption are done."""
+        """Start the bar. In a resumed run, the rounds before the interruption count as done."""
         self._done, self._start = run.round, time.perf_counter()
         hidden = not sys.stderr.isatty()
         self._bar = tqdm(total=run.rounds, initial=run.round, unit="round", disable=hidden)
 
     def played(self, run: Simulation, evaluation: Evaluation | None) -> None:
-        """Move the bar, and show an evaluation."""
+        """Advance the bar, and show an evaluation if there is one."""
         self._bar.update()
         if evaluation:
             self._show(run, evaluation)
 
     def ends(self, run: Simulation) -> None:
-        """Leave the bar as it stands."""
+        """Close the bar; it stays on the screen."""
         self._bar.close()
 
     def _show(self, run: Simulation, evaluation: Evaluation) -> None:

@@ -1,4 +1,4 @@
-"""What made a record: the code, the libraries, and the machine."""
+"""The provenance of a record: code, libraries and machine."""
 
 import os
 import platform
@@ -14,7 +14,7 @@ from fedrec.records import Provenance
 
 
 def provenance(device: str) -> Provenance:
-    """What code and which libraries run here, on what device of which machine."""
+    """Collect the versions of code and libraries, the device and the machine."""
     on_gpu = device == "cuda"
     return Provenance(
         fedrec=__version__,
@@ -31,12 +31,12 @@ def provenance(device: str) -> Provenance:
 
 
 def device_name(device: str) -> str:
-    """What records call a device: `cpu`, or the name of the card."""
+    """Return a device's name in records: `cpu`, or the name of the GPU."""
     return torch.cuda.get_device_name() if device == "cuda" else "cpu"
 
 
 def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    """The processor's model, as Linux or macOS name it; elsewhere its family or architecture."""
+    """Return the processor's model on Linux and macOS; elsewhere its family or architecture."""
     listed = cpuinfo.read_text(errors="replace") if cpuinfo.exists() else ""
     model = re.search(r"^model name\s*:\s*(.*\S)", listed, flags=re.MULTILINE)
     if model:
@@ -46,23 +46,23 @@ def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
 
 
 def system() -> str:
-    """The operating system, its kernel's version, the architecture and the C library."""
-    # Not what comes after the numbers: each distributor names its builds otherwise.
+    """Return the operating system, kernel version, architecture and C library."""
+    # Only the numbers of the version: what follows them differs between distributors.
     version = re.match(r"[\d.]*", platform.release())
     parts = (platform.system(), version and version[0], platform.machine(), *platform.libc_ver())
     return " ".join(filter(None, parts))
 
 
 def _driver() -> str | None:
-    """The version of the GPU's driver, which all cards of a machine share."""
+    """Return the version of the GPU driver, which all GPUs of a machine share."""
     told = _output(["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"])
     return told.splitlines()[0] if told else None
 
 
 def _git_commit() -> str | None:
-    """The commit of the project's checkout, marked if files differ from it; None elsewhere.
+    """Return the commit of the checkout, marked as dirty if files differ; None without a checkout.
 
-    Where files were copied without their history, FEDREC_COMMIT may name it.
+    If the files were copied without their history, FEDREC_COMMIT can give the commit.
     """
     here, told = Path(__file__), os.environ.get("FEDREC_COMMIT")
     if told:
@@ -73,7 +73,7 @@ def _git_commit() -> str | None:
 
 
 def _output(command: list[str], folder: Path | None = None) -> str | None:
-    """What a command prints, or None where it fails or is not there."""
+    """Return the output of a command, or None if it fails or does not exist."""
     try:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):

@@ -1,4 +1,4 @@
-"""Keeps a run from being lost: saves it now and then, and brings it back."""
+"""Saving a run to a checkpoint from time to time, and resuming from it."""
 
 import sys
 import time
@@ -13,9 +13,10 @@ from fedrec.training.simulation import Evaluation, Simulation
 
 
 class Keeper(Listener):
-    """The checkpoint of one run, beside the record that it will make.
+    """Keeps the checkpoint of one run, next to the record that the run will make.
 
-    It is no output that Snakemake knows of, because Snakemake deletes those of a failed job.
+    The checkpoint is not declared as a Snakemake output, because Snakemake deletes the outputs of a
+    failed job.
     """
 
     def __init__(self, record: Path, stop: Callable[[], bool], every: float) -> None:
@@ -25,7 +26,7 @@ class Keeper(Listener):
         self._identity: Identity = {}
 
     def begins(self, run: Simulation, identity: Identity) -> None:
-        """Take the run to where its checkpoint is, if there is one to trust."""
+        """Restore the run from its checkpoint, if there is a valid one."""
         self._identity = identity
         if not self._path.exists():
             return
@@ -34,36 +35,36 @@ class Keeper(Listener):
         except CheckpointError as error:
             _say(f"{self._path} is not used: {error}; kept as {set_aside(self._path).name}")
         else:
-            _say(f"{self._path}: goes on after round {run.round}")
+            _say(f"{self._path}: resuming after round {run.round}")
 
     def played(self, run: Simulation, evaluation: Evaluation | None) -> None:
-        """Save the run if it is time to.
+        """Save the run if a checkpoint is due.
 
         Raises:
-            Interrupted: the process was asked to end; the run is saved.
+            Interrupted: the process was asked to end; the run has been saved.
         """
         if run.over or not run.can_be_saved:
             return
         if self._stop():
             save(self._path, run.snapshot(), self._identity)
             raise Interrupted(
-                f"interrupted after round {run.round}; the same command goes on from {self._path}"
+                f"interrupted after round {run.round}; the same command resumes from {self._path}"
             )
         if time.monotonic() - self._last >= self._every:
             self._try_to_save(run)
             self._last = time.monotonic()
 
     def forget(self) -> None:
-        """The record is written: nothing else of the run is needed."""
+        """Delete the checkpoint, once the record is written."""
         self._path.unlink(missing_ok=True)
         remove_unfinished(self._path)
 
     def _try_to_save(self, run: Simulation) -> None:
-        """A run that cannot be saved is still worth finishing."""
+        """Save the run. If this fails, only print a message, because the run can still finish."""
         try:
             save(self._path, run.snapshot(), self._identity)
         except OSError as error:
-            _say(f"no checkpoint of round {run.round}, the run goes on: {error}")
+            _say(f"no checkpoint of round {run.round}, the run continues: {error}")
 
 
 def _say(message: str) -> None:

@@ -1,4 +1,4 @@
-"""One training job: a cell is simulated, and its record made."""
+"""One training job: simulate a cell and make its record."""
 
 import os
 import resource
@@ -21,12 +21,12 @@ from fedrec.training.simulation import Evaluation, Simulation
 
 
 def choose_device(wanted: str) -> str:
-    """`auto` is a GPU where there is one; of several, jobs take turns by their process ids.
+    """Resolve `auto` to a GPU if there is one; several GPUs are shared out by process id.
 
     Raises:
-        RuntimeError: `cuda` was asked for, but this build or machine has none.
+        RuntimeError: `wanted` is `cuda`, but this build or machine has no GPU.
     """
-    # cuBLAS reads it as it starts; without it PyTorch's deterministic mode refuses its sums.
+    # cuBLAS reads this at its start. Without it, PyTorch's deterministic mode rejects cuBLAS sums.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     available = torch.cuda.is_available()
     if wanted == "cuda" and not available:
@@ -40,10 +40,10 @@ def choose_device(wanted: str) -> str:
 
 
 def prepare_torch() -> None:
-    """Have PyTorch refuse what does not give the same bits every time."""
-    # As `use_deterministic_algorithms` does, which first imports the compiler: 2 s.
+    """Make PyTorch reject operations that do not give the same bits every time."""
+    # The same as `use_deterministic_algorithms`, which also imports the compiler (2 s).
     torch.set_deterministic_debug_mode("error")
-    # A fill of each tensor that is about to be written anyway: 47 MB a round and more.
+    # Otherwise PyTorch fills each new tensor before it is written: 47 MB per round and more.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
@@ -52,10 +52,10 @@ def run_cell(
 ) -> Record:
     """Simulate a cell and record everything that its tables and figures may need.
 
-    Listeners are told of the run in their order.
+    Listeners are called in their order.
 
     Raises:
-        Interrupted: a listener was asked to end the process, and kept what is needed to go on.
+        Interrupted: the process was asked to end, and a listener has saved the run for resuming.
     """
     return finished(running(config, split, device, listeners))
 
@@ -63,15 +63,15 @@ def run_cell(
 def running(
     config: CellConfig, split: Split, device: str, listeners: Sequence[Listener] = ()
 ) -> Steps[Record]:
-    """`run_cell`, a round at each step."""
+    """Do the work of `run_cell`, one round per step."""
     prepare_torch()
     run, made_by = Simulation(config, split, device), provenance(device)
     identity = {
         "config": config.digest,
         "dataset": split.checksum,
-        # As in the workflow, an edit of the code counts once it makes another version. A run may
-        # go on where a cluster starts it again: on another of its processors, with another driver,
-        # but on the same kind of device.
+        # As in the workflow, a change of the code counts only when the version changes. A run may
+        # resume where a cluster restarts it: on another processor and with another driver, but on
+        # the same kind of device.
         **made_by.model_dump(exclude={"git", "processor", "system", "driver"}),
     }
     with ExitStack() as stack:
@@ -101,7 +101,7 @@ def running(
 
 
 def _play(run: Simulation, listeners: Sequence[Listener]) -> Steps[None]:
-    """Play what is left of a run."""
+    """Play the remaining rounds of a run."""
     while not run.over:
         evaluation = run.play()
         for listener in listeners:
@@ -110,7 +110,7 @@ def _play(run: Simulation, listeners: Sequence[Listener]) -> Steps[None]:
 
 
 def trajectory(evaluations: Sequence[Evaluation]) -> Trajectory:
-    """Evaluations, column by column; an attack's columns hold None before its first round."""
+    """Arrange evaluations as columns; the attack's columns are None before its first round."""
     return Trajectory(
         round=[e.round for e in evaluations],
         validation=_columns([e.validation for e in evaluations]),
@@ -122,7 +122,7 @@ def trajectory(evaluations: Sequence[Evaluation]) -> Trajectory:
 
 
 def peak_memory_mb() -> float:
-    """The most memory this process has held, in MiB (on the CPU's side)."""
+    """Return the peak host memory of this process, in MiB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
@@ -138,6 +138,6 @@ def _columns(rows: Sequence[Metrics]) -> dict[str, list[float]]:
 def _sparse_columns(
     rows: Sequence[Mapping[str, float | int | None]],
 ) -> dict[str, list[float | int | None]]:
-    """Columns of rows that may lack some of the names."""
+    """Arrange rows as columns; names that a row lacks become None."""
     names = {name for row in rows for name in row}
     return {name: [row.get(name) for row in rows] for name in sorted(names)}

@@ -1,11 +1,11 @@
-"""Records that a warm process makes ahead of the commands that they belong to.
+"""Records of other seeds, made ahead of their own commands by a process that is already running.
 
-Importing and reading take as long as some hundred rounds, so one process may go on with a cell's
-other seeds; on a GPU it plays their rounds in turn with its own.
+Importing and reading data take as long as a few hundred rounds. So one process may continue with
+the other seeds of its cell; on a GPU it plays their rounds in turn with its own.
 
-Such a record waits beside its place, as `<record>.ahead`, until its own command takes
-it. It is no output that Snakemake knows of, because Snakemake deletes the outputs of a job before
-it runs and after it fails.
+Such a record is stored next to its final place, as `<record>.ahead`, until its own command moves
+it there. It is not declared as a Snakemake output, because Snakemake deletes the outputs of a job
+before it runs and after it fails.
 """
 
 import fcntl
@@ -23,36 +23,36 @@ from fedrec.errors import Interrupted, RecordError
 from fedrec.records import Record, config_hash, read_record
 from fedrec.training.in_turn import Steps, finished, in_turn
 
-POLL = 0.2  # seconds between two looks at what another process is making
+POLL = 0.2  # seconds between two checks whether another process has finished
 
 
 @dataclass(frozen=True)
 class Job:
-    """One cell, and where its record goes."""
+    """One cell, and the path of its record."""
 
-    values: Mapping[str, Any]  # what `CellConfig.parse` takes
+    values: Mapping[str, Any]  # the argument of `CellConfig.parse`
     dataset_checksum: str
     record: Path
-    device: str  # what `choose_device` takes
+    device: str  # the argument of `choose_device`
 
     @property
     def waiting(self) -> Path:
-        """Where the record waits until its own command takes it."""
+        """The path of a record made ahead, until its own command takes it."""
         return self.record.with_name(f"{self.record.name}.ahead")
 
     @property
     def is_done(self) -> bool:
-        """Whether there is a record already: in its place, of any device, or waiting."""
+        """Whether a record exists, either at its final path, from any device, or made ahead."""
         return self._found(self.record) is not None or self._waits
 
     def with_seed(self, seed: int) -> "Job":
-        """The same cell with another seed, whose record lies beside this one."""
+        """Return the job of the same cell with another seed; its record is next to this one."""
         cell = {**self.values["cell"], "seed": seed}
         record = self.record.with_name(f"seed{seed}.json")
         return replace(self, values={**self.values, "cell": cell}, record=record)
 
     def take(self) -> bool:
-        """Put a record that waits into its place, if it is what this job would make here."""
+        """Move a record made ahead to its final path, if this job would make the same one here."""
         fits = self._waits
         if fits:
             os.replace(self.waiting, self.record)
@@ -61,7 +61,10 @@ class Job:
 
     @contextmanager
     def claimed(self) -> Iterator[bool]:
-        """Whether the job is this process's own for a while; its end frees the job too."""
+        """Try to lock the job for this process; yield whether it worked.
+
+        The lock is also released when the process ends.
+        """
         path = self.record.with_name(f"{self.record.name}.lock")
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("w") as file:
@@ -81,7 +84,7 @@ class Job:
         return found is not None and found.provenance.device == _named(self.device)
 
     def _found(self, path: Path) -> Record | None:
-        """The record there, if it is of this cell, data and version."""
+        """Return the record at `path`, if it belongs to this cell, data and version."""
         if not path.exists():
             return None
         try:
@@ -94,8 +97,8 @@ class Job:
 
 
 def _named(device: str) -> str:
-    """What records call a device that `choose_device` takes."""
-    # To look for a GPU takes PyTorch, and two seconds to import it.
+    """Return the name that records have for a device which `choose_device` accepts."""
+    # Looking for a GPU needs PyTorch, which takes two seconds to import.
     if device == "cpu":
         return device
     from fedrec.training.provenance import device_name
@@ -110,10 +113,10 @@ Simulate = Callable[[Job, Path], Steps[None]]  # runs a job and writes its recor
 def make_with(
     job: Job, others: Sequence[Job], simulate: Simulate, stop: Callable[[], bool]
 ) -> None:
-    """Make a record, and those of other jobs that nobody has made or is making, ahead.
+    """Make a record, and make ahead the records of other jobs that no process has or is making.
 
     Raises:
-        Interrupted: the process was asked to end; what is finished waits.
+        Interrupted: the process was asked to end; finished records are kept.
     """
     while True:
         with job.claimed() as mine:
@@ -141,7 +144,7 @@ def _make_all(job: Job, others: Sequence[Job], simulate: Simulate) -> None:
 
 
 def _ahead(simulate: Simulate, job: Job) -> Steps[None]:
-    """What goes wrong ahead of time is for the job's own command to say."""
+    """Make a record ahead. An error is only printed; the job's own command will raise it again."""
     try:
         yield from simulate(job, job.waiting)
     except Interrupted:

@@ -1,4 +1,4 @@
-"""A whole run: round after round, what is measured on the way, and what it takes to go on."""
+"""A whole run: its rounds, its measurements, and the state that is needed to resume it."""
 
 import dataclasses
 import time
@@ -25,22 +25,22 @@ from fedrec.training.checkpoint import Snapshot
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The state of the recommender after some rounds."""
+    """The measurements of one evaluation."""
 
     round: int
     validation: Metrics
     test: Metrics
     hits: Hits
     loss: float  # mean over the rounds since the last evaluation
-    attack: Trace  # of the last attacked round
-    defense: Mapping[str, float | None]  # of the rounds since the last evaluation
+    attack: Trace  # trace of the last attacked round
+    defense: Mapping[str, float | None]  # detection over the rounds since the last evaluation
 
 
 EVALUATIONS = TypeAdapter(list[Evaluation], config=ConfigDict(ser_json_inf_nan="constants"))
 
 
 class Simulation:
-    """A run after some of its rounds."""
+    """A run, of which some rounds have been played."""
 
     def __init__(self, config: CellConfig, split: Split, device: str) -> None:
         self._start, self._seconds_before = time.perf_counter(), 0.0
@@ -51,8 +51,8 @@ class Simulation:
         self._rank = LeaveOneOut(split, population.evaluated, repeats, device)
         self.observer = Observer(config.protocol.observe, config.protocol.window)
         self._detection = Detection()
-        self._losses: list[float] = []  # of the rounds since the last evaluation
-        self._played: list[Round] = []  # of these, what is not looked at yet
+        self._losses: list[float] = []  # losses of the rounds since the last evaluation
+        self._played: list[Round] = []  # rounds whose results have not been read yet
         self._trace: Trace = {}
         self.malicious = Malicious(users=len(population.malicious))
         self.round = 0
@@ -66,33 +66,33 @@ class Simulation:
 
     @property
     def _looks_at_once(self) -> bool:
-        """Whether nobody waits longer for it than for a look at many rounds."""
+        """Whether results are read after every round: on a CPU this needs no waiting."""
         return on_cpu(self.items)
 
     @property
     def rounds(self) -> int:
-        """How many rounds the protocol asks for."""
+        """The number of rounds in the protocol."""
         return self._protocol.rounds
 
     @property
     def items(self) -> Float[Tensor, "items d"]:
-        """The item embeddings as they stand: not to be changed."""
+        """The current item embeddings; they must not be changed."""
         return self._fed.server.shared.items
 
     def stop(self) -> None:
-        """Play no further round; the record ends with the evaluation that there is."""
+        """Stop the run: play no further round. The record ends with the last evaluation."""
         self._stopped = True
 
     @property
     def seconds(self) -> float:
-        """The time that the run has taken, before an interruption and since."""
+        """The time of the run in seconds, including the time before an interruption."""
         return self._seconds_before + time.perf_counter() - self._start
 
     def play(self) -> Evaluation | None:
-        """One more round; gives an evaluation every so many rounds, and of the last.
+        """Play one more round; return an evaluation if one is due or if the round is the last.
 
-        A run that diverges ends there. From then on its recommender recommends nothing, so its
-        last evaluation has zeros for all metrics, and the mean loss of the rounds before.
+        A run ends when it diverges. Its recommender then recommends nothing, so its last evaluation
+        has zeros for all metrics, and the mean loss of the rounds before.
         """
         self.round += 1
         with self._fed.tapes.on_stream():
@@ -115,15 +115,15 @@ class Simulation:
 
     @property
     def can_be_saved(self) -> bool:
-        """Whether all that was played is looked at.
+        """Whether the results of all played rounds have been read.
 
-        The observer holds uploads back until the end of a window, and a GPU is asked when an
-        evaluation is due.
+        The observer holds uploads back until the end of a window, and a GPU's results are read only
+        when an evaluation is due.
         """
         return self.observer.settled and not self._played
 
     def snapshot(self) -> Snapshot:
-        """All that changes from round to round."""
+        """Return all state that changes from round to round."""
         state = self._fed.attack_state
         with self._fed.tapes.on_stream():
             arrays = self._fed.arrays()
@@ -141,7 +141,7 @@ class Simulation:
         return Snapshot(arrays, values)
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Be the run, of the same cell on the same data, that the snapshot was taken of."""
+        """Restore a snapshot, which must come from a run of the same cell on the same data."""
         values = snapshot.values
         with self._fed.tapes.on_stream():
             self._fed.restore(snapshot.arrays, values["attack"])
@@ -153,7 +153,7 @@ class Simulation:
         self.round, self._seconds_before = values["round"], values["seconds"]
 
     def _look(self) -> None:
-        """See what the rounds played since the last look gave; on a GPU, wait for them."""
+        """Read the results of the rounds played since the last call; on a GPU, wait for them."""
         played, self._played = self._played, []
         for one in on_host(played):
             self._see(one)
@@ -179,7 +179,7 @@ class Simulation:
 
 
 def evaluate(fed: Federation, rank: LeaveOneOut) -> Ranking:
-    """How well the recommender ranks as it stands."""
+    """Compute the ranking metrics of the current recommender."""
     model = fed.devices.model
     with record_function("evaluation"):
         return rank(

@@ -1,4 +1,4 @@
-"""Is a record the same to the bit when its cell is run again?"""
+"""Verification: does a second run of a cell give the same record, bit for bit?"""
 
 import json
 import random
@@ -10,16 +10,16 @@ from fedrec.records import Record
 
 
 def some_of(records: Sequence[Record], count: int, seed: int) -> list[Record]:
-    """`count` records at random, all if there are fewer, in the order of their cells."""
+    """Choose `count` records at random, or all if there are fewer, in the order of their cells."""
     ordered = sorted(records, key=lambda record: cell_path(record.cell))
     chosen = random.Random(seed).sample(range(len(ordered)), min(count, len(ordered)))
     return [ordered[i] for i in sorted(chosen)]
 
 
 def first_difference(kept: Record, again: Record) -> str | None:
-    """Where a record and that of a second run part first: round and measure, or another field.
+    """Describe the first difference between two records of a cell: round and measure, or field.
 
-    None if all is the same that must be, which versions, machine and cost are not part of.
+    Versions, machine and cost may differ. Return None if everything else is equal.
     """
     mine, other = (_readable(record) for record in (kept, again))
     if mine == other:
@@ -32,7 +32,7 @@ def first_difference(kept: Record, again: Record) -> str | None:
 
 
 def first_parting(one: Record, other: Record) -> tuple[int, str, Any, Any] | None:
-    """The first round and measure in which two trajectories differ, and both values."""
+    """Return the first round and measure in which two trajectories differ, and both values."""
     here, there = (_measures(_readable(record)["trajectory"]) for record in (one, other))
     parted = [key for key in sorted({**here, **there}) if here.get(key) != there.get(key)]
     if not parted:
@@ -42,13 +42,13 @@ def first_parting(one: Record, other: Record) -> tuple[int, str, Any, Any] | Non
 
 
 def _readable(record: Record) -> dict[str, Any]:
-    """As a file holds it, where a number that is none equals itself."""
+    """Convert a record to JSON values, in which NaN is a string and equals itself."""
     values: dict[str, Any] = json.loads(json.dumps(record.science()), parse_constant=str)
     return values
 
 
 def _measures(track: dict[str, Any]) -> dict[tuple[int, str], Any]:
-    """Every number of a trajectory, by its round and its name."""
+    """Return every number of a trajectory, by round and name."""
     groups = {name: track[name] for name in ("validation", "test", "attack", "defense")}
     columns = {f"{group}.{name}": x for group, own in groups.items() for name, x in own.items()}
     columns["loss"] = track["loss"]

@@ -195,9 +195,9 @@ def test_a_signal_ends_a_run_that_the_same_command_goes_on_with(
         process.send_signal(number)
         message = process.stderr.read()
     assert process.returncode == 75 and not record.exists()
-    assert "the same command goes on from" in message and "Traceback" not in message
+    assert "the same command resumes from" in message and "Traceback" not in message
     again = subprocess.run(program, capture_output=True, text=True, check=True)
-    assert "goes on after round" in again.stderr
+    assert "resuming after round" in again.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["record.json", "split.npz"]
     assert read_record(record).trajectory.round == list(range(20, 301, 20))
 
@@ -211,7 +211,7 @@ def test_an_attack_by_nobody_ends_in_one_line_before_training(
     assert main(command) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("fedrec train: synthetic/MF/ClusterAttack/FedAvg/m0.05/seed0.json: none")
-    assert line.endswith("of its 10 users would be malicious: one takes a ratio of 0.1 at least")
+    assert line.endswith("of its 10 users would be malicious: give a ratio of at least 0.1")
     assert [path.name for path in tmp_path.iterdir()] == ["split.npz"]
 
 
@@ -390,7 +390,9 @@ def test_publishing_replaces_no_cpus_record_by_a_gpus(
     write_record(make_record(device="A card"), record)
     assert main(command) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert "was made on cpu, and A card may not replace it; give each device's" in line
+    assert (
+        "was made on cpu and cannot be replaced by a record from A card; give each device's" in line
+    )
     assert read_records([kept / "records.jsonl.gz"]) == [make_record()]
 
 

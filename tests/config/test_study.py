@@ -353,7 +353,7 @@ def test_a_key_that_stands_twice_is_named_with_both_lines(
     (tmp_path / "study.yaml").write_text(TWICE)
     with pytest.raises(ConfigError) as caught:
         read(tmp_path / "study.yaml")
-    message = "the key `A` stands on line 3 already: keep one of the two"
+    message = "the key `A` is already on line 3: keep one of the two"
     assert str(caught.value) == f"{tmp_path / 'study.yaml'}:5: {message}"
 
 

@@ -178,7 +178,7 @@ def test_a_run_that_cannot_be_saved_goes_on(
 
     monkeypatch.setattr(keeping, "save", full)
     run_cell(CELLS["lazy"], SPLIT, "cpu", [Keeper(tmp_path / "r.json", never, every=0.0)])
-    assert "no checkpoint of round 1, the run goes on: [Errno 28] No space" in (
+    assert "no checkpoint of round 1, the run continues: [Errno 28] No space" in (
         capsys.readouterr().err
     )
 
@@ -252,7 +252,7 @@ def test_a_run_goes_on_where_a_cluster_starts_it_again(
     monkeypatch.setattr("fedrec.training.provenance.system", lambda: "Linux 9.9")
     keeper = Keeper(tmp_path / "r.json", never, every=1e9)
     record = run_cell(CELLS["lazy"], SPLIT, "cpu", [keeper])
-    assert "goes on after round 3" in capsys.readouterr().err
+    assert "resuming after round 3" in capsys.readouterr().err
     assert (record.provenance.processor, record.provenance.system) == ("Another", "Linux 9.9")
     assert record.science() == run_cell(CELLS["lazy"], SPLIT, "cpu").science()
 

@@ -50,7 +50,7 @@ def test_ctrl_c_loses_no_finished_cell_and_half_of_none(tmp_path: Path) -> None:
     assert not (project.folder / HALF).exists()
     assert (project.folder / f"{HALF}.checkpoint").exists(), log.read_text()
     project.snakemake(HALF, DONE)  # nothing to unlock
-    assert "goes on after round" in log.read_text()
+    assert "resuming after round" in log.read_text()
     assert (project.folder / DONE).stat().st_mtime_ns == finished
     assert len(project.science()) == 2
     assert not list(project.folder.rglob("*.checkpoint*"))

@@ -394,7 +394,7 @@ def test_a_key_that_stands_twice_stops_the_study(project: Project) -> None:
     project.study.write_text(STUDY.replace("seeds:", "results: results/other\nseeds:"))
     log = project.snakemake(check=False)
     project.study.write_text(STUDY)
-    assert "tiny.yaml:4: the key `results` stands on line 2 already" in log
+    assert "tiny.yaml:4: the key `results` is already on line 2" in log
 
 
 def test_an_attack_is_one_file_one_config_line_one_test(project: Project) -> None:
