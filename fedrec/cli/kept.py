@@ -32,7 +32,7 @@ class Kept:
         return {record.cell: record for record in (read_records([pack]) if pack.exists() else ())}
 
     def some(self, cells: Iterable[Cell], published: bool = True) -> dict[Cell, Record]:
-        """The records of some cells: of the study's own runs, else published ones if allowed."""
+        """Return the records of cells: of the study's own runs, else published ones if allowed."""
         wanted = list(cells)
         own = {cell: read_record(p) for cell in wanted if (p := self.path(cell)).exists()}
         others = self.published() if published and len(own) < len(wanted) else {}
