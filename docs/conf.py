@@ -36,7 +36,9 @@ html_copy_source = False
 html_show_sphinx = False
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
-html_extra_path = [str(DOCS.parent / _links.EXPLORER)]
+# The explorer leads to the file of records.
+EXPLORER = DOCS.parent / _links.EXPLORER
+html_extra_path = [str(EXPLORER), str(EXPLORER.with_name("records.jsonl.gz"))]
 
 
 def setup(app):  # type: ignore[no-untyped-def]

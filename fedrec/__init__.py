@@ -50,6 +50,7 @@ _PLACES = {
     "Split": "fedrec.data.split",
     "Study": "fedrec.config.study",
     "TrainingProtocol": "fedrec.config.protocol",
+    "communities": "fedrec.api",
     "describe": "fedrec.api",
     "load_data": "fedrec.api",
     "plot": "fedrec.api",

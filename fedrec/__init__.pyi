@@ -1,4 +1,5 @@
 from fedrec.api import Plot as Plot
+from fedrec.api import communities as communities
 from fedrec.api import describe as describe
 from fedrec.api import load_data as load_data
 from fedrec.api import plot as plot

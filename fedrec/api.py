@@ -15,6 +15,7 @@ from fedrec.attacks.no_attack import NoAttack
 from fedrec.config.cell_config import CellConfig
 from fedrec.config.protocol import TrainingProtocol
 from fedrec.data.columns import Known
+from fedrec.data.communities import Communities
 from fedrec.data.dataset import Dataset
 from fedrec.data.inspection import entry_of
 from fedrec.data.own_file import parsed_entry, split_of
@@ -45,6 +46,18 @@ def synthetic(**fields: Any) -> Split:
         DataError: there are too few items for the given `mean_length`.
     """
     return split_of(Dataset(synthetic=Synthetic(**fields)))
+
+
+def communities(**fields: Any) -> Split:
+    """Generate synthetic data with communities of users, as the demo has, and split them.
+
+    `fields` are the fields of `fedrec.data.communities.Communities`, such as `users`, `items`,
+    `communities`, `drift` and `seed`. The same fields always give the same data.
+
+    Raises:
+        DataError: the fields cannot be combined.
+    """
+    return split_of(Dataset(communities=Communities(**fields)))
 
 
 def load_data(path: Path | str) -> Split:

@@ -71,6 +71,15 @@ def test_a_record_has_a_trajectory_and_a_picture(tmp_path: Path) -> None:
         assert made.startswith(b"\x89PNG")
 
 
+def test_data_with_communities_are_the_demos_kind() -> None:
+    data = fedrec.communities(users=60, items=60, communities=4, mean_length=8)
+    assert data.n_users == 60 and data.checksum != DATA.checksum
+    assert (
+        fedrec.communities(users=60, items=60, communities=4, mean_length=8).checksum
+        == data.checksum
+    )
+
+
 def test_data_come_from_a_file(tmp_path: Path) -> None:
     DATA.save(tmp_path / "split.npz")
     assert fedrec.load_data(tmp_path / "split.npz").checksum == DATA.checksum

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,9 +12,11 @@ from pathlib import Path
 import pytest
 
 from fedrec.config.cell_config import CellConfig
-from fedrec.config.methods import Method, build, find_plug_ins, joined
+from fedrec.config.methods import build
 from fedrec.config.study import Study
+from fedrec.data.split import Split
 from fedrec.errors import ConfigError
+from fedrec.plug_ins import Method, find_plug_ins, joined
 from fedrec.records import read_record
 
 ROOT = Path(__file__).parents[1]
@@ -68,7 +71,39 @@ def test_an_installed_package_is_listed_and_keeps_the_contract(installed: Path) 
     told = run(installed, ROOT, "fedrec", "list", "defenses", "median")
     assert told.startswith("median (median) [fedrec-example 0.1.0]")
     tests = [str(EXAMPLE / "tests"), "-p", "no:cacheprovider", "--import-mode=importlib"]
-    assert "2 passed" in run(installed, ROOT, sys.executable, "-m", "pytest", "-q", "-v", *tests)
+    assert "3 passed" in run(installed, ROOT, sys.executable, "-m", "pytest", "-q", "-v", *tests)
+
+
+READ = """
+extends: examples/fedrec-example/study.yaml
+datasets:
+  plays: {{ source: {{ path: plays.json }}, reader: {{ kind: json_lists{more} }} }}
+"""
+
+
+def test_an_installed_package_reads_a_file(installed: Path, study: Path) -> None:
+    assert "json_lists" in run(installed, ROOT, "fedrec", "list", "readers")
+    lists = {f"u{u}": [f"i{(u + k) % 30}" for k in range(12)] for u in range(40)}
+    (study / "plays.json").write_text(json.dumps(lists))
+    (study / "read.yaml").write_text(READ.format(more=""))
+    split = "results/example/data/plays/split.npz"
+    run(installed, study, "snakemake", "--cores", "1", "--configfile", "read.yaml", "--", split)
+    assert Split.load(study / split).n_users == 40
+
+
+@pytest.mark.parametrize(
+    ("reader", "message"),
+    [
+        ("json_lists, encodnig: ascii", "datasets.plays.reader: encodnig: "),
+        ("json_list", "no reader `json_list` here: install .*did you mean `json_lists`"),
+    ],
+)
+def test_a_reader_that_cannot_be_used_is_refused(
+    installed: Path, study: Path, reader: str, message: str
+) -> None:
+    (study / "wrong.yaml").write_text(READ.format(more="").replace("json_lists", reader))
+    done = called(installed, study, "fedrec", "check", "--config", "wrong.yaml")
+    assert done.returncode == 1 and re.search(rf"wrong\.yaml:4: .*{message}", done.stderr)
 
 
 def test_an_installed_package_is_in_a_run_and_in_a_table(installed: Path, study: Path) -> None:

@@ -11,12 +11,12 @@ from fedrec.errors import ConfigError
 from fedrec.yaml_files import nearest_name
 
 if TYPE_CHECKING:  # importing it takes PyTorch
-    from fedrec.config.methods import Method
     from fedrec.config.study import Study
     from fedrec.data.dataset import Dataset
+    from fedrec.plug_ins import Method
 
 METHOD_GROUPS = ("attacks", "defenses", "models")
-GROUPS = (*METHOD_GROUPS, "datasets", "claims")
+GROUPS = (*METHOD_GROUPS, "datasets", "readers", "claims")
 
 
 def add_to(stages: Any) -> None:
@@ -29,7 +29,7 @@ def add_to(stages: Any) -> None:
 
 
 def list_(args: argparse.Namespace) -> None:
-    """List attacks, defences, models, datasets or claims, one per line.
+    """List attacks, defences, models, datasets, readers of packages, or claims, one per line.
 
     Methods that no entry of the config uses come last, under their kinds. A method from another
     package shows the package's name. With NAMEs, or with --fields, each hyper-parameter is shown:
@@ -61,6 +61,10 @@ def _entries(study: "Study", group: str) -> Mapping[str, Any]:
 
         file = Path((study.claims or Scorecard()).file)
         return {claim.id: claim for claim in Claims.load(file).claims}
+    if group == "readers":
+        from fedrec.data.readers.of_packages import readers
+
+        return {kind: [(method, None)] for kind, method in readers().items()}
     entries = getattr(study, group)
     if group == "datasets":
         return entries

@@ -8,7 +8,15 @@ from pydantic import BaseModel, Field, create_model
 
 from fedrec.config.methods import KINDS
 from fedrec.config.protocol import TrainingProtocol
-from fedrec.settings import Preset, Section
+from fedrec.settings import STRICT, Preset, Section
+
+
+class Entry(Section):
+    """A method's entry in a config. Its `kind` decides which other fields it may have."""
+
+    # An entry that changes one of an extended file takes its kind from there. Where a kind is
+    # needed, `Study` says so in the schema.
+    model_config = STRICT | {"json_schema_extra": lambda schema: schema["required"].remove("kind")}
 
 
 def fields_of(method: type) -> dict[str, Any]:
@@ -37,7 +45,7 @@ def _entry_type(group: str) -> Any:
         }
         name = f"{method.__name__}Entry"
         entries.append(
-            create_model(name, __base__=Section, __doc__=method.__doc__, **structure, **fields)
+            create_model(name, __base__=Entry, __doc__=method.__doc__, **structure, **fields)
         )
     return Annotated[Union[tuple(entries)], Field(discriminator="kind")]  # noqa: UP007
 

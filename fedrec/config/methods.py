@@ -10,33 +10,15 @@ The groups are `fedrec.attacks`, `fedrec.defenses` and `fedrec.models`.
 
 import importlib
 import pkgutil
-import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
 from typing import Any
 
 from fedrec import __version__, attacks, defenses, models
 from fedrec.errors import ConfigError
+from fedrec.plug_ins import OURS, Method, find_plug_ins, joined
 
 FOLDERS = {"models": models, "attacks": attacks, "defenses": defenses}
-OURS = "fedrec"
-
-
-@dataclass(frozen=True)
-class Method:
-    """An attack, a defence or a model, and the package that offers it."""
-
-    kind: str
-    type: type
-    package: str
-    version: str
-
-    @property
-    def is_plug_in(self) -> bool:
-        """Whether another package offers the method."""
-        return self.package != OURS
 
 
 def find_methods(package: ModuleType) -> Mapping[str, type]:
@@ -53,36 +35,6 @@ def find_methods(package: ModuleType) -> Mapping[str, type]:
     return {kind: _class_in(f"{package.__name__}.{kind}", kind) for kind in kinds}
 
 
-def find_plug_ins(group: str, offered: Iterable[EntryPoint] | None = None) -> Iterator[Method]:
-    """Yield the methods of a group that other packages offer, by default the installed ones.
-
-    Raises:
-        ConfigError: a method cannot be loaded, or is not a class of settings.
-    """
-    found = entry_points(group=f"{OURS}.{group}") if offered is None else offered
-    for entry in sorted(found, key=lambda entry: (entry.name, entry.value)):
-        package, version = (entry.dist.name, entry.dist.version) if entry.dist else ("?", "?")
-        yield Method(entry.name, _loaded(entry, group, f"{package} {version}"), package, version)
-
-
-def joined(group: str, methods: Iterable[Method]) -> dict[str, Method]:
-    """Return methods by kind.
-
-    Raises:
-        ConfigError: two packages offer the same kind.
-    """
-    found: dict[str, Method] = {}
-    for method in methods:
-        if other := found.get(method.kind):
-            names = " and ".join(f"{one.package} {one.version}" for one in (other, method))
-            raise ConfigError(
-                f"{names} both offer `{method.kind}` in `{group}`: uninstall one of them, or "
-                "rename its entry point"
-            )
-        found[method.kind] = method
-    return found
-
-
 def _ours(group: str) -> Iterator[Method]:
     for kind, method in find_methods(FOLDERS[group]).items():
         yield Method(kind, method, OURS, __version__)
@@ -97,22 +49,6 @@ def _class_in(path: str, kind: str) -> type:
         f"{path.replace('.', '/')}.py: contains no class named like the file "
         f"(expected {''.join(part.capitalize() for part in kind.split('_'))})"
     )
-
-
-def _loaded(entry: EntryPoint, group: str, package: str) -> type:
-    """Return the class that an entry point names."""
-    where = f'{package}: the entry point {entry.name} = "{entry.value}" in {OURS}.{group}'
-    if not re.fullmatch("[a-z][a-z0-9_]*", entry.name):
-        raise ConfigError(f"{where} is not a kind: name it in lower case, such as my_method")
-    try:
-        found = entry.load()
-    except Exception as error:
-        text = f"cannot be loaded ({type(error).__name__}: {error})"
-        raise ConfigError(f"{where} {text}: repair or uninstall the package") from error
-    if not isinstance(found, type) or "__pydantic_fields__" not in vars(found):
-        text = "is not a class of settings: decorate it with `fedrec.settings.settings`"
-        raise ConfigError(f"{where} {text}")
-    return found
 
 
 METHODS: Mapping[str, Mapping[str, Method]] = {

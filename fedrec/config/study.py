@@ -33,6 +33,7 @@ from fedrec.records import DRAWS
 from fedrec.settings import STRICT, Preset, preset_values
 from fedrec.yaml_files import Place, Problem, explain, nearest_name, report
 
+MAPPINGS = ("models", "attacks")  # groups whose entries are merged key by key
 # The field of a cell that names the method of each group.
 ATTRIBUTES = {"models": "model", "attacks": "attack", "defenses": "defense"}
 
@@ -298,8 +299,18 @@ def _switches(group: str, kind: str, method: type, preset: Preset) -> Iterator[S
 
 
 def _loosen(schema: dict[str, Any]) -> None:
-    """In the schema, let a file that extends another one omit the keys of the other."""
-    schema["anyOf"] = [{"required": [EXTENDS]}, {"required": schema.pop("required")}]
+    """In the schema, let a file that extends another one omit the keys and kinds of the other."""
+    required = schema.pop("required")
+    with_kinds = {group: {"additionalProperties": {"required": ["kind"]}} for group in MAPPINGS}
+    schema["anyOf"] = [
+        {"required": [EXTENDS]},
+        {"required": required, "properties": with_kinds},
+    ]
+    for group in MAPPINGS:  # without a kind, an entry may fit several types
+        for entry in schema["properties"][group]["patternProperties"].values():
+            entry["anyOf"] = entry.pop("oneOf")
+    for entry in schema["properties"]["defenses"]["patternProperties"].values():
+        entry["items"]["required"] = ["kind"]
 
 
 KEYS_OF_BLOCKS = {kind_of(block): block.model_fields for block in (*TABLES, *FIGURES)}

@@ -10,6 +10,7 @@ from fedrec.data.communities import Communities
 from fedrec.data.filters import IdLists, KCore
 from fedrec.data.interactions import Counts, Interactions
 from fedrec.data.readers.item_lists import ItemLists
+from fedrec.data.readers.of_packages import ReaderEntry, reader
 from fedrec.data.readers.table import Table
 from fedrec.data.sources import LocalFile, RawFile, Source
 from fedrec.data.synthetic import Synthetic
@@ -26,6 +27,9 @@ class Dataset(Section):
     further: tuple[RawFile, ...] = Field(default=(), description="Files that are read after it.")
     format: Table | None = Field(default=None, description="One interaction a line or row.")
     item_lists: ItemLists | None = Field(default=None, description="A user's items on each line.")
+    reader: ReaderEntry | None = Field(
+        default=None, description="A reader from another package: its `kind`, and its settings."
+    )
     synthetic: Synthetic | None = None
     communities: Communities | None = None
     k_core: KCore | None = None
@@ -55,21 +59,23 @@ class Dataset(Section):
         """
         if self.item_lists:
             return self.item_lists.read(paths)
+        if self.reader:
+            return reader(self.reader).read(paths)
         assert self.format  # of a source, as `_possible` has it
         return self.format.read(paths[0])
 
     @model_validator(mode="after")
     def _possible(self) -> "Dataset":
-        formats = [f for f in (self.format, self.item_lists) if f is not None]
+        formats = [f for f in (self.format, self.item_lists, self.reader) if f is not None]
         if len(formats) > 1:
-            raise ValueError("give one of `format` and `item_lists`")
+            raise ValueError("give one of `format`, `item_lists` and `reader`")
         if (self.source is None) != (not formats):
-            raise ValueError("a file needs both `source` and `format` (or `item_lists`)")
+            raise ValueError("a file needs `source`, and `format`, `item_lists` or `reader`")
         origins = (self.source, self.synthetic, self.communities)
         if sum(origin is not None for origin in origins) != 1:
             raise ValueError("give either `source` and `format`, or `synthetic`, or `communities`")
-        if self.further and not self.item_lists:
-            raise ValueError("`further` files are read as `item_lists` only")
+        if self.further and not (self.item_lists or self.reader):
+            raise ValueError("`further` files are read as `item_lists`, or by a `reader`, only")
         if self.k_core and self.id_lists:
             raise ValueError("give either `k_core` or `id_lists`")
         names = [source.name for source in (*self.raw, *self.lists)]

@@ -397,5 +397,15 @@ def test_the_schema_lets_a_file_that_extends_leave_things_out(tmp_path: Path) ->
     schema = json.loads((ROOT / "config" / "schema.json").read_text())
     own = yaml.safe_load(SMALL.format("paper.yaml") + TABLE)
     jsonschema.validate(own, schema)
-    with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate({key: own[key] for key in own if key != "extends"}, schema)
+    partial = own | {"attacks": {"ClusterAttack": {"clusters": 4}}, "models": {"MF": {"dim": 8}}}
+    jsonschema.validate(partial, schema)
+    alone = yaml.safe_load(PAPER.read_text())
+    jsonschema.validate(alone, schema)
+    for wrong in (
+        {key: own[key] for key in own if key != "extends"},
+        partial | {"attacks": {"ClusterAttack": {"clustres": 4}}},
+        own | {"defenses": {"Mine": [{"bound": 0.1}]}},
+        alone | {"models": {"MF": {"dim": 8}}},
+    ):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(wrong, schema)
