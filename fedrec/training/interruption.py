@@ -1,4 +1,4 @@
-"""Handling of SIGTERM and SIGINT: record the request, so that the process can end when it is safe."""
+"""Handling of SIGTERM and SIGINT: record the request, so that a run can end when it is safe."""
 
 import signal
 from types import FrameType, TracebackType
