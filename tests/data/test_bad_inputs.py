@@ -43,7 +43,7 @@ BAD: dict[str, tuple[str, bytes, dict[str, Any], str]] = {
         "a.csv", b"who,what,when\na,p,1\nwho,what,when\n", NAMED, "line 3: its time .* is not unix",
     ),
     "non-numeric user": ("a.csv", b"1,2,3\nx,2,3\n", NUMERIC, "line 2: its user .* is no.*correct"),
-    "non-numeric item": ("a.csv", b"1,2,3\n1,2.5,3\n", NUMERIC, "line 2: its item .* is not a whole"),
+    "non-numeric item": ("a.csv", b"1,2,3\n1,2.5,3\n", NUMERIC, "line 2: its item .* not a whole"),
     "unparsable time": ("a.csv", GOOD + b"a,p,soon\n", PLAIN, "line 4: its time .* is not unix"),
     "negative time": ("a.csv", GOOD + b"a,p,-1\n", PLAIN, "line 4: its time .* is before 1970"),
     "milliseconds": ("a.csv", b"a,p,1700000000000\n", PLAIN, "line 1: .*after 9999.*`unix_ms`"),

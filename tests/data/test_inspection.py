@@ -122,7 +122,9 @@ def test_a_folder_of_recboles_is_its_file_of_interactions(tmp_path: Path) -> Non
     found = guess(tmp_path, Known())
     assert found.path == tmp_path / "tiny.inter"
     (tmp_path / "more.inter").write_text(text)
-    with pytest.raises(DataError, match=r"is a folder with more\.inter, tiny\.inter: name the file"):
+    with pytest.raises(
+        DataError, match=r"is a folder with more\.inter, tiny\.inter: name the file"
+    ):
         guess(tmp_path, Known())
 
 

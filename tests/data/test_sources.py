@@ -179,7 +179,9 @@ def test_https_must_not_lead_to_plain_http(server, tmp_path, monkeypatch):
     get = requests.get
     there = f"{server.base}/raw.bin"
     monkeypatch.setattr(requests, "get", lambda url, **given: get(there, **given))
-    with pytest.raises(DownloadError, match=r"redirects to http://127\.0\.0\.1.*, which is not https"):
+    with pytest.raises(
+        DownloadError, match=r"redirects to http://127\.0\.0\.1.*, which is not https"
+    ):
         fetch(source_at("https://example.org"), tmp_path / "raw.bin", None)
     assert names_in(tmp_path) == []
 

@@ -71,7 +71,9 @@ def test_a_row_may_take_several_lines(tmp_path):
 def test_no_line_is_shifted(tmp_path):
     """Names of rows, as R writes them, stand before the columns that the header names."""
     for line in ("1,a,p,1", "1,a,p,"):
-        with pytest.raises(DataError, match=rf"line 2: '{line}' does not have 3 fields, as line 1 has"):
+        with pytest.raises(
+            DataError, match=rf"line 2: '{line}' does not have 3 fields, as line 1 has"
+        ):
             read(tmp_path, f"who,what,when\n{line}\n", NAMED)
 
 
