@@ -49,7 +49,7 @@ ELSEWHERE = {
     "⟨path⟩: ⟨id⟩: no ⟨wrong⟩": "name what the study has, or add it to the study",
     "no figure ⟨figure⟩": "give the name that the message suggests",
     "pictures need one dataset": "name a figure of one such dataset",
-    "is no JSON object: ⟨remedy⟩": "correct the line",
+    "is not a JSON object: ⟨remedy⟩": "correct the line",
     "is not among": "give the name that the message suggests; `fedrec list` has all",
     "cells need as many outputs": "give one output for each cell",
     "users would be malicious": "raise the ratio and `protocol.pool` to the shares that it names",

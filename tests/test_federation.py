@@ -192,7 +192,7 @@ def test_the_remedies_against_an_attack_by_nobody_work(n_users: int) -> None:
     cell = a_cell(ClusterAttack()).cell.model_copy(update={"ratio": 1e-9})
     with pytest.raises(ConfigError) as refused:
         Population.draw(n_users, 0.0, cell.ratio, Streams(0)).check(cell, 0.0)
-    (share,) = map(float, re.findall(r"of ([0-9.e-]+) at least", str(refused.value)))
+    (share,) = map(float, re.findall(r"of at least ([0-9.e-]+)", str(refused.value)))
     assert len(Population.draw(n_users, share, share, Streams(0)).malicious) == 1
     assert share < 1 / n_users * 1.002
 

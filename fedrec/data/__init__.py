@@ -1,1 +1,1 @@
-"""Raw files in, leave-one-out splits out."""
+"""Datasets: from raw files to leave-one-out splits."""

@@ -1,4 +1,4 @@
-"""Progress in bytes: a bar on a terminal, a line every ten seconds in a log."""
+"""Progress in bytes: a bar on a terminal, or a line every ten seconds in a log."""
 
 import sys
 from typing import NoReturn
@@ -9,9 +9,9 @@ from tqdm import tqdm
 def byte_bar(
     name: str, start: int = 0, total: int | None = None, delay: float = 0
 ) -> "tqdm[NoReturn]":
-    """Counts up from `start`; without a `total` where the end is not known.
+    """Make a progress bar that counts up from `start`; `total` is None if the end is unknown.
 
-    What takes less than `delay` seconds shows nothing.
+    Nothing is shown for work that takes less than `delay` seconds.
     """
     watched = sys.stderr.isatty()
     return tqdm(

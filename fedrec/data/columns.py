@@ -1,4 +1,4 @@
-"""Which column of a table is the user, the item and the time, by the field's conventions."""
+"""Detection of the user, item and time columns of a table, by the conventions of the field."""
 
 import math
 import re
@@ -14,8 +14,8 @@ from fedrec.errors import DataError
 
 Column = int | str
 
-# Names without case and punctuation, and without `id` or the like at their end. The second are
-# meant where no column has one of the first.
+# Names in lower case, without punctuation, and without a suffix such as `id`. The second set counts
+# only if no column has a name of the first set.
 USERS = (
     {"user", "u", "visitor", "customer", "reviewer", "member", "listener", "client", "subscriber"},
     {"session", "sess", "basket", "playlist", "author", "account", "profile", "viewer", "reader"},
@@ -45,8 +45,8 @@ FORMATS = (
     *("%m %d, %Y", "%b %d, %Y", "%B %d, %Y", "%d %b %Y", "%d %b %Y, %H:%M"),
     *(date + clock for date in DATES for clock in CLOCKS),
 )
-# When logs were written, in microseconds: no id of nine digits below 1990's seconds, and no date
-# of ten digits, is an epoch within these.
+# The range of plausible times, in microseconds. It excludes nine-digit ids (before 1990 if read as
+# seconds) and ten-digit dates.
 EARLIEST, LATEST = 631_152_000 * 10**6, 1_988_150_400 * 10**6
 DAY = 86_400 * 10**6
 _CLOCK = re.compile(r"\d{1,2}:\d\d(:\d\d(\.\d+)?)?( ?[AaPp][Mm])?$")
@@ -55,7 +55,7 @@ _FRACTION = re.compile(r"-?\d*\.\d+$")
 
 @dataclass(frozen=True)
 class Known:
-    """What need not be guessed."""
+    """The settings that the user has given, so that they need not be guessed."""
 
     separator: str | None = None
     quote: str = '"'
@@ -74,7 +74,7 @@ class Known:
 
 
 class Unsure(DataError):
-    """A question that a file does not answer; `options` are to be told, with likely values."""
+    """The file leaves a question open. `options` has the options to give, with likely values."""
 
     def __init__(self, message: str, options: Mapping[str, Column | None]) -> None:
         super().__init__(message)
@@ -83,26 +83,27 @@ class Unsure(DataError):
 
 @dataclass(frozen=True)
 class Sample:
-    """The first rows of a table: its columns' names, where it has any, and their values."""
+    """The first rows of a table: the values of each column, and the column names if it has any."""
 
     names: tuple[str, ...]
     columns: tuple[tuple[str, ...], ...]
 
     @property
     def places(self) -> tuple[Column, ...]:
-        """What an entry calls each column: its name, or its number."""
+        """The names of the columns in a config entry, or their numbers if they have no names."""
         return self.names or tuple(range(len(self.columns)))
 
     def values(self, column: Column) -> tuple[str, ...]:
-        """The first values of a column; none where there is no such."""
+        """Return the first values of a column, or nothing if it does not exist."""
         place = self.names.index(str(column)) if column in self.names else column
         return self.columns[place] if isinstance(place, int) and place < len(self.columns) else ()
 
     @cached_property
     def times(self) -> dict[Column, dict[str, list[int]]]:
-        """The columns that may be times: the formats that fit, and what each makes of them.
+        """The columns that may be times, with the formats that fit and the times in each format.
 
-        Where no column fits in every row, those that do in most: the reader names the others.
+        If no column fits in every row, the columns count that fit in at least 60 % of the rows; the
+        reader will name the rows that do not fit.
         """
         with session() as db:
             for share in (1.0, 0.6):
@@ -112,21 +113,21 @@ class Sample:
         return {column: formats for column, formats in found.items() if formats}
 
     def moments(self, column: Column) -> list[int]:
-        """The times in a column, in the likeliest of its formats."""
+        """Return the times in a column, read in its likeliest format."""
         return next(iter(self.times[column].values()))
 
     def all_match(self, pattern: re.Pattern[str], column: Column) -> bool:
-        """Whether there are values in a column, and all are of this kind."""
+        """Tell whether a column has values and all of them match a pattern."""
         return all(map(pattern.match, self.values(column))) and bool(self.values(column))
 
     @property
     def clocks(self) -> list[Column]:
-        """The columns that hold a time of day and nothing else."""
+        """The columns that have only times of day."""
         return [c for c in self.places if self.all_match(_CLOCK, c)]
 
     @property
     def labels(self) -> list[Column]:
-        """The columns that may be ids: no times, no fractions, not the same in every row."""
+        """The columns that may be ids: no times, no fractions, more than one value."""
         others = [c for c in self.places if c not in self.times and c not in self.clocks]
         several = [c for c in others if len(set(self.values(c))) > 1]
         return [c for c in several if not any(map(_FRACTION.match, self.values(c)))]
@@ -135,10 +136,10 @@ class Sample:
 def fitting(
     db: Database, values: Iterable[str], formats: Sequence[str], share: float = 1.0
 ) -> dict[str, list[int]]:
-    """The formats in which a share of the values are times of a log: these, in microseconds.
+    """Return the formats in which at least `share` of the values are times, with these times in µs.
 
-    The reader's own rules decide, so that what is understood here is read there. Of formats that
-    give the same, the first.
+    The times must be plausible for a log. The reader's own SQL decides, so that the reader accepts
+    what is accepted here. Of several formats with equal results, only the first is returned.
     """
     texts = [value for value in values if value not in ("", *MISSING)]
     if not texts or not all(re.search(r"\d", value) for value in texts[:3]):
@@ -154,7 +155,7 @@ def fitting(
 
 
 def roles(names: Iterable[str]) -> int:
-    """How many of user, item and time are among some names."""
+    """Return how many of the roles user, item and time occur among some names."""
     plain = {_plain(name) for name in names}
     stems = set(map(_stem, names))
     words = ({*USERS[0], *USERS[1]}, {*ITEMS[0], *ITEMS[1]})
@@ -162,10 +163,10 @@ def roles(names: Iterable[str]) -> int:
 
 
 def meanings(sample: Sample, known: Known) -> dict[str, Column | None]:
-    """What the columns of a table mean, and how its times are written, as a reader takes it.
+    """Decide the columns of user, item, time and clock, and the time format, as reader settings.
 
     Raises:
-        Unsure: two readings fit, or none.
+        Unsure: two interpretations fit, or none.
     """
     if not sample.names:
         _ask_without_names(sample, known)
@@ -179,7 +180,7 @@ def meanings(sample: Sample, known: Known) -> dict[str, Column | None]:
 
 
 def _ask_without_names(sample: Sample, known: Known) -> None:
-    """Nothing says what the columns of a file without a header are but its user."""
+    """Raise a question if a file has no header and the user has not named its columns."""
     given = {"user": known.user, "item": known.item, "time": known.time}
     if known.time_format == "order":
         del given["time"]
@@ -191,7 +192,7 @@ def _ask_without_names(sample: Sample, known: Known) -> None:
     likely = {what: c for what, c in _likely(sample, known).items() if what in lacking}
     told = " ".join(f"--{what} {column}" for what, column in likely.items() if column is not None)
     raise Unsure(
-        f"it has no header, so say which column is the {', '.join(lacking)}, from 0, by "
+        f"it has no header, so give the column of the {', '.join(lacking)}, counted from 0, with "
         f"{', '.join(f'--{what}' for what in lacking)}{f' (perhaps {told})' if told else ''}; "
         f"{_shown(sample, sample.places)}",
         likely,
@@ -199,7 +200,11 @@ def _ask_without_names(sample: Sample, known: Known) -> None:
 
 
 def _likely(sample: Sample, known: Known) -> dict[str, Column | None]:
-    """By content: a time of many values; of the others the first, and the one of most values."""
+    """Guess columns by content: the user is the first id column.
+
+    The item and the time are the columns with the most distinct values among the other ids and
+    among the times.
+    """
 
     def most(columns: Iterable[Column]) -> Column | None:
         return max(columns, key=lambda c: len(set(sample.values(c))), default=None)
@@ -211,7 +216,7 @@ def _likely(sample: Sample, known: Known) -> dict[str, Column | None]:
 
 
 def _time(sample: Sample, known: Known) -> Column | None:
-    """The column of the time: by its name if its values allow; the finest of several."""
+    """Find the time column by its name, if its values are times; the finest of several."""
     if known.time is not None or known.time_format == "order":
         return known.time
     able = [c for c in sample.times if c not in (known.user, known.item) and _type(c) != "token"]
@@ -229,13 +234,13 @@ def _time(sample: Sample, known: Known) -> Column | None:
 
 
 def _agree(sample: Sample, one: Column, other: Column) -> bool:
-    """Whether two columns tell the same moments, one perhaps by the day alone."""
+    """Tell whether two columns give the same moments, also if one gives only the day."""
     pairs = zip(sample.moments(one), sample.moments(other), strict=False)
     return all(abs(a - b) < 2 * DAY for a, b in pairs)
 
 
 def _clock(sample: Sample, known: Known, time: Column | None) -> Column | None:
-    """The column of the time of day, where that of the time holds dates alone."""
+    """Find the column of the time of day, if the time column has only dates."""
     dates = time in sample.times and not math.gcd(*sample.moments(time)) % DAY
     if known.clock is not None or not dates:
         return known.clock
@@ -245,10 +250,10 @@ def _clock(sample: Sample, known: Known, time: Column | None) -> Column | None:
 
 
 def _format(sample: Sample, time: Column | None, clock: Column | None) -> str:
-    """How times are written.
+    """Find the format of the times.
 
     Raises:
-        Unsure: in a way that is not known here, or that may be read in two ways.
+        Unsure: no known format fits, or two formats fit.
     """
     if time is None:
         return "order"
@@ -260,10 +265,10 @@ def _format(sample: Sample, time: Column | None, clock: Column | None) -> str:
             found = fitting(db, joined, formats)
     if len(found) == 1:
         return next(iter(found))
-    what = "may be read in two ways" if found else "is in no format that is known"
+    what = "may be read in two ways" if found else "is in no known format"
     raise Unsure(
-        f"the time {', '.join(map(repr, sample.values(time)[:1]))} in column {time} {what}: say by "
-        f"--time-format which it is, such as {' or '.join(found) or '%d/%m/%Y %H:%M:%S'}",
+        f"the time {', '.join(map(repr, sample.values(time)[:1]))} in column {time} {what}: give "
+        f"its format with --time-format, such as {' or '.join(found) or '%d/%m/%Y %H:%M:%S'}",
         {"time_format": None},
     )
 
@@ -271,7 +276,7 @@ def _format(sample: Sample, time: Column | None, clock: Column | None) -> str:
 def _named(
     sample: Sample, what: str, words: Sequence[Collection[str]], taken: Sequence[Column | None]
 ) -> Column:
-    """The column whose name says that it holds users, or items; ids rather than names."""
+    """Find the column of users, or of items, by its name; columns of ids come before names."""
     able = [c for c in sample.places if c not in taken and _type(c) in (None, "token")]
     able = [c for c in able if not sample.all_match(_FRACTION, c)]
     for known in words:
@@ -286,7 +291,7 @@ def _named(
 
 def _several(sample: Sample, what: str, columns: Sequence[Column]) -> Unsure:
     return Unsure(
-        f"which column is the {what} cannot be told: name it by --{what}; "
+        f"it is not clear which column is the {what}: name it with --{what}; "
         f"{_shown(sample, columns or sample.places)}",
         {what: None},
     )
@@ -294,15 +299,15 @@ def _several(sample: Sample, what: str, columns: Sequence[Column]) -> Unsure:
 
 def _timeless(sample: Sample) -> Unsure:
     return Unsure(
-        "no column can be a time: name it by --time and --time-format if one is; say --time-format "
-        "order if the rows stand in the order of time, or --item-lists if each line is a user and "
-        f"its items; {_shown(sample, sample.places)}",
+        "no column can be a time: if one is, name it with --time and --time-format; use "
+        "--time-format order if the rows are in time order, or --item-lists if each line is a user "
+        f"and its items; {_shown(sample, sample.places)}",
         {"time": None},
     )
 
 
 def _shown(sample: Sample, columns: Iterable[Column]) -> str:
-    """Candidates with their first values."""
+    """Describe candidate columns by their first values."""
     texts = []
     for column in columns:
         values = ", ".join(value[:24] for value in dict.fromkeys(sample.values(column)[:3]))
@@ -313,13 +318,13 @@ def _shown(sample: Sample, columns: Iterable[Column]) -> str:
 
 
 def _type(column: Column) -> str | None:
-    """RecBole's type of a column, which stands in its name."""
+    """Return RecBole's type of a column, which is part of its name, or None."""
     typed = TYPED.match(str(column))
     return typed[2] if typed else None
 
 
 def _plain(column: Column) -> str:
-    """A column's name without case, punctuation and RecBole's type."""
+    """Return a column's name in lower case, without punctuation and RecBole's type."""
     return re.sub(r"[^a-z]", "", TYPED.sub(r"\1", str(column)).lower())
 
 
@@ -328,6 +333,6 @@ def _stem(column: Column) -> str:
 
 
 def _weakness(column: Column) -> int:
-    """Ids come before names without a suffix, and those before columns of names."""
+    """Return a rank: 0 for ids, 1 for names without a suffix, 2 for columns of names."""
     found = _SUFFIX.search(_plain(column))
     return 1 if found is None else 2 if found[2] else 0

@@ -1,4 +1,4 @@
-"""A made-up dataset with communities of items, which a recommender can learn."""
+"""A synthetic dataset with communities of items, which a recommender can learn."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -17,12 +17,12 @@ _HOUR = 3_600
 
 @dataclass(frozen=True)
 class Communities:
-    """Users who pick one new item an hour from the few communities that they like.
+    """Users who pick one new item per hour from a few communities that they like.
 
-    Each item belongs to one community, and each user likes a few of them. A user stays in a
-    community for a while and drifts to another liked one now and then. Within a community an
-    item's chance is 1 / its popularity rank. Nobody picks an item twice. So popularity alone says
-    little about the next item, and which items go together says much.
+    Each item belongs to one community, and each user likes a few communities. A user stays in a
+    community for a while and sometimes moves to another liked one. Within a community, an item's
+    chance is proportional to 1 / its popularity rank. No user picks an item twice. Therefore
+    popularity predicts the next item poorly, and co-occurrence of items predicts it well.
     """
 
     users: Annotated[int, Field(ge=1)] = 1000
@@ -30,18 +30,18 @@ class Communities:
     items: Annotated[int, Field(ge=1)] = 400
     """The number of items on offer."""
     communities: Annotated[int, Field(ge=1)] = 20
-    """The number of communities; their sizes differ by one item at most."""
+    """The number of communities; their sizes differ by at most one item."""
     liked: Annotated[int, Field(ge=1)] = 3
-    """Communities that a user likes."""
+    """The number of communities that a user likes."""
     drift: Annotated[float, Field(ge=0, le=1)] = 0.2
-    """The chance to draw the community anew, from the liked ones, before a pick."""
+    """The chance that a user redraws the community, from the liked ones, before a pick."""
     mean_length: Annotated[int, Field(ge=_SHORTEST)] = 30
-    """Interactions per user on average; each has at least 5 and at most half of what it likes."""
+    """Mean interactions per user; each has at least 5 and at most half of the items it likes."""
     seed: Annotated[int, Field(ge=0)] = 0
     """The seed of all draws."""
 
     def generate(self) -> Interactions:
-        """The interactions: the same for the same fields. An item nobody picks is absent.
+        """Generate the interactions. The same fields give the same data; unpicked items are absent.
 
         Raises:
             DataError: users would like too few items, or more communities than there are.
@@ -59,9 +59,9 @@ class Communities:
         return from_columns(user, picks[user, step], _START + step * _HOUR)
 
     def of_items(self) -> Int64[np.ndarray, " items"]:
-        """The community of each item on offer; an item's label is its place here."""
+        """Return the community of each item on offer; an item's label is its index here."""
         rng = np.random.default_rng(self.seed)
-        self._lengths(rng)  # are drawn before
+        self._lengths(rng)  # as in `generate`, where lengths are drawn first
         return self._communities(rng)
 
     def _lengths(self, rng: np.random.Generator) -> Int64[np.ndarray, " users"]:
@@ -73,12 +73,12 @@ class Communities:
     def _picks(
         self, rng: np.random.Generator, lengths: Int64[np.ndarray, " users"]
     ) -> Int64[np.ndarray, "users steps"]:
-        """Row u holds user u's items in order, then -1."""
+        """Draw the picks; row u has user u's items in order, padded with -1."""
         community = self._communities(rng)
         popularity = -np.log(1 + rng.permutation(self.items))
         likes = rng.random((self.users, self.communities)).argsort(axis=1)[:, : self.liked]
         liked = (community == likes[:, :, None]).any(axis=1)
-        chance = np.tile(popularity, (self.users, 1))  # its logarithm: -inf once picked
+        chance = np.tile(popularity, (self.users, 1))  # log chance: -inf once picked
         picks = np.full((self.users, lengths.max()), -1)
         place = rng.integers(self.liked, size=self.users)  # among the liked ones
         for step in range(lengths.max()):
@@ -88,10 +88,10 @@ class Communities:
             score = np.where(
                 community == likes[active, place[active]][:, None], chance[active], -np.inf
             )
-            # Whoever has picked all of a community looks at all that it likes.
+            # A user who has picked a whole community chooses from all liked communities.
             done = np.isneginf(score).all(axis=1)
             score[done] = np.where(liked[active[done]], chance[active[done]], -np.inf)
-            # The largest of scores with Gumbel noise is a draw from their softmax.
+            # The argmax of scores with Gumbel noise is a draw from their softmax.
             score += rng.gumbel(size=score.shape)
             picked = score.argmax(axis=1)
             picks[active, step] = picked

@@ -1,4 +1,4 @@
-"""One dataset's entry in the config: where it comes from, its format, its filter."""
+"""A dataset's entry in the config: its source, format and filter."""
 
 import dataclasses
 from collections.abc import Iterable, Sequence
@@ -19,14 +19,20 @@ from fedrec.yaml_files import Place
 
 
 class Dataset(Section):
-    """Where interactions come from: a file and its format, or a generator."""
+    """The origin of interactions: a file with its format, or a generator."""
 
     source: RawFile | None = Field(
-        default=None, description="The file that is read: a `url` with its checksum, or a `path`."
+        default=None, description="The file to read: a `url` with its checksum, or a `path`."
     )
-    further: tuple[RawFile, ...] = Field(default=(), description="Files that are read after it.")
-    format: Table | None = Field(default=None, description="One interaction a line or row.")
-    item_lists: ItemLists | None = Field(default=None, description="A user's items on each line.")
+    further: tuple[RawFile, ...] = Field(
+        default=(), description="More files, which are read after `source`."
+    )
+    format: Table | None = Field(
+        default=None, description="Format of a file with one interaction per line or row."
+    )
+    item_lists: ItemLists | None = Field(
+        default=None, description="Format of files with a user and its items on each line."
+    )
     reader: ReaderEntry | None = Field(
         default=None, description="A reader from another package: its `kind`, and its settings."
     )
@@ -34,11 +40,13 @@ class Dataset(Section):
     communities: Communities | None = None
     k_core: KCore | None = None
     id_lists: IdLists | None = None
-    expect: Counts | None = Field(default=None, description="Counts that the data must give.")
+    expect: Counts | None = Field(
+        default=None, description="The counts that the dataset must have."
+    )
 
     @property
     def made_up(self) -> Synthetic | Communities | None:
-        """The generator of interactions, if they come from no file."""
+        """The generator of interactions, or None if they come from a file."""
         return self.synthetic or self.communities
 
     @property
@@ -48,11 +56,11 @@ class Dataset(Section):
 
     @property
     def lists(self) -> tuple[Source | LocalFile, ...]:
-        """The files that say which users and items are kept."""
+        """The files that list the users and items to keep."""
         return (self.id_lists.users, self.id_lists.items) if self.id_lists else ()
 
     def read(self, paths: Sequence[Path]) -> Interactions:
-        """The interactions in the raw files, which lie at `paths`.
+        """Read the interactions in the raw files at `paths`.
 
         Raises:
             DataError: a file cannot be read, or is malformed.
@@ -61,23 +69,23 @@ class Dataset(Section):
             return self.item_lists.read(paths)
         if self.reader:
             return reader(self.reader).read(paths)
-        assert self.format  # of a source, as `_possible` has it
+        assert self.format  # `_possible` ensures it if there is a source
         return self.format.read(paths[0])
 
     @model_validator(mode="after")
     def _possible(self) -> "Dataset":
         formats = [f for f in (self.format, self.item_lists, self.reader) if f is not None]
         if len(formats) > 1:
-            raise ValueError("give one of `format`, `item_lists` and `reader`")
+            raise ValueError("give only one of `format`, `item_lists` and `reader`")
         if (self.source is None) != (not formats):
             raise ValueError("a file needs `source`, and `format`, `item_lists` or `reader`")
         origins = (self.source, self.synthetic, self.communities)
         if sum(origin is not None for origin in origins) != 1:
             raise ValueError("give either `source` and `format`, or `synthetic`, or `communities`")
         if self.further and not (self.item_lists or self.reader):
-            raise ValueError("`further` files are read as `item_lists`, or by a `reader`, only")
+            raise ValueError("`further` files need `item_lists` or a `reader`")
         if self.k_core and self.id_lists:
-            raise ValueError("give either `k_core` or `id_lists`")
+            raise ValueError("give either `k_core` or `id_lists`, not both")
         names = [source.name for source in (*self.raw, *self.lists)]
         if len(set(names)) < len(names):
             raise ValueError("two files have the same name at the end of their URLs")
@@ -96,6 +104,6 @@ _WITHIN = {
 
 
 def known_keys(place: Place) -> Iterable[str]:
-    """The keys that may stand beside the last one of `place` in an entry."""
+    """Return the keys that are allowed next to the last key of `place` in an entry."""
     kind = _WITHIN.get(str(place[-2])) if len(place) > 1 else None
     return [field.name for field in dataclasses.fields(kind)] if kind else Dataset.model_fields

@@ -1,4 +1,4 @@
-"""Filters: which users and items of a log are kept."""
+"""Filters, which keep some users and items of a log."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,27 +16,27 @@ from fedrec.data.sources import RawFile
 
 @dataclass(frozen=True)
 class Passes:
-    """What a filter dropped, pass after pass, until nothing changed."""
+    """The counts that a filter dropped in each pass, until nothing changed."""
 
     before: Counts
-    dropped: tuple[Counts, ...]  # users, items and interactions, for each pass
+    dropped: tuple[Counts, ...]  # dropped users, items and interactions of each pass
 
     @staticmethod
     def of(left: Sequence[Counts]) -> "Passes":
-        """The passes between counts of what was left."""
+        """Compute the passes from the counts left after each of them."""
         return Passes(left[0], tuple(before - after for before, after in pairwise(left)))
 
 
 @dataclass(frozen=True)
 class Filtered:
-    """What a filter leaves of a log."""
+    """The result of a filter: the kept interactions, and the passes."""
 
     kept: Interactions
     passes: Passes
 
     @staticmethod
     def through(passes: Iterable[Rows], interactions: Interactions) -> "Filtered":
-        """Select the rows that are left after the last of some passes."""
+        """Select the rows that are left after the last pass."""
         rows, left = None, [interactions.counts]
         for rows in passes:
             left.append(interactions.count(rows))
@@ -49,28 +49,28 @@ class KCore:
     """Keep the users and the items with at least k interactions, until nothing changes."""
 
     k: Annotated[int, Field(ge=1)]
-    """The fewest interactions of a user, and of an item, that is kept."""
+    """The minimum number of interactions of each kept user and item."""
 
     def apply(self, interactions: Interactions) -> Filtered:
-        """The k-core of `interactions`: ids are compacted; order and labels stay.
+        """Return the k-core of `interactions`. Ids are renumbered; order and labels are kept.
 
         The last pass drops nothing.
 
         Raises:
-            DataError: nothing is left.
+            DataError: no interaction is left.
         """
         found = Filtered.through(self.passes(interactions), interactions)
         if not found.kept.n_users:
-            raise DataError(f"the {self.k}-core holds no interaction: choose a smaller k")
+            raise DataError(f"the {self.k}-core has no interactions: choose a smaller k")
         return found
 
     def passes(self, interactions: Interactions) -> Iterator[Int64[np.ndarray, "left"]]:
-        """The rows that are left after each pass over users and items; the last drops none."""
+        """Yield the rows left after each pass over users and items; the last pass drops none."""
         rows, before = np.arange(len(interactions.user)), -1
         user, item = interactions.user, interactions.item
         while len(rows) != before:
             before = len(rows)
-            # Counts only fall, so a row that was dropped never comes back.
+            # Counts only decrease, so a dropped row never comes back.
             enough = self._enough(user) & self._enough(item)
             rows, user, item = rows[enough], user[enough], item[enough]
             yield rows
@@ -82,9 +82,9 @@ class KCore:
 
 @dataclass(frozen=True)
 class IdLists:
-    """Keep the users and the items that two lists name (as NGCF, Wang et al. 2019, gives them).
+    """Keep the users and items in two lists (in the format of NGCF, Wang et al. 2019).
 
-    A list is a text file of lines `label number` under one header line; the numbers are ignored.
+    A list is a text file with lines `label number` below one header line; the numbers are ignored.
     """
 
     users: RawFile
@@ -93,18 +93,18 @@ class IdLists:
     """The list of items."""
 
     def apply(self, interactions: Interactions, users_list: Path, items_list: Path) -> Filtered:
-        """The listed part of `interactions`: ids are compacted; order and labels stay.
+        """Return the listed part of `interactions`. Ids are renumbered; order and labels are kept.
 
         Raises:
-            DataError: a list is missing or malformed, or nothing is left.
+            DataError: a list is missing or malformed, or no interaction is left.
         """
         users = np.isin(interactions.user_labels, _listed(users_list))
         items = np.isin(interactions.item_labels, _listed(items_list))
         keep = users[interactions.user] & items[interactions.item]
         if not keep.any():
             raise DataError(
-                f"{users_list} and {items_list}: no interaction has both its user and its item "
-                "listed: give the lists of this dataset"
+                f"{users_list} and {items_list}: no interaction has a listed user and a listed "
+                "item: give the lists of this dataset"
             )
         return Filtered.through([keep], interactions)
 

@@ -1,4 +1,4 @@
-"""How a file is to be read: understood from names and values, or asked where two readings fit."""
+"""Detection of a file's format from names and values, with questions where two formats fit."""
 
 import json
 import re
@@ -24,13 +24,13 @@ Reader = Table | ItemLists
 
 FIRST_LINES = 2_000
 MAGIC = b"PAR1"  # how every Parquet file begins
-SEPARATORS = ("\t", "::", ",", ";", "|", " ")  # the likelier first: a blank may stand within a time
+SEPARATORS = ("\t", "::", ",", ";", "|", " ")  # the likelier first; a time may contain a blank
 _NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?$|\d{4}-\d\d-\d\d")
 
 
 @dataclass(frozen=True)
 class Guess:
-    """A reader that fits a file, and what the file begins with."""
+    """A reader that fits a file, and the first rows of the file."""
 
     path: Path
     reader: Reader
@@ -38,13 +38,13 @@ class Guess:
 
 
 def guess(path: Path, known: Known) -> Guess:
-    """The reader that fits a file: a table of one interaction a line or row, or item lists.
+    """Find the reader of a file: a table with one interaction per line or row, or item lists.
 
-    Of a folder, such as RecBole has them, the only file of interactions (`.inter`).
+    If `path` is a folder, as in RecBole, its only file of interactions (`.inter`) is used.
 
     Raises:
-        Unsure: two readings fit; the message says which option decides.
-        DataError: the file cannot be read, or not be understood.
+        Unsure: two interpretations fit; the message names the option that decides.
+        DataError: the file cannot be read, or its format is not recognised.
     """
     path = _file(path)
     try:
@@ -56,7 +56,7 @@ def guess(path: Path, known: Known) -> Guess:
         skip = next((i for i, line in enumerate(lines) if line.strip() and line[0] not in "%#"), 0)
         lines = lines[skip:]
         if not lines or not lines[0].strip():
-            raise DataError("holds no line of data: fetch the file again")
+            raise DataError("has no line of data: fetch the file again")
         if lines[0].startswith("{") and known.separator is None:
             return _json(path, known, {"member": member, "skip": skip}, lines)
         return _text(path, known, {"member": member, "skip": skip}, lines)
@@ -76,7 +76,7 @@ def _file(path: Path) -> Path:
             return file
         case files:
             names = ", ".join(file.name for file in files) or "no .inter file"
-            raise DataError(f"{path}: is a folder that holds {names}: name the file to look at")
+            raise DataError(f"{path}: is a folder with {names}: name the file to look at")
 
 
 def _begins_with(path: Path, magic: bytes) -> bool:
@@ -88,14 +88,16 @@ def _begins_with(path: Path, magic: bytes) -> bool:
 
 
 def _only_member(path: Path) -> str | None:
-    """The file within a zip archive that holds no other; None where it is no archive."""
+    """Return the only file in a zip archive, or None if `path` is not an archive."""
     if not zipfile.is_zipfile(path):
         return None
     match members(path):
         case [name]:
             return name
         case names:
-            raise DataError(f"{path}: holds {', '.join(names) or 'no file'}: choose by --member")
+            raise DataError(
+                f"{path}: contains {', '.join(names) or 'no file'}: choose one with --member"
+            )
 
 
 def _parquet(path: Path, known: Known) -> Guess:
@@ -117,7 +119,7 @@ def _object(number: int, line: str) -> dict[str, Any]:
         found = json.loads(line, parse_int=str, parse_float=str)
         if isinstance(found, dict):
             return found
-    raise DataError(f"line {number}: {shortened(line.strip())} is no JSON object: {REMEDY}")
+    raise DataError(f"line {number}: {shortened(line.strip())} is not a JSON object: {REMEDY}")
 
 
 def _text_of(value: object) -> str:
@@ -135,8 +137,8 @@ def _text(path: Path, known: Known, settings: dict[str, Any], lines: Sequence[st
         line = settings["skip"] + 2
         raise DataError(
             f"line {line}: has {width} fields, but the header has {len(rows[0])} names: give the "
-            "first column a name if it holds names of rows; or leave the header out, by `skip: 1` "
-            "in an entry that numbers its columns"
+            "first column a name if it has the names of rows, or skip the header with `skip: 1` in "
+            "an entry that gives columns by number"
         )
     names = tuple(name.strip() for name in rows[0]) if header else ()
     sample = _sample(names, [row for row in rows[header:] if len(row) == width])
@@ -147,9 +149,9 @@ def _text(path: Path, known: Known, settings: dict[str, Any], lines: Sequence[st
 
 
 def _separator(lines: Sequence[str], quote: str) -> str | None:
-    """The first separator that cuts most lines into the same number of fields, three at least.
+    """Find the first separator that splits most lines into the same number of fields.
 
-    Failing that, two.
+    Separators that give at least three fields come before those that give two.
     """
     for fewest in (3, 2):
         for separator in SEPARATORS:
@@ -161,7 +163,10 @@ def _separator(lines: Sequence[str], quote: str) -> str | None:
 
 
 def _is_header(rows: Sequence[Sequence[str]]) -> bool:
-    """Whether the first line holds names: none is a number, and others are or they are known."""
+    """Tell whether the first line is a header.
+
+    It is one if it has no number, and if other lines have numbers or its names are known.
+    """
     first, others = rows[0], rows[1:]
     if all(map(TYPED.match, first)):
         return True
@@ -171,7 +176,7 @@ def _is_header(rows: Sequence[Sequence[str]]) -> bool:
 
 
 def _item_lists(path: Path, separator: str | None, lines: Sequence[str]) -> Guess:
-    """Item lists, by the first separator that stands in most lines."""
+    """Make a reader of item lists, with the first separator that occurs in most lines."""
     separators = [separator] if separator else SEPARATORS
     for found in separators:
         if 2 * sum(found in line for line in lines) > len(lines):
@@ -179,8 +184,8 @@ def _item_lists(path: Path, separator: str | None, lines: Sequence[str]) -> Gues
             columns = zip(*((row[0], found.join(row[1:])) for row in rows), strict=True)
             return Guess(path, ItemLists(found), Sample(("user", "items"), tuple(columns)))
     raise DataError(
-        f"line 1: {shortened(lines[0].strip())} has no fields that a tab, a comma or the like "
-        "separates: name the separator by --separator"
+        f"line 1: {shortened(lines[0].strip())} has no fields separated by a tab, a comma or the "
+        "like: give the separator with --separator"
     )
 
 

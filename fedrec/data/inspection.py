@@ -1,4 +1,4 @@
-"""What a file holds: its columns, its numbers, and the config entry that reads it."""
+"""Inspection of a data file: its columns, its statistics, and a config entry that reads it."""
 
 import dataclasses
 import re
@@ -27,15 +27,17 @@ from fedrec.errors import DataError
 
 CORES = (5, 10)
 SHOWN_ROWS, WIDEST = 3, 24
-LARGE_SHARE, MANY = 0.1, 50  # of the interactions; users or items from which on it is odd
+# A user or item with a larger share of the interactions than LARGE_SHARE is reported, if there are
+# at least MANY users or items.
+LARGE_SHARE, MANY = 0.1, 50
 
 
 def inspect(path: Path, known: Known) -> str:
-    """What a file holds, as text that ends with an entry for the config.
+    """Describe a file as text that ends with an entry for the config.
 
     Raises:
-        Unsure: two readings fit; the message says which option decides.
-        DataError: the file cannot be read, or not be understood.
+        Unsure: two interpretations fit; the message names the option that decides.
+        DataError: the file cannot be read, or its format is not recognised.
     """
     found = guess(path, known)
     log, missing, reader = _read(found, known)
@@ -51,10 +53,10 @@ def inspect(path: Path, known: Known) -> str:
 
 
 def entry_of(path: Path, known: Known) -> tuple[str, dict[str, Any]]:
-    """A name for a file, and the entry for the config with which `inspect` ends.
+    """Return a name for a file, and the config entry that `inspect` prints.
 
     Raises:
-        Unsure, DataError: as `inspect`.
+        Unsure, DataError: as in `inspect`.
     """
     found = guess(path, known)
     log, _, reader = _read(found, known)
@@ -62,7 +64,7 @@ def entry_of(path: Path, known: Known) -> tuple[str, dict[str, Any]]:
 
 
 def _read(found: Guess, known: Known) -> tuple[Interactions, Mapping[str, int], Reader]:
-    """The log, how many rows are left out as their ids seem missing, by id, and what does so."""
+    """Return the log without rows whose ids seem missing, their counts by id, and the reader."""
     if isinstance(found.reader, ItemLists):
         return found.reader.read([found.path]), {}, found.reader
     if known.missing_ids is not None:
@@ -78,14 +80,14 @@ def _read(found: Guess, known: Known) -> tuple[Interactions, Mapping[str, int], 
         return log, {}, found.reader
     if not keep.any():
         raise DataError(
-            f"{found.path}: in every row the user or the item seems missing: name other columns by "
-            "--user and --item, or say --missing-ids keep"
+            f"{found.path}: in every row the user or the item seems missing: name other columns "
+            "with --user and --item, or use --missing-ids keep"
         )
     return log.select(keep), missing, replace(found.reader, missing_ids="drop")
 
 
 def _facts(log: Interactions, timed: bool) -> Iterator[list[str]]:
-    """What matters of a log before it is used, each fact with its value."""
+    """Yield the statistics of a log that matter before it is used, as (label, value)."""
     rows = pd.DataFrame({"user": log.user, "item": log.item, "time": log.time})
     again, lengths = rows.duplicated(["user", "item"]), np.bincount(log.user)
     yield ["users", f"{log.n_users:,}"]
@@ -95,27 +97,27 @@ def _facts(log: Interactions, timed: bool) -> Iterator[list[str]]:
         for what, time in (("first", log.time.min()), ("last", log.time.max())):
             yield [what, f"{pd.Timestamp(time, unit='us')} UTC"]
         yield from _ties(log, lengths)
-    yield ["of an item that its user had before", f"{again.sum():,} interactions"]
-    yield ["of these at the same time too", f"{rows.duplicated().sum():,} interactions"]
+    yield ["repeating an earlier user-item pair", f"{again.sum():,} interactions"]
+    yield ["of these at the same time", f"{rows.duplicated().sum():,} interactions"]
     yield ["with fewer than 3 interactions", f"{(lengths < 3).sum():,} users, too short to split"]
     for k in CORES:
         *_, kept = KCore(k=k).passes(log)
         core = log.count(kept)
-        yield [f"left by a {k}-core", str(core) if core.users else "nothing"]
+        yield [f"left after a {k}-core", str(core) if core.users else "nothing"]
     if (lengths >= 3).any():
         repeats = leave_one_out(log.select((lengths >= 3)[log.user])).repeats
         text = f"{repeats.test:,} of {repeats.users:,} users (protocol.repeat_targets)"
-        yield ["whose test item they had before", text]
+        yield ["with a test item seen before", text]
 
 
 def _ties(log: Interactions, lengths: Int64[np.ndarray, "users"]) -> Iterator[list[str]]:
-    """How often another item at the same time might as well stand before, or be the test item."""
+    """Count ties: interactions at the same time as one with another item, and tied test items."""
     same = (np.diff(log.user) == 0) & (np.diff(log.time) == 0) & (np.diff(log.item) != 0)
     with_next, with_last = np.append(same, False), np.append(False, same)
     lasts = np.cumsum(lengths) - 1
     for what, count, unit in (
         ("at the same time as another", (with_next | with_last).sum(), "interactions"),
-        ("whose test item is such a one", with_last[lasts][lengths >= 3].sum(), "users"),
+        ("with such a test item", with_last[lasts][lengths >= 3].sum(), "users"),
     ):
         decides = ": the file's order decides" if count else ""
         yield [what, f"{count:,} {unit}{decides}"]
@@ -128,19 +130,19 @@ def _missing(missing: Mapping[str, int]) -> Iterator[list[str]]:
 
 
 def _frequent(log: Interactions) -> Iterator[list[str]]:
-    """Users and items that hold much of the log: several may share an id."""
+    """Yield users and items with a large share of the log; several may share one id."""
     for what, ids, labels in (
         ("user", log.user, log.user_labels), ("item", log.item, log.item_labels),
     ):  # fmt: skip
         counts = np.bincount(ids)
         for i in np.flatnonzero(counts > LARGE_SHARE * len(ids)) if len(counts) >= MANY else ():
             share = counts[i] / len(ids)
-            text = f"{share:.0%} of all, more than {LARGE_SHARE:.0%}: is it one {what}?"
+            text = f"{share:.0%} of all, more than {LARGE_SHARE:.0%}: is this a single {what}?"
             yield [f"of {what} {_short(str(labels[i]))!r}", text]
 
 
 def _entry(path: Path, reader: Reader, log: Interactions) -> tuple[str, dict[str, Any]]:
-    """What reads a file, under its name; with a k-core where some users are too short."""
+    """Return a dataset name and the entry that reads a file, with a k-core if one is needed."""
     settings = {
         field.name: getattr(reader, field.name)
         for field in dataclasses.fields(reader)
@@ -165,7 +167,7 @@ def _yaml(name: str, values: Mapping[str, Any]) -> str:
 
 
 def _name(path: Path) -> str:
-    """What a dataset may be called: it becomes a folder."""
+    """Derive a dataset name from a path; only characters that a folder's name may have."""
     plain = unicodedata.normalize("NFKD", path.name.partition(".")[0]).encode("ascii", "ignore")
     return re.sub(r"[^A-Za-z0-9_]+", "-", plain.decode()).strip("-") or "mine"
 
@@ -176,15 +178,15 @@ def _numeric(log: Interactions) -> bool:
 
 def _kind(reader: Reader) -> str:
     if isinstance(reader, ItemLists):
-        return f"item lists, separated by {reader.separator!r}, in the order of time"
+        return f"item lists, separated by {reader.separator!r}, in time order"
     if reader.kind != "text":
-        return {"parquet": "Parquet", "json_lines": "JSON, an object on each line"}[reader.kind]
-    header = "a header" if reader.header else "no header"
-    return f"text with one interaction a line, separated by {reader.separator!r}, {header}"
+        return {"parquet": "Parquet", "json_lines": "JSON, one object per line"}[reader.kind]
+    header = "with a header" if reader.header else "without a header"
+    return f"text with one interaction per line, separated by {reader.separator!r}, {header}"
 
 
 def _head(found: Guess) -> list[list[str]]:
-    """The first rows, each column under its number, name and use."""
+    """Return the first rows, with number, name and use of each column above them."""
     sample, rows = found.sample, []
     rows.append(["column", *(str(i) for i in range(len(sample.columns)))])
     if sample.names:

@@ -1,4 +1,4 @@
-"""Interactions: who took which item, and when."""
+"""Interactions of users with items, with their times."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +11,10 @@ from pydantic import Field
 from fedrec.data.npz import checksum_arrays, load_arrays, save_arrays
 from fedrec.errors import DataError as DataError
 
-Rows = Bool[np.ndarray, "n"] | Int64[np.ndarray, "rows"]  # a mask, or numbers that rise
-Positive = Annotated[int, Field(ge=1)]  # checked where it is read, from the config or a file
+Rows = Bool[np.ndarray, "n"] | Int64[np.ndarray, "rows"]  # a mask, or ascending row numbers
+Positive = Annotated[int, Field(ge=1)]  # checked when it is read from the config or a file
 
-SCHEMA = 2  # of a file; 1 had times in seconds
+SCHEMA = 2  # version of the file format; version 1 had times in seconds
 _FIELDS = ("user", "item", "time", "user_labels", "item_labels")
 
 
@@ -33,7 +33,7 @@ class Counts:
 
     @property
     def density(self) -> float:
-        """The share of all (user, item) pairs, between 0 and 1 where no pair repeats."""
+        """The share of all (user, item) pairs; between 0 and 1 if no pair repeats."""
         return self.interactions / (self.users * self.items)
 
     def __sub__(self, other: "Counts") -> "Counts":
@@ -48,10 +48,10 @@ class Counts:
 
 
 def check_counts(found: Counts, expected: Counts, name: str) -> None:
-    """Refuse a dataset of another size than documented.
+    """Check that a dataset has the expected size.
 
     Raises:
-        DataError: `found` is not `expected`.
+        DataError: `found` differs from `expected`.
     """
     if found != expected:
         raise DataError(
@@ -61,7 +61,7 @@ def check_counts(found: Counts, expected: Counts, name: str) -> None:
 
 
 def _apart(found: Counts, expected: Counts) -> str:
-    """What there is too much and too little of."""
+    """Describe the differences between two counts."""
     return ", ".join(
         f"{what}: {abs(count):,} too {'many' if count > 0 else 'few'}"
         for what, count in vars(found - expected).items()
@@ -71,7 +71,7 @@ def _apart(found: Counts, expected: Counts) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Interactions:
-    """A log of n interactions, sorted by (user, time), ties in file order.
+    """A log of n interactions, sorted by (user, time), with ties in file order.
 
     Ids count from 0 in the order in which the labels first appear in the file. Times are
     microseconds since 1970-01-01 UTC.
@@ -99,7 +99,7 @@ class Interactions:
         return Counts(self.n_users, self.n_items, len(self.user))
 
     def count(self, rows: Rows) -> Counts:
-        """The size of some of the log's rows."""
+        """Return the size of some rows of the log."""
         user, item = self.user[rows], self.item[rows]
         users, items = (np.count_nonzero(np.bincount(ids)) for ids in (user, item))
         return Counts(int(users), int(items), len(user))
@@ -110,21 +110,21 @@ class Interactions:
         return checksum_arrays(self._arrays())
 
     def select(self, rows: Rows) -> "Interactions":
-        """Some rows, in their order; users and items without a row are gone."""
+        """Select some rows in their order; users and items without a row are removed."""
         user, user_labels = _compact(self.user[rows], self.user_labels)
         item, item_labels = _compact(self.item[rows], self.item_labels)
         return Interactions(user, item, self.time[rows], user_labels, item_labels)
 
     def save(self, path: Path) -> None:
-        """Write to an `.npz` file, atomically; equal interactions give equal bytes."""
+        """Write to an `.npz` file atomically; equal interactions give equal bytes."""
         save_arrays(path, {**self._arrays(), "schema": np.array(SCHEMA)})
 
     @classmethod
     def load(cls, path: Path) -> "Interactions":
-        """Read what `save` wrote.
+        """Read a file that `save` wrote.
 
         Raises:
-            DataError: the file is missing, of another version, or holds something else.
+            DataError: the file is missing, has another version, or has other contents.
         """
         return cls(**load_arrays(path, _FIELDS, SCHEMA))
 
@@ -137,8 +137,8 @@ def from_columns(
     item_labels: Shaped[np.ndarray, "n"],
     time: Int64[np.ndarray, "n"],
 ) -> Interactions:
-    """Interactions from columns: one label, label and time (µs since 1970-01-01 UTC) per row."""
-    import pandas as pd  # here, because most files are read without it
+    """Build interactions from columns: user label, item label, time (µs since 1970-01-01 UTC)."""
+    import pandas as pd  # imported here, because most files are read without it
 
     user, users = pd.factorize(user_labels)
     item, items = pd.factorize(item_labels)
@@ -153,7 +153,7 @@ def from_columns(
 
 
 def as_labels(values: Shaped[np.ndarray, "n"]) -> Shaped[np.ndarray, "n"]:
-    """Labels as a string array no wider than the longest: equal labels have equal bytes."""
+    """Convert labels to a string array as wide as the longest, so equal labels have equal bytes."""
     return np.array(values.tolist(), dtype=np.str_)
 
 

@@ -1,4 +1,4 @@
-"""Named arrays on disk: written atomically, byte-identical for equal arrays."""
+"""Named arrays in `.npz` files: written atomically, with equal bytes for equal arrays."""
 
 import hashlib
 import struct
@@ -12,7 +12,7 @@ import numpy as np
 from fedrec.errors import DataError
 from fedrec.files import replaced
 
-# All that NumPy and zipfile raise over archives that are damaged or something else.
+# Everything that NumPy and zipfile raise for archives that are damaged or not archives.
 DAMAGE = (
     *(OSError, ValueError, TypeError, KeyError, AttributeError, EOFError, MemoryError),
     *(RuntimeError, BadZipFile, struct.error, zlib.error),
@@ -22,7 +22,7 @@ Arrays = Mapping[str, np.ndarray]
 
 
 def save_arrays(path: Path, arrays: Arrays) -> None:
-    """Write `arrays` to the `.npz` file `path`, which is replaced whole or not at all."""
+    """Write `arrays` to the `.npz` file `path` atomically."""
     with replaced(path) as file:
         np.savez(file, allow_pickle=False, **arrays)
 
@@ -30,14 +30,14 @@ def save_arrays(path: Path, arrays: Arrays) -> None:
 def load_arrays(
     path: Path, names: Collection[str], schema: int | None = None
 ) -> dict[str, np.ndarray]:
-    """The arrays called `names` in the file `path`, whose array `schema` is the one given.
+    """Read the arrays `names` from the file `path`, and check its array `schema`.
 
     Raises:
-        DataError: the file is missing, damaged, lacks one of the names, or has another schema.
+        DataError: the file is missing or damaged, lacks one of the names, or has another schema.
     """
     try:
         with np.load(path, allow_pickle=False) as archive:
-            # NumPy reads no further than an array's header says, which may be what is damaged.
+            # NumPy reads only as far as an array's header says, and the header may be damaged.
             if damaged := archive.zip.testzip():
                 raise BadZipFile(f"{damaged} is damaged")
             found = int(archive["schema"]) if "schema" in archive else None
@@ -55,7 +55,7 @@ def load_arrays(
 
 
 def checksum_arrays(arrays: Arrays) -> str:
-    """The sha256 over names, types, shapes and values, as hexadecimal digits."""
+    """Return the sha256 over names, types, shapes and values, as hexadecimal digits."""
     digest = hashlib.sha256()
     for name, array in arrays.items():
         digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())

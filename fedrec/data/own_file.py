@@ -1,4 +1,4 @@
-"""A dataset without the workflow: from its entry to its split."""
+"""Datasets without the workflow: from a config entry to a split."""
 
 import json
 from pathlib import Path
@@ -11,17 +11,18 @@ from fedrec.errors import DataError
 
 
 def split_of(dataset: Dataset) -> Split:
-    """Read, filter and split a dataset that is made up, or of files on this machine.
+    """Read, filter and split a dataset that is synthetic or stored in files on this machine.
 
     Raises:
-        DataError: a file has to be downloaded first, or cannot be read, or a user is too short.
+        DataError: a file must be downloaded first or cannot be read, or a user has fewer than
+            three interactions.
     """
     log = dataset.made_up.generate() if dataset.made_up else _read(dataset)
     return leave_one_out(dataset.k_core.apply(log).kept if dataset.k_core else log)
 
 
 def parsed_entry(entry: dict[str, Any]) -> Dataset:
-    """An entry as the config's own type."""
+    """Convert a config entry to a `Dataset`."""
     return Dataset.model_validate_json(json.dumps(entry, default=str))
 
 
@@ -29,6 +30,6 @@ def _read(dataset: Dataset) -> Interactions:
     paths = [Path(str(getattr(file, "path", ""))) for file in dataset.raw]
     if dataset.id_lists or not all(path.is_file() for path in paths):
         raise DataError(
-            "this dataset is made from downloads: have the workflow make its split, then load it"
+            "this dataset is made from downloads: make its split with the workflow, then load it"
         )
     return dataset.read(paths)

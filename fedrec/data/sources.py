@@ -1,4 +1,4 @@
-"""Where raw files come from: this machine, a mirror or the web; and their checksums."""
+"""Sources of raw files (this machine, a mirror or the web) and their checksums."""
 
 import hashlib
 import os
@@ -16,15 +16,15 @@ from fedrec.data.byte_bar import byte_bar
 from fedrec.errors import DataError
 from fedrec.files import NAME
 
-if TYPE_CHECKING:  # a tenth of a second, which only downloads should take
+if TYPE_CHECKING:  # importing it takes 0.1 s, which only downloads should pay
     import requests
 
 _CHUNK_BYTES = 1 << 16
-_TIMEOUT_S = (10, 60)  # to connect, between two chunks
+_TIMEOUT_S = (10, 60)  # to connect, and between two chunks
 
 
 class DownloadError(DataError):
-    """A raw file that could not be had: the message names it and says what to do."""
+    """A raw file could not be downloaded. The message names it and says what to do."""
 
 
 def _over_https(url: str) -> str:
@@ -36,7 +36,7 @@ def _over_https(url: str) -> str:
 def _without_braces(path: str) -> str:
     if "{" in path or "}" in path:
         raise ValueError(
-            f"{path!r} holds braces, which stand for wildcards in Snakemake: rename the file or "
+            f"{path!r} contains braces, which Snakemake reads as wildcards: rename the file or "
             "folder"
         )
     return path
@@ -47,13 +47,13 @@ class Source:
     """One raw file on the web."""
 
     url: Annotated[str, AfterValidator(_over_https)]
-    """Where the file is; its last part is the file's name."""
+    """The address of the file; its last part is the file's name."""
     sha256: str
     """The checksum of the file, 64 hexadecimal digits."""
     terms: str
-    """Under which terms the file may be used."""
+    """The terms under which the file may be used."""
     citation: str
-    """What its users are asked to cite."""
+    """The publication that users of the file are asked to cite."""
 
     @property
     def name(self) -> str:
@@ -62,24 +62,24 @@ class Source:
 
     @property
     def name_in_folder(self) -> str:
-        """The same after the folder that it lies in: a mirror may keep folders apart."""
+        """The file's name after its folder in the URL; a mirror may have separate folders."""
         return "/".join(self.url.rsplit("/", 2)[-2:])
 
 
 @dataclass(frozen=True)
 class LocalFile:
-    """One raw file on this machine; it is read where it lies."""
+    """One raw file on this machine; it is read in place."""
 
     path: Annotated[str, Field(min_length=1), AfterValidator(_without_braces)]
-    """Where the file is, seen from the folder that the study is run in."""
+    """The path of the file, relative to the folder in which the study runs."""
     page: str | None = None
-    """The web page where the file can be had; nothing is fetched from it."""
+    """The web page that offers the file; nothing is downloaded from it."""
     sha256: str | None = None
-    """The checksum of the file, if it must be this one."""
+    """The checksum that the file must have, if one is given."""
     terms: str | None = None
-    """Under which terms the file may be used."""
+    """The terms under which the file may be used."""
     citation: str | None = None
-    """What its users are asked to cite."""
+    """The publication that users of the file are asked to cite."""
 
     @property
     def name(self) -> str:
@@ -87,10 +87,10 @@ class LocalFile:
         return self.path
 
     def check(self) -> None:
-        """Refuse a file that is not there, or not the one that was meant.
+        """Check that the file exists and has the right checksum.
 
         Raises:
-            DataError: there is no such file, or it has another checksum.
+            DataError: the file does not exist, or it has another checksum.
         """
         path = Path(self.path)
         if not path.is_file():
@@ -100,8 +100,8 @@ class LocalFile:
             )
         if self.sha256 is not None and (found := sha256_of(path)) != self.sha256:
             raise DataError(
-                f"{path}: has the sha256 {found}, expected {self.sha256}: get the file that was "
-                "meant, or correct `sha256` in the config"
+                f"{path}: has the sha256 {found}, expected {self.sha256}: get the right file, or "
+                "correct `sha256` in the config"
             )
 
 
@@ -116,14 +116,14 @@ RawFile = Annotated[
 
 
 def fetch(source: Source, target: Path, mirror: str | None = None) -> None:
-    """Bring the file of `source` to `target`; do nothing where it already is.
+    """Download the file of `source` to `target`, unless it is already there.
 
-    `mirror`, a directory or a base http(s) URL, is tried first: for the file in the folder that it
-    has in its URL, then for the file itself. A transfer that breaks leaves `<target>.part`, from
-    which the next one goes on. `target` appears only once its sum is right.
+    `mirror`, a directory or a base http(s) URL, is tried first: with the folder and name from the
+    file's URL, then with the name only. An interrupted transfer leaves `<target>.part`, from which
+    the next one resumes. `target` appears only after its checksum has matched.
 
     Raises:
-        DownloadError: no place has the file, or it has another checksum.
+        DownloadError: the file is not available anywhere, or it has another checksum.
     """
     if target.exists() and sha256_of(target) == source.sha256:
         return
@@ -136,10 +136,10 @@ def fetch(source: Source, target: Path, mirror: str | None = None) -> None:
 
 
 def check_sum(source: Source, path: Path) -> None:
-    """Refuse a raw file that is not the one that was fetched.
+    """Check that a raw file is still the one that was downloaded.
 
     Raises:
-        DataError: its checksum is not the source's.
+        DataError: the file has another checksum than the source.
     """
     found = sha256_of(path)
     if found != source.sha256:
@@ -159,7 +159,7 @@ def _bring(source: Source, part: Path, mirror: str | None) -> str:
         else:
             return place
     raise DownloadError(
-        f"{source.name} could not be had ({'; '.join(reasons)}): get {source.url} by other means, "
+        f"{source.name} could not be downloaded ({'; '.join(reasons)}): get {source.url} manually, "
         f"put the file named {source.name} into a directory and set FEDREC_MIRROR to it"
     )
 
@@ -184,13 +184,13 @@ def _download(url: str, part: Path) -> None:
         try:
             return _download_rest(url, part)
         except _failures():
-            # As long as each attempt brings something, the end comes nearer.
+            # Retry as long as each attempt brings more bytes.
             if _size(part) <= before:
                 raise
 
 
 def _failures() -> tuple[type[Exception], ...]:
-    """What is raised where bytes do not come."""
+    """Return the exceptions of a failed transfer."""
     from urllib3.exceptions import HTTPError
 
     return OSError, HTTPError  # requests' exceptions are OSErrors
@@ -205,10 +205,10 @@ def _download_rest(url: str, part: Path) -> None:
         headers["Range"] = f"bytes={have}-"
     with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT_S) as response:
         if response.status_code == requests.codes.requested_range_not_satisfiable:
-            return  # nothing is missing; whether too much is there, the checksum tells
+            return  # nothing is missing; the checksum shows whether there is too much
         response.raise_for_status()
         if url.startswith("https://") and not response.url.startswith("https://"):
-            raise OSError(f"it leads to {response.url}, which is not https")
+            raise OSError(f"it redirects to {response.url}, which is not https")
         resumed = response.status_code == requests.codes.partial_content
         _append(response, part, have if resumed else 0)
 
@@ -228,7 +228,7 @@ def _verify(source: Source, part: Path, place: str) -> None:
         part.unlink()
         raise DownloadError(
             f"{source.name} from {place} has the sha256 {found}, expected {source.sha256}; it was "
-            "removed: try again, and if the sum stays, get the file from another place"
+            "removed: try again, and if the checksum stays wrong, get the file from another place"
         )
 
 
@@ -240,7 +240,7 @@ def _reason(error: Exception) -> str:
 
 
 def sha256_of(path: Path) -> str:
-    """The checksum of a file, as hexadecimal digits."""
+    """Return the sha256 of a file, as hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -1,4 +1,4 @@
-"""The leave-one-out split, and one negative per training positive."""
+"""The leave-one-out split, and the drawing of negatives."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,21 +15,22 @@ _FIELDS = ("n_items", "offsets", "train", "validation", "test")
 
 @dataclass(frozen=True)
 class Repeats:
-    """How many users `protocol.repeat_targets` concerns."""
+    """The numbers of users to whom `protocol.repeat_targets` applies."""
 
     users: int
     """All users."""
     validation: int
-    """Those whose validation item is among their training items."""
+    """Users whose validation item is among their training items."""
     test: int
-    """Those whose test item is among their training items, or their validation item."""
+    """Users whose test item is their validation item or among their training items."""
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Item ids of every user: the last one tests, the one before validates, the rest trains.
+    """The items of every user: the last is the test item, the one before it the validation item.
 
-    User u's training items, in time order, are `train[offsets[u]:offsets[u + 1]]`.
+    The other items are for training. User u's training items, in time order, are
+    `train[offsets[u]:offsets[u + 1]]`.
     """
 
     n_items: int
@@ -49,17 +50,17 @@ class Split:
         return checksum_arrays(self._arrays())
 
     def history(self, user: int) -> Int64[np.ndarray, "length"]:
-        """The training items of one user, in time order."""
+        """Return the training items of one user, in time order."""
         return self.train[self.offsets[user] : self.offsets[user + 1]]
 
     @property
     def repeats(self) -> "Repeats":
-        """How many targets their users took before."""
+        """The numbers of users whose targets are items that they had before."""
         again = self._trained(self.test) | (self.test == self.validation)
         return Repeats(self.n_users, int(self._trained(self.validation).sum()), int(again.sum()))
 
     def _trained(self, items: Int64[np.ndarray, "users"]) -> Bool[np.ndarray, "users"]:
-        """Whether each user's own one of `items` is among its training items."""
+        """Tell for each user whether its entry of `items` is among its training items."""
         lengths = np.diff(self.offsets)
         users = np.repeat(np.arange(self.n_users), lengths)
         hits = users[self.train == np.repeat(items, lengths)]
@@ -67,15 +68,15 @@ class Split:
         return found
 
     def save(self, path: Path) -> None:
-        """Write to an `.npz` file, atomically; equal splits give equal bytes."""
+        """Write to an `.npz` file atomically; equal splits give equal bytes."""
         save_arrays(path, self._arrays())
 
     @classmethod
     def load(cls, path: Path) -> "Split":
-        """Read what `save` wrote.
+        """Read a file that `save` wrote.
 
         Raises:
-            DataError: the file is missing or holds something else.
+            DataError: the file is missing or has other contents.
         """
         arrays = load_arrays(path, _FIELDS)
         return cls(n_items=int(arrays.pop("n_items")), **arrays)
@@ -111,13 +112,13 @@ def draw_negatives(
     users: Int[np.ndarray, "cohort"],
     generator_for: Callable[[int], np.random.Generator],
 ) -> Int64[np.ndarray, "pairs"]:
-    """One negative per training positive of each of `users`, user after user.
+    """Draw one negative per training positive of each of `users`, user after user.
 
-    Uniform over the items that the user never took, neither in training nor in validation nor
-    in test. A user's draw depends on `generator_for(user)` alone.
+    Negatives are uniform over the items that are not in the user's training, validation or test
+    items. A user's draw depends only on `generator_for(user)`.
 
     Raises:
-        DataError: a user took every item.
+        DataError: a user has interacted with every item.
     """
     draws = [_negatives_of(split, user, generator_for(user)) for user in users.tolist()]
     return np.concatenate([np.empty(0, dtype=np.int64), *draws])
@@ -131,8 +132,8 @@ def _negatives_of(
     free = split.n_items - len(taken)
     if free == 0:
         raise DataError(
-            f"user {user} took all {split.n_items:,} items, so there is no negative to draw: "
-            "leave this user out of the dataset"
+            f"user {user} has interacted with all {split.n_items:,} items, so no negative can be "
+            "drawn: leave this user out of the dataset"
         )
     # The r-th free item is r plus the number of taken items below it.
     free_below = taken - np.arange(len(taken))

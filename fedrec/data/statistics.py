@@ -1,4 +1,4 @@
-"""Numbers of a dataset as small JSON files."""
+"""Statistics of a dataset in small JSON files."""
 
 import dataclasses
 import json
@@ -14,15 +14,15 @@ T = TypeVar("T")
 
 
 def save_statistics(path: Path, values: Any) -> None:
-    """Write a dataclass of numbers to a file with their checksum: whole or not at all."""
+    """Write a dataclass of numbers with its checksum to a file, atomically."""
     write_text(path, json.dumps(sealed(dataclasses.asdict(values))) + "\n")
 
 
 def load_statistics(kind: type[T], path: Path) -> T:
-    """Read what `save_statistics` wrote of a dataclass.
+    """Read a dataclass that `save_statistics` wrote.
 
     Raises:
-        DataError: the file is missing or holds something else.
+        DataError: the file is missing or has other contents.
     """
     try:
         values = json.dumps(unsealed(path.read_bytes()))
@@ -30,5 +30,5 @@ def load_statistics(kind: type[T], path: Path) -> T:
     except (OSError, ValueError) as error:  # pydantic's errors are ValueErrors
         reason = error.errors()[0]["msg"] if isinstance(error, pydantic.ValidationError) else error
         raise DataError(
-            f"{path}: holds no {kind.__name__.lower()} ({reason}): delete it and make it again"
+            f"{path}: has no {kind.__name__.lower()} ({reason}): delete it and make it again"
         ) from None

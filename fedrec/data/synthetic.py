@@ -1,4 +1,4 @@
-"""A small made-up dataset: latent factors, skewed popularity, tastes that drift."""
+"""A small synthetic dataset with latent factors, skewed popularity and drifting tastes."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -18,10 +18,10 @@ _HOUR = 3_600 * 10**6
 
 @dataclass(frozen=True)
 class Synthetic:
-    """Users who pick one new item an hour, by taste and popularity.
+    """Users who pick one new item per hour, by taste and popularity.
 
-    An item's chance is softmax(4 taste·item / sqrt(factors) - log(popularity rank)); each pick
-    pulls the taste a tenth of the way towards the item picked. Nobody picks an item twice.
+    An item's chance is softmax(4 taste·item / sqrt(factors) - log(popularity rank)). Each pick
+    moves the taste a tenth of the way towards the picked item. No user picks an item twice.
     """
 
     users: Annotated[int, Field(ge=1)] = 400
@@ -29,14 +29,14 @@ class Synthetic:
     items: Annotated[int, Field(ge=1)] = 300
     """The number of items on offer, at least four times `mean_length`."""
     mean_length: Annotated[int, Field(ge=_SHORTEST)] = 40
-    """Interactions per user on average; each has at least 5 and at most half of the items."""
+    """Mean interactions per user; each has at least 5 and at most half of the items."""
     factors: Annotated[int, Field(ge=1)] = 8
     """The dimension of tastes and items."""
     seed: Annotated[int, Field(ge=0)] = 0
     """The seed of all draws."""
 
     def generate(self) -> Interactions:
-        """The interactions: the same for the same fields. An item nobody picks is absent.
+        """Generate the interactions. The same fields give the same data; unpicked items are absent.
 
         Raises:
             DataError: there are fewer than four times `mean_length` items.
@@ -66,7 +66,7 @@ class Synthetic:
         for step in range(lengths.max()):
             active = np.flatnonzero(lengths > step)
             score = sharpness * (taste[active] @ items.T) + popularity + free[active]
-            # The largest of scores with Gumbel noise is a draw from their softmax.
+            # The argmax of scores with Gumbel noise is a draw from their softmax.
             picked = (score + rng.gumbel(size=score.shape)).argmax(axis=1)
             picks[active, step] = picked
             free[active, picked] = -np.inf

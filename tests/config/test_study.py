@@ -160,7 +160,7 @@ NAMES = ("../up", "a b", "a;b", "a\nb", ".hidden", "a..b", "a/b", "$(a)", "", "e
 def test_a_name_that_could_leave_its_folder_is_refused(group: str, name: str) -> None:
     values = yaml.safe_load(PAPER.read_text())
     values[group][name] = next(iter(values[group].values()))
-    with pytest.raises(ConfigError, match=r"names a file or folder: only letters") as caught:
+    with pytest.raises(ConfigError, match=r"names a file or folder: use only letters") as caught:
         Study.parse(values)
     assert repr(name) in str(caught.value)
 
@@ -336,7 +336,7 @@ def test_a_file_is_a_download_or_a_local_one() -> None:
 
 def test_a_file_is_read_in_one_format() -> None:
     columns = {"user": 0, "item": 1, "time": 2}
-    with pytest.raises(ValidationError, match="one of `format` and `item_lists`"):
+    with pytest.raises(ValidationError, match="either `format` or `item_lists`"):
         dataset(source={"path": "x"}, format=columns, item_lists={})
     with pytest.raises(ValidationError, match="needs both"):
         dataset(source={"path": "x"})

@@ -43,7 +43,7 @@ BAD: dict[str, tuple[str, bytes, dict[str, Any], str]] = {
         "a.csv", b"who,what,when\na,p,1\nwho,what,when\n", NAMED, "line 3: its time .* is not unix",
     ),
     "non-numeric user": ("a.csv", b"1,2,3\nx,2,3\n", NUMERIC, "line 2: its user .* is no.*correct"),
-    "non-numeric item": ("a.csv", b"1,2,3\n1,2.5,3\n", NUMERIC, "line 2: its item .* is no whole"),
+    "non-numeric item": ("a.csv", b"1,2,3\n1,2.5,3\n", NUMERIC, "line 2: its item .* not a whole"),
     "unparsable time": ("a.csv", GOOD + b"a,p,soon\n", PLAIN, "line 4: its time .* is not unix"),
     "negative time": ("a.csv", GOOD + b"a,p,-1\n", PLAIN, "line 4: its time .* is before 1970"),
     "milliseconds": ("a.csv", b"a,p,1700000000000\n", PLAIN, "line 1: .*after 9999.*`unix_ms`"),
@@ -151,7 +151,7 @@ def test_a_filter_that_leaves_nothing(stages: Path, capsys: pytest.CaptureFixtur
     dataset = {"source": {"path": "a.csv"}, "format": PLAIN, "k_core": {"k": 3}}
     command = ["filter", json.dumps(dataset), "--input", str(stages / "log.npz")]
     written = ["--counts", str(stages / "counts.json"), "--passes", str(stages / "filter.json")]
-    fails_with("3-core holds no .*smaller k", [*command, *written], stages, capsys)
+    fails_with("3-core has no .*smaller k", [*command, *written], stages, capsys)
 
 
 @pytest.mark.parametrize("text", ["", "id n\n", "id n\na 0 1\n", "id n\nz 0\n"])

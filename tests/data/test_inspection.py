@@ -94,18 +94,18 @@ def test_what_is_known_is_not_guessed(tmp_path: Path) -> None:
         ("a,b,c\nd,e,f\n", {}, r"no column can be a time.*--time-format order.*--item-lists"),
         ("user,time\na,978300760\n", {}, r"which column is the item.*--item"),
         ("user,item,movie,time\na,1,2,978300760\n", {}, r"--item; column item .*; column movie"),
-        ('{"user": 1}\n\n[1]\n', {}, r"line 3: '\[1\]' is no JSON object: correct"),
-        ("user,item,id\na,1,978300760\n", {}, r"is the time .*column id holds 978300760"),
+        ('{"user": 1}\n\n[1]\n', {}, r"line 3: '\[1\]' is not a JSON object: correct"),
+        ("user,item,id\na,1,978300760\n", {}, r"is the time: .*column id holds 978300760"),
         (
             "user,item,created_at,date\na,1,2020-01-01,2021-05-05\n",
             {},
             r"which column is the time.*column created_at .*; column date",
         ),
-        ("user,item,date\na,1,05/03/2024\n", {}, r"two ways: .*--time-format .*%d/%m/%Y or %m/%d"),
-        ("user,item,time\na,1,5\n", {"time": "time"}, r"in no format that is known: .*--time-for"),
-        (CSV, {"rating": "stars"}, "`rating` and `min_rating` belong together"),
+        ("user,item,date\na,1,05/03/2024\n", {}, r"two ways: .*--time-format.*%d/%m/%Y or %m/%d"),
+        ("user,item,time\na,1,5\n", {"time": "time"}, r"in no known format: .*--time-for"),
+        (CSV, {"rating": "stars"}, "give both `rating` and `min_rating`"),
         (CSV, {"time_zone": "Mars/Olympus"}, "no time zone"),
-        (CSV, {"time_format": "seconds"}, "no format of times"),
+        (CSV, {"time_format": "seconds"}, "not a time format"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_understood_says_which_option_helps(
@@ -122,7 +122,9 @@ def test_a_folder_of_recboles_is_its_file_of_interactions(tmp_path: Path) -> Non
     found = guess(tmp_path, Known())
     assert found.path == tmp_path / "tiny.inter"
     (tmp_path / "more.inter").write_text(text)
-    with pytest.raises(DataError, match=r"holds more\.inter, tiny\.inter: name the file"):
+    with pytest.raises(
+        DataError, match=r"is a folder with more\.inter, tiny\.inter: name the file"
+    ):
         guess(tmp_path, Known())
 
 
@@ -130,7 +132,7 @@ def test_a_zip_of_several_files_asks_for_one(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "log.zip", "w") as archive:
         archive.writestr("in/a.csv", CSV)
         archive.writestr("in/b.csv", CSV)
-    with pytest.raises(DataError, match=r"holds in/a\.csv, in/b\.csv: choose by --member"):
+    with pytest.raises(DataError, match=r"contains in/a\.csv, in/b\.csv: choose one with --member"):
         guess(tmp_path / "log.zip", Known())
     found = guess(tmp_path / "log.zip", Known(member="in/a.csv")).reader
     assert isinstance(found, Table) and found.member == "in/a.csv"
@@ -165,7 +167,7 @@ def test_ties_that_the_files_order_decides_are_counted(
     assert main(["data", "inspect", str(tmp_path / "log.csv")]) == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert "at the same time as another 7 interactions: the file's order decides" in shown
-    assert "whose test item is such a one 2 users: the file's order decides" in shown
+    assert "with such a test item 2 users: the file's order decides" in shown
 
 
 def test_where_every_id_seems_missing_other_columns_are_asked_for(tmp_path: Path) -> None:
@@ -186,7 +188,7 @@ def test_a_user_of_a_large_share_is_pointed_out(
     (tmp_path / "log.csv").write_text("\n".join(["user,item,time", *rows]))
     assert main(["data", "inspect", str(tmp_path / "log.csv")]) == 0
     shown = " ".join(capsys.readouterr().out.split())
-    assert "of user 'anon' 17% of all, more than 10%: is it one user?" in shown
+    assert "of user 'anon' 17% of all, more than 10%: is this a single user?" in shown
 
 
 # The command
@@ -231,11 +233,11 @@ def test_the_command_says_what_a_file_holds(
     assert (found["users"], found["items"], found["interactions"]) == ("3", "4", "11")
     assert found["first"] == "2023-05-01 10:00:00 UTC" and found["last"].startswith("2023-05-06 10")
     # ann took p twice again, cat once, at the same time too; cat is too short for a split.
-    assert found["of an item that its user had before"] == "3 interactions"
-    assert found["of these at the same time too"] == "1 interactions"
+    assert found["repeating an earlier user-item pair"] == "3 interactions"
+    assert found["of these at the same time"] == "1 interactions"
     assert found["with fewer than 3 interactions"] == "1 users, too short to split"
-    assert found["whose test item they had before"].startswith("1 of 2 users")
-    assert found["left by a 5-core"] == found["left by a 10-core"] == "nothing"
+    assert found["with a test item seen before"].startswith("1 of 2 users")
+    assert found["left after a 5-core"] == found["left after a 10-core"] == "nothing"
     ((name, entry),) = yaml.safe_load(text.partition("in the config:")[2]).items()
     dataset = Dataset.model_validate_json(json.dumps(entry))
     assert name == "visits-2023" and dataset.k_core

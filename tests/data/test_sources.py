@@ -128,7 +128,7 @@ def test_a_server_without_ranges_starts_over(server, tmp_path):
 
 def test_a_transfer_that_gets_nowhere_ends_and_keeps_its_part(server, tmp_path):
     server.cut, server.ranges = 1000, False
-    with pytest.raises(DownloadError, match=r"raw\.bin could not be had"):
+    with pytest.raises(DownloadError, match=r"raw\.bin could not be downloaded"):
         fetch(source_at(server.base), tmp_path / "raw.bin", None)
     assert (tmp_path / "raw.bin.part").read_bytes() == CONTENT[:1000]
     assert len(server.asked) == 2
@@ -179,7 +179,9 @@ def test_https_must_not_lead_to_plain_http(server, tmp_path, monkeypatch):
     get = requests.get
     there = f"{server.base}/raw.bin"
     monkeypatch.setattr(requests, "get", lambda url, **given: get(there, **given))
-    with pytest.raises(DownloadError, match=r"leads to http://127\.0\.0\.1.*, which is not https"):
+    with pytest.raises(
+        DownloadError, match=r"redirects to http://127\.0\.0\.1.*, which is not https"
+    ):
         fetch(source_at("https://example.org"), tmp_path / "raw.bin", None)
     assert names_in(tmp_path) == []
 

@@ -127,5 +127,5 @@ def test_no_users_draw_nothing():
 
 def test_a_user_who_took_everything_is_refused():
     split = leave_one_out(log([0, 1, 2], [0, 1, 2, 3]))
-    with pytest.raises(DataError, match="user 1 took all 4 items"):
+    with pytest.raises(DataError, match="user 1 has interacted with all 4 items"):
         draw_negatives(split, np.array([0, 1]), stream)

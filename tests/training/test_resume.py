@@ -277,7 +277,7 @@ def test_a_checkpoint_holds_no_code(tmp_path: Path) -> None:
     np.savez(archive, notes=np.array([{"a": 1}], dtype=object))
     path = tmp_path / "x.checkpoint"
     path.write_bytes(_first_line(archive.getvalue()) + b"\n" + archive.getvalue())
-    with pytest.raises(CheckpointError, match="something else"):
+    with pytest.raises(CheckpointError, match="its contents cannot be read"):
         load(path, {})
 
 

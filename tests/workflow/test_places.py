@@ -58,7 +58,7 @@ def test_lists_on_the_command_line(tmp_path: Path, value: str, code: int, messag
 def test_braces_in_names_are_refused_in_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "own.yaml").write_text(OWN)
     code, said = planned(tmp_path, "--configfile", "own.yaml")
-    assert code == 1 and "'pl{ay}s.csv' holds braces" in said and "Traceback" not in said
+    assert code == 1 and "'pl{ay}s.csv' contains braces" in said and "Traceback" not in said
     folder = tmp_path / "p{x}"
     for part in ("workflow", "config"):
         shutil.copytree(ROOT / part, folder / part)

@@ -1,1 +1,1 @@
-"""Readers of raw files: one file a format, and what they share."""
+"""Readers of raw files: one module per format, and shared helpers."""

@@ -1,4 +1,4 @@
-"""DuckDB, which reads and sorts tables; set so that it gives the same rows everywhere."""
+"""DuckDB, which reads and sorts tables, with settings that give the same rows everywhere."""
 
 import csv
 import os
@@ -11,15 +11,15 @@ from typing import Any
 
 from fedrec.errors import DataError
 
-Database = Any  # duckdb.DuckDBPyConnection, a module that is loaded where it is used
+Database = Any  # duckdb.DuckDBPyConnection; the module is imported only where it is used
 
 THREADS, MEMORY = 1, "1GB"
 
 
 @contextmanager
 def session() -> Iterator[Database]:
-    """An empty database in memory; what does not fit goes to a folder that is deleted after."""
-    import duckdb  # here, because all that reads no table should start without it
+    """Open an empty database in memory; data that do not fit go to a temporary folder."""
+    import duckdb  # imported here, so that code which reads no tables starts without it
 
     with tempfile.TemporaryDirectory() as folder:
         settings: dict[str, Any] = {
@@ -37,9 +37,9 @@ def session() -> Iterator[Database]:
 
 @contextmanager
 def piped(blocks: Iterable[bytes]) -> Iterator[str]:
-    """A path at which DuckDB reads `blocks` while they come.
+    """Yield a path from which DuckDB reads `blocks` as they arrive.
 
-    Raises what the blocks raise, rather than what DuckDB says of their sudden end.
+    An error in `blocks` is raised as it is, instead of DuckDB's error about the early end.
     """
     reader, writer = os.pipe()
     with ThreadPoolExecutor(1) as pool:
@@ -47,7 +47,7 @@ def piped(blocks: Iterable[bytes]) -> Iterator[str]:
         try:
             yield f"/dev/fd/{reader}"
         finally:
-            os.close(reader)  # so that a writer with more to say ends
+            os.close(reader)  # ends a writer that has more data
             pumping.result()
 
 
@@ -58,21 +58,21 @@ def _pump(blocks: Iterable[bytes], writer: int) -> None:
 
 
 def text(value: str) -> str:
-    """A text as SQL has it."""
+    """Quote a text as an SQL string."""
     return "'" + value.replace("'", "''") + "'"
 
 
 def name(value: str) -> str:
-    """The name of a column as SQL has it."""
+    """Quote a column name for SQL."""
     return '"' + value.replace('"', '""') + '"'
 
 
 @contextmanager
 def told(path: Path) -> Iterator[None]:
-    """What DuckDB or Python's reader of CSV says of a file becomes one line for its user.
+    """Turn errors of DuckDB and Python's CSV reader into a one-line message.
 
     Raises:
-        DataError: they did.
+        DataError: DuckDB or the CSV reader raised an error.
     """
     import duckdb
 

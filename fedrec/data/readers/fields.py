@@ -1,4 +1,4 @@
-"""Fields of text lines: read by DuckDB; headers, samples and lines to name by Python's `csv`."""
+"""Fields of text lines: data are read by DuckDB, headers and line numbers by Python's `csv`."""
 
 import csv
 import io
@@ -14,12 +14,12 @@ from fedrec.errors import DataError
 
 REMEDY = "correct or delete it, or check the dataset's format in the config"
 
-_UNIT = "\x1f"  # stands for a separator of several characters; no text holds it
-_NOTHING = "\x01"  # what a field never is, so that an empty one is told from none
-_END = "\x03"  # each field of a line after the last, which an open quote would swallow
+_UNIT = "\x1f"  # replaces a separator of several characters; no text contains it
+_NOTHING = "\x01"  # a value that no field has, so that empty fields differ from missing ones
+_END = "\x03"  # the fields of an extra last line, which an open quote would swallow
 _OPEN = (
-    "has a quote that does not end where its field does (if quotes are letters, say `quote: ''`, "
-    "or --quote '')"
+    "has a quote that does not end with its field (if quotes are ordinary characters, set "
+    "`quote: ''` or use --quote '')"
 )
 _REJECTED = {"UNQUOTED VALUE": _OPEN, "TOO MANY COLUMNS": "has more fields than the first line"}
 
@@ -33,22 +33,22 @@ class Fields:
     separator: str
     quote: str
     before: int
-    """How many lines stand before the data."""
+    """The number of lines before the data."""
 
     def first(self, header: bool) -> tuple[int, list[str]]:
-        """The header, or else the first line of data: its number and its fields.
+        """Return number and fields of the header, or of the first line of data without a header.
 
         Raises:
-            DataError: there is neither.
+            DataError: the file has neither.
         """
         for number, found in self._records(self.before - header):
             return number, [field.strip() for field in found]
-        raise DataError(f"{self.path}: holds no line of data: fetch the file again")
+        raise DataError(f"{self.path}: has no line of data: fetch the file again")
 
     def load(self, db: Database, create: Callable[[str], str], width: int) -> None:
-        """Have DuckDB create a table `rows`, with a text `u`, from columns `c0`, `c1`, … of texts.
+        """Create a table `rows` in DuckDB, with a text `u`, from text columns `c0`, `c1`, ….
 
-        There are `width` of them; a field that is not there is NULL. Nothing is left to guesses.
+        There are `width` columns; a missing field is NULL. All reader options are set explicitly.
 
         Raises:
             DataError: a line cannot be read.
@@ -74,7 +74,7 @@ class Fields:
             self._refuse_open_quote(db)
 
     def _refuse_open_quote(self, db: Database) -> None:
-        """Where lines may be short, DuckDB is silent about a quote that never ends."""
+        """Raise an error for a quote that never ends; DuckDB gives none if lines may be short."""
         row, last = db.execute("SELECT max(rowid), arg_max(u, rowid) FROM rows").fetchone()
         if last != _END:
             *_, (number, _) = self._records(self.before)
@@ -86,12 +86,12 @@ class Fields:
         raise DataError(f"{self.path}: line {number}: {problem}: {REMEDY}")
 
     def line(self, row: int) -> int:
-        """The line on which a row begins: blank lines are no rows, and quotes hold line ends."""
+        """Return the line on which a row begins; blank lines are skipped, quotes may span lines."""
         rows = (number for number, fields in self._records(self.before) if fields)
         return next(islice(rows, row, None))
 
     def _records(self, before: int) -> Iterator[tuple[int, list[str]]]:
-        """The fields after so many lines, and the line on which they begin; of a blank one none."""
+        """Yield line and fields of each record after `before` lines; a blank line has no fields."""
         rest = after_lines(before, blocks(self.path, self.member))
         reader = records(text_lines(rest), self.separator, self.quote)
         number = before + 1
@@ -101,7 +101,7 @@ class Fields:
 
 
 def _with_line(data: Iterable[bytes], line: bytes) -> Iterator[bytes]:
-    """Blocks, and a line after them."""
+    """Yield blocks, and then a line."""
     block = b"\n"
     for block in data:
         yield block
@@ -109,9 +109,9 @@ def _with_line(data: Iterable[bytes], line: bytes) -> Iterator[bytes]:
 
 
 def records(lines: Iterable[str], separator: str, quote: str) -> Any:
-    """What yields the fields of each line, and counts lines as `line_num`."""
+    """Return a reader that yields the fields of each line and counts lines in `line_num`."""
     csv.field_size_limit(2 * LONGEST_LINE)
-    if len(separator) > 1:  # the module knows no longer ones
+    if len(separator) > 1:  # `csv` supports only single characters
         lines = (line.replace(separator, _UNIT) for line in lines)
     delimiter = separator if len(separator) == 1 else _UNIT
     if not quote:
@@ -120,10 +120,10 @@ def records(lines: Iterable[str], separator: str, quote: str) -> Any:
 
 
 def text_lines(found: Iterable[bytes]) -> Iterator[str]:
-    """The lines of blocks, with their ends."""
+    """Yield the lines of blocks, with their line ends."""
     return chain.from_iterable(io.StringIO(block.decode(), newline="\n") for block in found)
 
 
 def shortened(value: str) -> str:
-    """A text between quotes, so long that it fits into a message."""
+    """Quote a text, and shorten it so that it fits into a message."""
     return repr(value if len(value) <= 60 else f"{value[:59]}…")

@@ -1,4 +1,4 @@
-"""The reader of item lists: a user and its items on each line, as NGCF publishes datasets."""
+"""The reader of item lists: a user and its items on each line, as in NGCF's datasets."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,17 +15,17 @@ REMEDY = "correct the line, or fetch the file again"
 
 @dataclass(frozen=True)
 class ItemLists:
-    """Text files of lines `user item item …`, in the order in which the user took the items.
+    """Text files with lines `user item item …`, whose items are in time order.
 
-    A user may stand in several files; its items follow each other in the order of the files.
-    There are no times: an interaction's time is its position in the user's list.
+    A user may occur in several files; its items are concatenated in the order of the files.
+    There are no times, so an interaction's time is its position in the user's list.
     """
 
     separator: str = " "
-    """What stands between two labels."""
+    """The separator between two labels."""
 
     def read(self, paths: Sequence[Path]) -> Interactions:
-        """The interactions in the files `paths`, one after the other.
+        """Read the interactions in the files `paths`, in this order.
 
         Raises:
             DataError: a file cannot be read, a line is malformed, or there are no interactions.
@@ -44,7 +44,7 @@ class ItemLists:
         )
 
     def _lines(self, path: Path) -> Iterator[tuple[str, list[str]]]:
-        """The user and the items of each line; a line may hold a user alone."""
+        """Yield the user and the items of each line; a line may have a user without items."""
         for number, line in enumerate(_lines_of(path), start=1):
             user, *items = line.strip().split(self.separator)
             if not user or "" in items:

@@ -8,13 +8,13 @@ from typing import NamedTuple
 from fedrec.data.readers.duck import Database, text
 from fedrec.errors import DataError
 
-# A row takes some bits even where columns repeat themselves; a damaged count would fill the memory.
+# Even repetitive rows take some bits each. A damaged row count could otherwise fill the memory.
 _ROWS_PER_BYTE = 1_000
 _NESTED = ("[", "STRUCT", "MAP", "UNION", "VARIANT", "BLOB")
 
 
 class Column(NamedTuple):
-    """A column of a Parquet file: its name there, and in DuckDB, where no two have the same."""
+    """A column of a Parquet file: its name in the file, and its unique name in DuckDB."""
 
     name: str
     alias: str
@@ -22,17 +22,17 @@ class Column(NamedTuple):
 
 
 def parquet_columns(db: Database, path: Path) -> list[Column]:
-    """The columns of a Parquet file, nested ones as one.
+    """Return the columns of a Parquet file; a nested column counts as one.
 
     Raises:
-        DataError: it claims more rows than a log could have.
+        DataError: the file claims more rows than a log of its size could have.
     """
     place = text(glob.escape(str(path)))
     (count,) = db.execute(f"SELECT sum(num_rows) FROM parquet_file_metadata({place})").fetchone()
     if count > _ROWS_PER_BYTE * path.stat().st_size:
         raise DataError(
-            f"{path}: claims {count:,} rows in {path.stat().st_size:,} bytes, as no log has: "
-            "fetch the file again"
+            f"{path}: claims {count:,} rows in {path.stat().st_size:,} bytes, which is impossible "
+            "for a log: fetch the file again"
         )
     schema = f"SELECT name, coalesce(num_children, 0) FROM parquet_schema({place})"
     names = _outermost(db.execute(schema).fetchall())
@@ -41,10 +41,10 @@ def parquet_columns(db: Database, path: Path) -> list[Column]:
 
 
 def column_named(db: Database, path: Path, name: str) -> Column:
-    """The column of a Parquet file that has this name.
+    """Return the column of a Parquet file with a given name.
 
     Raises:
-        DataError: it is not there, there are two, or it holds more than one value a row.
+        DataError: there is no such column, there are two, or it has several values per row.
     """
     known = parquet_columns(db, path)
     found = [column for column in known if column.name == name]
@@ -55,8 +55,8 @@ def column_named(db: Database, path: Path, name: str) -> Column:
         )
     if any(mark in found[0].type for mark in _NESTED):
         raise DataError(
-            f"{path}: cannot be read (column {name!r} holds {found[0].type}): correct the config, "
-            "or fetch the file again"
+            f"{path}: cannot be read (column {name!r} has the type {found[0].type}): correct the "
+            "config, or fetch the file again"
         )
     return found[0]
 
@@ -64,19 +64,19 @@ def column_named(db: Database, path: Path, name: str) -> Column:
 def first_rows(
     db: Database, path: Path, count: int
 ) -> tuple[list[str], list[tuple[str | None, ...]]]:
-    """The names of a Parquet file's columns, and its first rows, as texts."""
+    """Return the column names and the first rows of a Parquet file, as texts."""
     names = [column.name for column in parquet_columns(db, path)]
     query = f"SELECT CAST(COLUMNS(*) AS VARCHAR) FROM {source(path)} LIMIT {count}"
     return names, db.execute(query).fetchall()
 
 
 def source(path: Path) -> str:
-    """A Parquet file as SQL has it."""
+    """Return the SQL that reads a Parquet file."""
     return f"read_parquet({text(glob.escape(str(path)))})"
 
 
 def _outermost(schema: Sequence[tuple[str, int]]) -> list[str]:
-    """The names directly below the root of a tree that is listed depth first."""
+    """Return the names directly below the root of a schema tree listed depth first."""
     left, found = [schema[0][1]], []
     for column, children in schema[1:]:
         while not left[-1]:

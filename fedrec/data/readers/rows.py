@@ -1,4 +1,4 @@
-"""The rows that a reader found: which values are refused, and the interactions they are."""
+"""The rows of a table: checks of their values, and conversion to interactions."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,15 +17,16 @@ from fedrec.errors import DataError
 
 Column = Annotated[int, Field(ge=0)] | Annotated[str, Field(min_length=1)]
 
-# What databases and data frames write where there is nothing.
+# The texts that databases and data frames write for missing values.
 MISSING = ("NULL", "null", "None", "\\N", "NA", "N/A", "<NA>", "nan", "NaN", "undefined")
 
 _WORDS = f"({', '.join(map(text, MISSING))})"
 _LETTERS = {"user": "u", "item": "i", "time": "t", "rating": "r"}
-_WHICH_ZONE = "with which zone are the times without one to be read? Write it into the file"
+_WHICH_ZONE = "write the missing zones into the file"
 _NUMBER = "TRY_CAST(r AS DOUBLE)"
 _YEAR = 365 * 86_400 * 10**6  # microseconds
-# Seconds read as milliseconds, and the like: what of 1990 to 2100 would be times in 1970.
+# Times of 1990 to 2100 that were read in too fine a unit, such as seconds read as milliseconds:
+# they would be in 1970.
 _OTHER_UNIT = f"us < {_YEAR} AND (" + " OR ".join(
     f"us BETWEEN {20 * _YEAR // factor} AND {130 * _YEAR // factor}"
     for factor in (10**3, 10**6, 10**9)
@@ -33,7 +34,7 @@ _OTHER_UNIT = f"us < {_YEAR} AND (" + " OR ".join(
 
 
 class Problem(NamedTuple):
-    """What may be wrong with rows: where, the value to show, and the words around it."""
+    """A possible fault of rows: its SQL condition, the value to show, and the words around it."""
 
     condition: str
     value: str
@@ -45,41 +46,41 @@ class Problem(NamedTuple):
 
 @dataclass(frozen=True)
 class Meaning:
-    """What the columns of a table mean, and which rows are left out."""
+    """The meaning of a table's columns, and which rows are left out."""
 
     user: Column
-    """The column of the user's label: counted from 0, or its name."""
+    """The column of the user's label: its number, from 0, or its name."""
     item: Column
-    """The column of the item's label, likewise."""
+    """The column of the item's label: its number, from 0, or its name."""
     time: Column | None = None
-    """The column of the time, likewise; none where `time_format` is `order`."""
+    """The column of the time, by number or name; none if `time_format` is `order`."""
     clock: Column | None = None
-    """The column of the time of day, where `time` is that of the date alone."""
+    """The column of the time of day, if the column `time` has only the date."""
     time_format: str = "unix"
     """`unix`, `unix_ms`, `unix_us` or `unix_ns`: seconds, milli-, micro- or nanoseconds since
     1970-01-01 UTC, with or without a fraction. `iso8601`. A pattern, such as `%d/%m/%Y %H:%M:%S`.
-    `order`: there are no times, and the rows stand in the order of time."""
+    `order`: there are no times, and the rows are in time order."""
     time_zone: str = "UTC"
-    """Of times that name none, such as Europe/Berlin."""
+    """The time zone of times that name none, such as Europe/Berlin."""
     rating: Column | None = None
-    """The column of a rating, likewise; only for `min_rating`."""
+    """The column of a rating, by number or name; only needed for `min_rating`."""
     min_rating: float | None = None
     """The lowest rating of an interaction that is kept."""
     numeric_ids: bool = False
-    """Whether a user or item that is no whole number is refused; otherwise any text will do."""
+    """Whether users and items must be whole numbers; otherwise any text is accepted."""
     missing_ids: Literal["refuse", "drop", "keep"] = "refuse"
-    """What becomes of rows whose user or item is NULL, None, \\N, NA or the like."""
+    """What to do with rows whose user or item is NULL, None, \\N, NA or the like."""
 
     @property
     def columns(self) -> dict[str, int | str]:
-        """The columns that are read."""
+        """The columns to read."""
         wanted = ("user", "item", "time", "clock", "rating")
         return {what: getattr(self, what) for what in wanted if getattr(self, what) is not None}
 
     def create(self, fields: Mapping[str, str], fault: str, source: str) -> str:
-        """The SQL that makes a table `rows` of texts `u`, `i`, `t`, `r` and microseconds `us`.
+        """Return SQL that makes a table `rows` of texts `u`, `i`, `t`, `r` and microseconds `us`.
 
-        `fault` is a row as a whole, where something is wrong with it as such.
+        `fault` is an SQL expression: the text of a row that is malformed as a whole, else NULL.
         """
         time = " || ' ' || ".join(fields[what] for what in ("time", "clock") if what in fields)
         values = {"u": fields["user"], "i": fields["item"], "t": time, "r": fields.get("rating")}
@@ -91,21 +92,21 @@ class Meaning:
 
 @dataclass(frozen=True)
 class Rows:
-    """The table `rows` in a database, in the order of the file."""
+    """The table `rows` of a database, in file order."""
 
     db: Database
     path: Path
     meaning: Meaning
     place: Callable[[int], str]
-    """What a row is called in an error, by its number from 0."""
+    """The name of a row in an error message, given its number from 0."""
     fault: str = ""
-    """What is wrong with the rows that are faults."""
+    """The description of the fault of malformed rows."""
 
     def interactions(self) -> Interactions:
-        """The interactions that the rows are.
+        """Check the rows and convert them to interactions.
 
         Raises:
-            DataError: a row is malformed, or there are none.
+            DataError: a row is malformed, or there are no rows.
         """
         lowest = self.meaning.min_rating
         if self.meaning.missing_ids == "drop":
@@ -120,7 +121,7 @@ class Rows:
             return self._by_user_and_time()
         if lowest is not None:
             raise DataError(f"{self.path}: no rating is {lowest:g} or more: lower `min_rating`")
-        raise DataError(f"{self.path}: holds no line of data: fetch the file again")
+        raise DataError(f"{self.path}: has no line of data: fetch the file again")
 
     def _leave_out(self, condition: str) -> None:
         self.db.execute(f"DELETE FROM rows WHERE fault IS NULL AND ({condition})")
@@ -150,7 +151,7 @@ class Rows:
         columns = {what: c for what, c in self.meaning.columns.items() if what != "clock"}
         letters = [f"coalesce({_LETTERS[what]}, '')" for what in columns]
         places = ", ".join(map(str, columns.values()))
-        needs = f"needs {', '.join(columns)} in columns {places}, and holds"
+        needs = f"needs {', '.join(columns)} in columns {places}, but has"
         yield Problem("fault IS NOT NULL", "fault", "", self.fault)
         yield Problem(
             f"'' IN ({', '.join(letters)})", f"concat_ws(', ', {', '.join(letters)})", needs
@@ -170,22 +171,22 @@ class Rows:
         yield wrong(f"us >= {YEAR_10000}", after="is after 9999 (milliseconds are `unix_ms`)")
         if how in MICROSECONDS:
             mostly = f"(SELECT count(*) < 2 * count(*) FILTER (us > {10 * _YEAR}) FROM rows)"
-            unlike = f"is in another unit than most, which are {how}"
+            unlike = f"is in another unit than most times, which are {how}"
             yield wrong(f"{_OTHER_UNIT} AND {mostly}", after=unlike)
         if how == "iso8601":
             first = f"(SELECT {zoned(how)} FROM rows ORDER BY rowid LIMIT 1)"
-            unlike = "names a zone, or none, unlike the first"
+            unlike = "differs from the first time in whether it has a zone"
             yield wrong(f"{zoned(how)} <> {first}", after=unlike, remedy=_WHICH_ZONE)
 
     def _of_labels(self) -> Iterator[Problem]:
-        """Of the numbered labels, because there are fewer of them than rows."""
+        """Yield the possible faults of labels; checked once per label, not once per row."""
         for c, what in (("u", "user"), ("i", "item")):
             wrong = partial(Problem, value=c, before=f"its {what}", table=f"{c}_ids")
             if self.meaning.missing_ids == "refuse":
-                advice = "seems to be missing (say `missing_ids: drop`, or `keep`)"
+                advice = "seems to be missing (set `missing_ids: drop` or `missing_ids: keep`)"
                 yield wrong(f"{c} IN {_WORDS}", after=advice)
             if self.meaning.numeric_ids:
-                demand = "is no whole number, as `numeric_ids` demands"
+                demand = "is not a whole number, but `numeric_ids` is set"
                 yield wrong(f"NOT regexp_full_match({c}, '-?[0-9]+')", after=demand)
 
     def _by_user_and_time(self) -> Interactions:

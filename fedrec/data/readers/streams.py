@@ -1,4 +1,4 @@
-"""Raw text files as blocks of whole lines: unpacked, and refused where they are no data."""
+"""Raw text files as blocks of whole lines: unpacked, and checked to be data."""
 
 import bz2
 import gzip
@@ -23,7 +23,7 @@ else:
 
 BLOCK = 2**20  # bytes
 LONGEST_LINE = 2**20  # bytes
-# A text shrinks to a tenth, perhaps to a thirtieth.
+# Compression shrinks a text to a tenth, perhaps to a thirtieth.
 BOMB_RATIO, BOMB_BYTES = 200, 2**30
 BOM, WIDE_BOMS = b"\xef\xbb\xbf", (b"\xff\xfe", b"\xfe\xff")
 MARKUP = (b"<!doctype", b"<html", b"<?xml", b"<head")
@@ -33,7 +33,7 @@ UNPACKERS: dict[str, Callable[[Path], Any]] = {
     ".xz": lzma.open,
     ".zst": zstd.open,
 }
-# All that the unpackers raise over files that are damaged, encrypted or packed otherwise.
+# Everything that the unpackers raise for files that are damaged, encrypted or in another format.
 _UNREADABLE = (
     *(OSError, EOFError, KeyError, RuntimeError, UnicodeDecodeError, zipfile.BadZipFile),
     *(lzma.LZMAError, zstd.ZstdError, struct.error, zlib.error),
@@ -41,14 +41,14 @@ _UNREADABLE = (
 
 
 def blocks(path: Path, member: str | None = None) -> Iterator[bytes]:
-    """The text of a file, plain or packed, in blocks of whole lines, with a progress bar.
+    """Yield the text of a file, plain or compressed, in blocks of whole lines, with progress.
 
-    Lines end with a line feed, whatever they end with in the file. The text is UTF-8 without a
-    byte order mark; a byte that is none stands as `\\xff` does.
+    All line ends are converted to line feeds. The text is UTF-8 without a byte order mark; a byte
+    that is not valid UTF-8 appears as an escape such as `\\xff`.
 
     Raises:
-        DataError: it cannot be read, or is no data: a web page, UTF-16, a line without end, or an
-            archive that unpacks to far more than a text would.
+        DataError: the file cannot be read, or is not data: a web page, UTF-16, a line that is too
+            long, or an archive that unpacks to far more than a text would.
     """
     try:
         packed = path.stat().st_size
@@ -61,7 +61,7 @@ def blocks(path: Path, member: str | None = None) -> Iterator[bytes]:
 
 
 def after_lines(count: int, found: Iterator[bytes]) -> Iterator[bytes]:
-    """Some blocks without the first `count` lines."""
+    """Drop the first `count` lines of some blocks."""
     for block in found:
         while block and count:
             _, _, block = block.partition(b"\n")
@@ -72,7 +72,7 @@ def after_lines(count: int, found: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def members(path: Path) -> list[str]:
-    """The files within a zip archive.
+    """Return the names of the files in a zip archive.
 
     Raises:
         DataError: the archive is damaged.
@@ -94,7 +94,7 @@ def _unpacked(path: Path, member: str | None) -> Iterator[Any]:
         for name in archive.namelist():
             if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
                 raise DataError(
-                    f"{path}: holds {name!r}, a name outside the archive: do not unpack it, and "
+                    f"{path}: contains {name!r}, a path outside the archive: do not unpack it, and "
                     "get the file from another place"
                 )
         with archive.open(member) as stream:
@@ -102,7 +102,7 @@ def _unpacked(path: Path, member: str | None) -> Iterator[Any]:
 
 
 class _Text:
-    """Passes blocks on, and stops at the first that cannot belong to a text of short lines."""
+    """Passes blocks on, and raises an error for content that is not a text of short lines."""
 
     def __init__(self, path: Path, packed: int) -> None:
         self._path, self._packed = path, packed
@@ -128,11 +128,13 @@ class _Text:
         block = block.removeprefix(BOM)
         if block[:4096].lstrip().lower().startswith(MARKUP):
             raise DataError(
-                f"{self._path}: line 1: is a web page, not data: its address may have moved, or "
-                "ask for a login; fetch the file again"
+                f"{self._path}: line 1: is a web page, not data: its address may have moved or may "
+                "need a login; fetch the file again"
             )
         if b"\0" in block[:4096]:
-            raise DataError(f"{self._path}: is no text: name its format, or fetch the file again")
+            raise DataError(
+                f"{self._path}: is not a text: name its format, or fetch the file again"
+            )
         return block
 
     def _check(self, block: bytes) -> None:
@@ -140,10 +142,10 @@ class _Text:
         if self._given > self._most:
             raise DataError(
                 f"{self._path}: unpacks to more than {self._most >> 20:,} MiB from "
-                f"{self._packed >> 10:,} KiB, as no text does: fetch the file again"
+                f"{self._packed >> 10:,} KiB, which no text does: fetch the file again"
             )
-        self._refuse(block, b"\0", "holds a zero byte, as no text does: fetch the file again")
-        self._refuse(block, b"\r", "holds a carriage return within a line: put a blank there")
+        self._refuse(block, b"\0", "has a zero byte, which no text has: fetch the file again")
+        self._refuse(block, b"\r", "has a carriage return within a line: put a blank there")
         ends = block.count(b"\n")
         if len(block) - block.rfind(b"\n") - 1 > LONGEST_LINE:
             raise DataError(

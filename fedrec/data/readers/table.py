@@ -1,4 +1,4 @@
-"""The reader of tables with one interaction a row: text, JSON lines or Parquet."""
+"""The reader of tables with one interaction per row: text, JSON lines or Parquet."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,43 +19,43 @@ from fedrec.errors import DataError
 
 @dataclass(frozen=True)
 class Table(Meaning):
-    """A file of one interaction a line or row.
+    """A file with one interaction per line or row.
 
-    Text and JSON lines may be packed (`.gz`, `.bz2`, `.xz`, `.zst`) or inside a `.zip`.
+    Text and JSON lines may be compressed (`.gz`, `.bz2`, `.xz`, `.zst`) or inside a `.zip`.
     """
 
     kind: Literal["text", "json_lines", "parquet"] = "text"
     """`text`, `json_lines` (an object on each line) or `parquet`."""
     separator: Annotated[str, Field(min_length=1)] = ","
-    """What stands between two fields of a text, one character or more."""
+    """The separator between two fields of a text, one or more characters."""
     quote: Annotated[str, Field(max_length=1)] = '"'
-    """What a field of a text may stand in; nothing: quotes are letters."""
+    """The quote character around fields of a text; empty: quotes are ordinary characters."""
     member: str | None = None
     """The file within the `.zip` archive."""
     skip: Annotated[int, Field(ge=0)] = 0
-    """Lines left out at the start of the file, whatever they hold; before the header, if any."""
+    """The number of lines to skip at the start of the file, before the header if there is one."""
     header: bool = False
-    """Whether the first line (of those not left out) holds names, not data."""
+    """Whether the first line that is not skipped has names instead of data."""
 
     def __post_init__(self) -> None:
         check_format(self.time_format)
         check_zone(self.time_zone)
         named = [isinstance(column, str) for column in self.columns.values()]
         if self.kind == "text" and not self.header and any(named):
-            raise ValueError("columns have names only in a file with `header: true`")
+            raise ValueError("columns can be given by name only with `header: true`")
         if self.kind != "text" and not all(named):
-            raise ValueError(f"columns go by their names in `kind: {self.kind}`")
+            raise ValueError(f"give columns by name in a file of `kind: {self.kind}`")
         if (self.rating is None) != (self.min_rating is None):
-            raise ValueError("`rating` and `min_rating` belong together")
+            raise ValueError("give both `rating` and `min_rating`, or neither")
         if (self.time is None) != (self.time_format == "order"):
-            raise ValueError("give `time`, or `time_format: order` if the rows stand in its order")
+            raise ValueError("give `time`, or `time_format: order` if the rows are in time order")
         if self.separator == self.quote or set(self.separator) & {"\n", "\r"}:
-            raise ValueError("`separator` is the end of a line, or the quote")
+            raise ValueError("`separator` must not be a line end or the quote")
         if self.clock is not None and self.time is None:
-            raise ValueError("`clock` stands beside a `time`")
+            raise ValueError("`clock` needs a `time`")
 
     def read(self, path: Path) -> Interactions:
-        """The interactions in the file `path`.
+        """Read the interactions in the file `path`.
 
         Raises:
             DataError: the file cannot be read, or a row is malformed.
@@ -76,11 +76,11 @@ class Table(Meaning):
             f"THEN concat_ws({text(self.separator)}, {whole}) END"
         )
         fields.load(db, partial(self.create, names, fault), width + 1)
-        problem = f"has not {width} fields, as line {line} has"
+        problem = f"does not have {width} fields, as line {line} has"
         return Rows(db, path, self, lambda row: f"line {fields.line(row)}", problem)
 
     def _places(self, path: Path, line: int, first: Sequence[str]) -> dict[str, int]:
-        """Where the wanted columns stand in the first line, counted from 0."""
+        """Return the positions of the wanted columns in the first line, counted from 0."""
         for column in self.columns.values():
             if isinstance(column, str) and (found := first.count(column)) != 1:
                 raise DataError(
@@ -94,7 +94,7 @@ class Table(Meaning):
         if max(places.values()) >= len(first):
             columns = ", ".join(map(str, self.columns.values()))
             raise DataError(
-                f"{path}: line {line}: needs {', '.join(places)} in columns {columns}, and holds "
+                f"{path}: line {line}: needs {', '.join(places)} in columns {columns}, but has "
                 f"{shortened(self.separator.join(first))}: {REMEDY}"
             )
         return places
@@ -105,13 +105,13 @@ class Table(Meaning):
             what: f"CASE WHEN {valid} THEN c0 ->> {text('$.' + duck.name(str(column)))} END"
             for what, column in self.columns.items()
         }
-        # No JSON holds the separator, so that each line is one field.
+        # No JSON text contains this separator, so each line is one field.
         fields = Fields(path, self.member, "\x02", "", self.skip)
         fault = f"CASE WHEN NOT {valid} THEN coalesce(c0, '') END"
         fields.load(db, partial(self.create, values, fault), width=1)
         db.execute("DELETE FROM rows WHERE trim(fault) = ''")
         place = lambda row: f"line {fields.line(row)}"  # noqa: E731
-        return Rows(db, path, self, place, "is no JSON object")
+        return Rows(db, path, self, place, "is not a JSON object")
 
     def _parquet(self, db: Database, path: Path) -> Rows:
         columns = self.columns.items()

@@ -1,4 +1,4 @@
-"""Times as datasets write them: from the text of a column `t` to microseconds, as SQL."""
+"""SQL that converts the texts of a time column `t` to microseconds."""
 
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -13,34 +13,34 @@ _FINER = r"\.\d{6}\d*[1-9]"
 
 
 def check_format(time_format: str) -> None:
-    """Refuse what is no format of times.
+    """Check a time format.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the format is unknown.
     """
     if time_format not in NAMED and "%" not in time_format:
         raise ValueError(
-            f"{time_format!r} is no format of times: give one of {', '.join(NAMED)}, or a pattern "
+            f"{time_format!r} is not a time format: give one of {', '.join(NAMED)}, or a pattern "
             "such as '%d/%m/%Y %H:%M:%S'"
         )
 
 
 def check_zone(zone: str) -> None:
-    """Refuse a time zone that there is not.
+    """Check that a time zone exists.
 
     Raises:
-        ValueError: there is none.
+        ValueError: the time zone does not exist.
     """
     try:
         ZoneInfo(zone)
     except (ZoneInfoNotFoundError, ValueError):
-        raise ValueError(f"there is no time zone {zone!r}") from None
+        raise ValueError(f"there is no time zone {zone!r}: give a name such as UTC") from None
 
 
 def microseconds(time_format: str, zone: str) -> str:
-    """Microseconds since 1970-01-01 UTC, of a text `t`; NULL where it is no such time.
+    """Return SQL for the microseconds since 1970-01-01 UTC of a text `t`; NULL if it does not fit.
 
-    A time without a zone is one of `zone`.
+    A time without a zone is in `zone`.
     """
     if time_format == "order":
         return "row_number() OVER () - 1"
@@ -54,7 +54,7 @@ def microseconds(time_format: str, zone: str) -> str:
 
 
 def zoned(time_format: str) -> str:
-    """Whether a text `t` names its zone; NULL where the format settles it for all."""
+    """Return SQL that tells whether a text `t` names its zone; NULL if the format decides this."""
     if time_format != "iso8601":
         return "NULL"
     return f"CASE WHEN ends_with(t, 'Z') THEN true ELSE regexp_matches(t, '{_ZONED}') END"
@@ -65,18 +65,19 @@ def _names_zone(pattern: str) -> bool:
 
 
 def _exact(time_format: str) -> str:
-    """Microseconds with all digits that the text has."""
+    """Return SQL for the microseconds with all digits of the text."""
     digits = 3 if time_format == "unix_ns" else 9
     return f"(TRY_CAST(t AS DECIMAL(38, {digits})) * {MICROSECONDS[time_format]})"
 
 
 def _whole(exact: str) -> str:
-    # No whole number that large fits, but it is to be called late rather than no number.
+    # Numbers that are too large for BIGINT are clipped, so that they are reported as too late
+    # instead of as not a number.
     return f"TRY_CAST(greatest(least({exact}, {YEAR_10000}), -1) AS BIGINT)"
 
 
 def _iso(zone: str) -> str:
-    # Only what begins with a digit, because words such as `epoch` are times to DuckDB, too.
+    # Only texts that begin with a digit, because DuckDB also reads words such as `epoch` as times.
     blanks = "replace(replace(trim(t), ' +', '+'), ' -', '-')"
     moment = f"epoch_us(coalesce(TRY_CAST(t AS TIMESTAMPTZ), TRY_CAST({blanks} AS TIMESTAMPTZ)))"
     if zone != "UTC":
@@ -89,7 +90,11 @@ def _iso(zone: str) -> str:
 
 
 def _local(naive: str, zone: str) -> str:
-    """Of an hour that comes twice in autumn the first; what spring leaves out is an hour later."""
+    """Return SQL that converts a local time in `zone` to microseconds.
+
+    An hour that occurs twice in autumn is its first occurrence. A time that spring skips counts as
+    one hour later.
+    """
     if zone == "UTC":
         return f"epoch_us({naive})"
     later = f"timezone({text(zone)}, {naive})"
@@ -99,7 +104,7 @@ def _local(naive: str, zone: str) -> str:
 
 
 def finer(time_format: str) -> str:
-    """Whether a text `t` has a digit below the microsecond, which would be lost."""
+    """Return SQL that tells whether a text `t` has digits below the microsecond."""
     if time_format in MICROSECONDS:
         exact = _exact(time_format)
         return f"{exact} <> trunc({exact})"

@@ -90,7 +90,7 @@ def test_a_bad_row_is_named(tmp_path: Path, columns: dict[str, Any], message: st
 def test_numeric_ids(tmp_path: Path) -> None:
     reader = replace(READER, numeric_ids=True)
     assert read(tmp_path, reader, who=[1, 2], what=["3", "4"]) == [("1", "3", 1), ("2", "4", 2)]
-    with pytest.raises(DataError, match="row 1: its user 'a' is no whole number"):
+    with pytest.raises(DataError, match="row 1: its user 'a' is not a whole number"):
         read(tmp_path, reader)
 
 
