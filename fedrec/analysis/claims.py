@@ -82,7 +82,7 @@ class LossTest(Section):
     def compares(self) -> str:
         """Describe in words what is compared."""
         if isinstance(self.against, str):
-            return "against the same defence without attack, which prepares for none"
+            return "against the same defence without attack, which then expects no attacker"
         if set(self.against.cells()) == set(
             Arm(dataset=self.of.dataset, model=self.of.model).cells()
         ):

@@ -61,7 +61,7 @@ class Evidence:
             records=_names(used),
             arms=arms,
             seeds=len(found.pairs),
-            note=_source(found.noise) or ("the same runs, hit for hit" if _same(found) else ""),
+            note=_source(found.noise) or ("the same hits in every run" if _same(found) else ""),
         )
 
     def uploads(self, arm: Cell, measure: str, region: Region) -> list[Finding]:

@@ -50,7 +50,7 @@ class Noise:
 
     def __str__(self) -> str:
         if self.borrowed:
-            return f"noise borrowed from {self.family} for want of seeds"
+            return f"noise borrowed from {self.family} because there are too few seeds"
         by, df = ("", self.df) if np.isnan(self.paired) else ("users and seeds of ", self.paired_df)
         pooled = f"noise of {self.family} from {by}{self.arms} arms, {df:.0f} degrees of freedom"
         if np.isnan(self.equal):

@@ -24,12 +24,12 @@ def judged(claims: Claims, claim: Claim, findings: Sequence[Finding]) -> tuple[V
     if verdict != "inconclusive":
         return verdict, "; ".join(sorted({f.note for f in findings if f.note}))
     if not all(finding.known for finding in findings):
-        return verdict, "one run says nothing of chance"
+        return verdict, "a single run gives no interval"
     enough = claims.more_seeds(claim, findings)
     if enough is not None:
         stray = any(finding.outside <= claims.level for finding in findings)
-        one = f"one of {len(findings)} may stray by chance; " if stray else ""
-        return verdict, f"{one}{enough} seeds would decide it, if estimates stayed"
+        one = f"one of {len(findings)} may differ by chance; " if stray else ""
+        return verdict, f"{one}{enough} seeds would decide it if the estimates stayed the same"
     near = min(open_ones(findings, claims.level), key=lambda finding: finding.distance)
     what = f"{near.estimate:.1f} ± {near.half:.1f}, border {near.border:g}"
     return "too close to call", f"{what}: {claims.affordable} seeds would not decide it"

@@ -103,7 +103,10 @@ def loss(estimate: float | None, error: float = 4.0, **more: Any) -> Finding:
 def test_what_is_open_says_how_many_seeds_would_decide_it() -> None:
     verdict, why = verdict_of(loss(4.5))
     # At one of two looks: 4 × 2.28 / 4.5 is 2.0 of the root of seeds
-    assert (verdict, why) == ("inconclusive", "5 seeds would decide it, if estimates stayed")
+    assert (verdict, why) == (
+        "inconclusive",
+        "5 seeds would decide it if the estimates stayed the same",
+    )
     assert verdict_of(loss(-3.3, 2.8), affordable=2) == (
         "too close to call",
         "-3.3 ± 5.6, border 0: 2 seeds would not decide it",
@@ -114,12 +117,12 @@ def test_why_nothing_can_be_said() -> None:
     assert verdict_of(loss(None), loss(9.0)) == ("not run", "1 of 2 numbers lack records")
     assert verdict_of(loss(9.0, float("nan"))) == (
         "inconclusive",
-        "one run says nothing of chance",
+        "a single run gives no interval",
     )
     lent = loss(90.0, note="noise borrowed from ml-1m, MF")
     assert verdict_of(lent) == ("reproduced", "noise borrowed from ml-1m, MF")
     _, why = verdict_of(loss(-9.5), *[loss(9.0)] * 4)
-    assert why.startswith("one of 5 may stray by chance")
+    assert why.startswith("one of 5 may differ by chance")
 
 
 def test_each_of_two_looks_is_judged_more_strictly_than_one() -> None:

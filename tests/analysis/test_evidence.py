@@ -106,7 +106,7 @@ def test_what_two_arms_share_is_said_first() -> None:
 def test_runs_that_nothing_set_apart_are_told() -> None:
     records = arms(NoAttack=[0.2, 0.21], Fang=[0.1, 0.11], LIE=[0.1, 0.11])
     shown = evidence(records)
-    assert shown.loss(cell("Fang"), cell("LIE"), WORSE).note == "the same runs, hit for hit"
+    assert shown.loss(cell("Fang"), cell("LIE"), WORSE).note == "the same hits in every run"
     assert shown.loss(cell("Fang"), cell("NoAttack"), WORSE).note == ""
 
 

@@ -147,7 +147,7 @@ def test_a_family_of_single_runs_borrows_and_says_so() -> None:
     single = records("SASRec", {"A0": [0.1], "A1": [0.2]})
     found = Noises([*records("MF", many()), *single], Measure()).of(single[0])
     assert found is not None and found.borrowed
-    assert str(found) == "noise borrowed from ml-1m, MF for want of seeds"
+    assert str(found) == "noise borrowed from ml-1m, MF because there are too few seeds"
     assert Noises(single, Measure()).of(single[0]) is None
 
 

@@ -336,9 +336,9 @@ def test_a_file_is_a_download_or_a_local_one() -> None:
 
 def test_a_file_is_read_in_one_format() -> None:
     columns = {"user": 0, "item": 1, "time": 2}
-    with pytest.raises(ValidationError, match="either `format` or `item_lists`"):
+    with pytest.raises(ValidationError, match="one of `format`, `item_lists` and `reader`"):
         dataset(source={"path": "x"}, format=columns, item_lists={})
-    with pytest.raises(ValidationError, match="needs both"):
+    with pytest.raises(ValidationError, match="needs `source`, and"):
         dataset(source={"path": "x"})
 
 

@@ -94,11 +94,11 @@ def comparison(metric: str) -> alt.LayerChart:
         .transform_calculate(
             title=f"({attacked} ? attack + ' (' + format(100 * toNumber(ratio), '~g') + ' %)'"
             f" : 'No attack') + ({defended} ? ', ' + defense : ', no defence')",
-            text="!isValid(datum.runs) ? 'no table or figure asks for it'"
+            text="!isValid(datum.runs) ? 'in no table or figure'"
             " : datum.seeds == 0 ? 'no record: ' + datum.runs"
             " : upper(metric) + ' ' + datum.shown + ' · ' + datum.runs",
             loss="datum.seeds > 0 && datum.role != 'neither'"
-            " ? (datum.lost == '–' ? 'no loss to tell' : datum.lost + ' lost') : ''",
+            " ? (datum.lost == '–' ? 'loss unknown' : datum.lost + ' lost') : ''",
         )
         .encode(y=alt.Y("role:N", sort=list(ROLES), axis=None), href="href:N", tooltip=_told())
     )
@@ -148,7 +148,7 @@ def losses(along: str, held: str) -> alt.LayerChart:
         )
         .transform_calculate(
             chosen=f"datum.{along} == {along}",
-            gap="isValid(datum.loss) ? '' : datum.seeds > 0 ? 'no loss to tell' : 'no record'",
+            gap="isValid(datum.loss) ? '' : datum.seeds > 0 ? 'loss unknown' : 'no record'",
         )
         .encode(y=alt.Y(f"{along}:N", sort=None, title=None, axis=ROW_NAMES))
     )

@@ -34,9 +34,9 @@ def scorecard_table(card: pd.DataFrame, notes: Sequence[str] = ()) -> Table:
 
 
 LOOKS = (
-    "Runs of a claim's first look, and how many of them are missing, diverged or were stopped; one "
-    "that failed is missing. A second look, with five seeds more, judges what the first left "
-    "undecided, each at 5 % / 2; intervals shown are of 95 %."
+    "Runs are those of a claim's first look, with the number that is missing, diverged or was "
+    "stopped; a failed run counts as missing. If the first look leaves a claim undecided, a second "
+    "look has five more seeds. Each look is at 5 % / 2; the intervals shown are 95 % intervals."
 )
 
 
@@ -71,7 +71,7 @@ def secondary_table(cards: Mapping[str, pd.DataFrame], notes: Sequence[str] = ()
 def _differ(values: pd.DataFrame, cards: Mapping[str, pd.DataFrame]) -> Iterator[str]:
     """Yield a sentence for each verdict that differs by another measure."""
     first, *others = cards
-    yield f"{first} judges; the others are told for comparison."
+    yield f"{first} decides; the other measures are for comparison."
     rows: Any = values.to_dict("records")
     for row in rows:
         for other in others:

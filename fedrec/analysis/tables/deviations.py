@@ -16,7 +16,7 @@ from fedrec.plan.variants import Switch
 from fedrec.records import Record
 
 METRIC = "hr@5"
-TRACED = "The CSV names the records behind each loss, those without attack included."
+TRACED = "The CSV names the records behind each loss, including the runs without attack."
 EFFECTS = ("attack_loss", "defended_loss")
 
 

@@ -15,14 +15,15 @@ def of_summary(table: pd.DataFrame, note: str) -> list[str]:
     first = table[table.metric == table.metric.iloc[0]]
     missing = int(first.missing.sum())
     return _noted(
-        "± is half of a 95 % interval, from what users and seeds of all arms show together "
+        "± is half of a 95 % interval, estimated from the users and seeds of all arms together "
         "(docs/statistics.md). Losses are against the run without attack and defence, paired by "
         "seed. The CSV has Holm-corrected p-values and intervals for other users, and names the "
         "records behind each row (column records).",
         _capital("; ".join(dict.fromkeys(first.noise.dropna()))),
         ""
         if table.paper.isna().all()
-        else "Agrees: the paper's value lies where the mean of five other seeds would (95 %).",
+        else "Agrees: the paper's value lies in the 95 % prediction interval for the mean of five "
+        "new seeds.",
         counted(
             missing + int(first.seeds.sum()),
             missing,

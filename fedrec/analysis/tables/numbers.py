@@ -46,8 +46,8 @@ def _runs(found: pd.DataFrame) -> str:
 
 
 METHOD = (
-    f"A number agrees if it lies where the mean of {ANOTHER} other seeds of ours would, at 95 % "
-    "(docs/statistics.md)."
+    f"A number agrees if it lies in our 95 % prediction interval for the mean of {ANOTHER} new "
+    "seeds (docs/statistics.md)."
 )
 
 

@@ -238,7 +238,7 @@ def test_what_is_missing_is_said(browser: webdriver.Chrome, written: Path) -> No
     choose(browser, "attack", "LIE")
     chosen = marks(browser, "chosen")
     assert "no record: 0 of 2 runs" in chosen
-    assert "no table or figure asks for it" in chosen  # the defence without attack
+    assert "in no table or figure" in chosen  # the defence without attack
     assert "no record" in marks(browser, "by-attack")
 
 
