@@ -61,4 +61,4 @@ def test_a_tree_without_its_projects_file_says_what_to_do(
     told = bare(tree, packages, "--version")
     last = told.stderr.splitlines()[-1]
     assert told.returncode == 1 and last.startswith("ImportError: fedrec is not installed, and ")
-    assert "pyproject.toml does not name its version: run `pip install .`" in last
+    assert "pyproject.toml does not give its version: run `pip install .`" in last

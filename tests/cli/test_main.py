@@ -391,7 +391,8 @@ def test_publishing_replaces_no_cpus_record_by_a_gpus(
     assert main(command) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert (
-        "was made on cpu and cannot be replaced by a record from A card; give each device's" in line
+        "was made on cpu and cannot be replaced by a record from A card; give each device its"
+        in line
     )
     assert read_records([kept / "records.jsonl.gz"]) == [make_record()]
 
