@@ -380,7 +380,7 @@ def test_shells_complete_commands(shell: str, capsys: pytest.CaptureFixture[str]
 def test_examples_in_the_help_can_be_parsed() -> None:
     commands = parser()._subparsers._group_actions[0].choices  # type: ignore[union-attr]
     for name in ("run", "explain", "new", "list", "status", "claim", "compare"):
-        lines = commands[name].description.partition("For example")[2].strip().splitlines()
+        lines = commands[name].description.partition("For example:")[2].strip().splitlines()
         for line in lines:
             assert parser().parse_args(line.split()[1:]).command == name
 
