@@ -15,11 +15,11 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
-demo: $(INSTALLED) ## an attack ruins a recommender, a defence saves it: two minutes, made-up data
+demo: $(INSTALLED) ## an attack ruins a recommender, a defence saves it: two minutes, synthetic data
 	@python tools/demo.py config/demo.yaml results/demo/figures/headline.png \
 		results/demo/tables/losses.html results/demo/tables/claims.html
 
-demo-full: $(INSTALLED) ## the whole paper in small, on made-up data: every table and figure, in minutes
+demo-full: $(INSTALLED) ## the whole paper in small, on synthetic data: every table and figure, in minutes
 	@python tools/demo.py config/miniature.yaml
 
 reproduce: $(INSTALLED) ## the paper: every table and figure (downloads MovieLens-1M and Gowalla)

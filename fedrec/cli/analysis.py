@@ -74,7 +74,7 @@ def add_to(stages: Any) -> None:
     _add_picture(sub)
     text = "table of the verdicts by other measures (CSV, with the others beside it)"
     sub.add_argument("--secondary", type=Path, required=True, help=text)
-    text = "for each claim its command, time, disk and expected numbers, likewise"
+    text = "artifact appendix: command, time, disk and expected numbers per claim (CSV and others)"
     sub.add_argument("--appendix", type=Path, required=True, help=text)
     text = "config files that the appendix names in its commands (default: the paper's)"
     sub.add_argument("--config", nargs="*", default=[], help=text)

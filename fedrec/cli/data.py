@@ -120,8 +120,8 @@ def _answers(options: Mapping[str, int | str | None]) -> dict[str, Any]:
 def interactions(args: argparse.Namespace) -> None:
     """Read raw files, or generate synthetic interactions."""
     dataset = _dataset(args.dataset)
-    if dataset.made_up:
-        dataset.made_up.generate().save(args.output)
+    if dataset.generator:
+        dataset.generator.generate().save(args.output)
         return
     if len(args.raw or ()) != len(dataset.raw):
         names = " ".join(source.name for source in dataset.raw)

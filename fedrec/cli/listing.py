@@ -96,7 +96,7 @@ def _origin(methods: Iterable["Method"]) -> str:
 
 
 def _source(dataset: "Dataset") -> str:
-    if dataset.made_up:
+    if dataset.generator:
         return "synthetic"
     return ", ".join(file.name for file in dataset.raw)
 

@@ -45,7 +45,7 @@ class Dataset(Section):
     )
 
     @property
-    def made_up(self) -> Synthetic | Communities | None:
+    def generator(self) -> Synthetic | Communities | None:
         """The generator of interactions, or None if they come from a file."""
         return self.synthetic or self.communities
 

@@ -17,7 +17,7 @@ def split_of(dataset: Dataset) -> Split:
         DataError: a file must be downloaded first or cannot be read, or a user has fewer than
             three interactions.
     """
-    log = dataset.made_up.generate() if dataset.made_up else _read(dataset)
+    log = dataset.generator.generate() if dataset.generator else _read(dataset)
     return leave_one_out(dataset.k_core.apply(log).kept if dataset.k_core else log)
 
 
