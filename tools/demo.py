@@ -10,12 +10,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
+from fedrec.cli.workflow import watch
 from fedrec.config.study import Study
 from fedrec.plan.cells import cell_path
-
-POLL = 0.2  # seconds between two checks of which files exist
 
 
 def main(config: str, targets: Sequence[str]) -> int:
@@ -51,12 +48,7 @@ def _make(config: str, files: Sequence[Path], options: Sequence[str], log: Path)
     log.parent.mkdir(parents=True, exist_ok=True)
     command = ["snakemake", *map(str, files), "--cores", "all", "--configfile", config, *options]
     with log.open("a") as output, subprocess.Popen(command, stdout=output, stderr=output) as run:
-        shown = len(files) > 1 and sys.stderr.isatty()
-        bar = tqdm(total=len(files), unit="run", leave=False, disable=not shown)
-        while run.poll() is None:
-            time.sleep(POLL)
-            bar.update(sum(file.exists() for file in files) - bar.n)
-        bar.close()
+        watch(run, files)
     return int(run.returncode)
 
 

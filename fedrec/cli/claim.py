@@ -175,7 +175,7 @@ def _make(study: "Study", cells: Sequence[Cell], args: argparse.Namespace) -> No
         study.check_cell(cell)
     if listed:
         targets = [f"{study.results}/runs/{cell_path(cell)}" for cell in listed]
-        made(targets, args.config, args.cores, quiet="rules")
+        made(targets, args.config, args.cores)
     run = argparse.Namespace(
         config=args.config, again=False, save_every=120.0, device="auto", threads=1
     )

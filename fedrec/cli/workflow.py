@@ -7,19 +7,21 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from tqdm import tqdm
+
 from fedrec.data.sources import LocalFile
 from fedrec.errors import CommandError, ConfigError
 from fedrec.plan.plan import Plan
+
+POLL = 0.2  # seconds between two checks of which files exist
 
 
 class WorkflowFailed(CommandError):
     """Snakemake could not make a file; the message says why, or how to find out."""
 
 
-def made(
-    targets: Sequence[str], configs: Sequence[Path], cores: str = "1", quiet: str = "all"
-) -> None:
-    """Run Snakemake to make the files that are missing or out of date.
+def made(targets: Sequence[str], configs: Sequence[Path], cores: str = "1") -> None:
+    """Run Snakemake to make the files that are missing or out of date, with a progress bar.
 
     Raises:
         ConfigError: this folder has no workflow.
@@ -31,12 +33,23 @@ def made(
         )
     # The rules call plain `fedrec`, which is in the same folder as this Python.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    call = [sys.executable, "-m", "snakemake", *targets, "--cores", cores, "--quiet", quiet]
+    call = [sys.executable, "-m", "snakemake", *targets, "--cores", cores, "--quiet", "all"]
     call += ["--configfile", *map(str, configs)]
-    done = subprocess.run(call, env={**os.environ, "PATH": path}, stdout=sys.stderr)
-    if done.returncode:
+    environment = {**os.environ, "PATH": path}
+    with subprocess.Popen(call, env=environment, stdout=sys.stderr) as run:
+        watch(run, [Path(target) for target in targets])
+    if run.returncode:
         again = command(targets, configs, cores)
         raise WorkflowFailed(f"{targets[0]} could not be made; to see why, run: {again}")
+
+
+def watch(run: "subprocess.Popen[bytes]", files: Sequence[Path], unit: str = "run") -> None:
+    """Show a bar that counts the files that exist, on a terminal, until a process ends."""
+    shown = len(files) > 1 and sys.stderr.isatty()
+    with tqdm(total=len(files), unit=unit, leave=False, disable=not shown) as bar:
+        while run.poll() is None:
+            time.sleep(POLL)
+            bar.update(sum(file.exists() for file in files) - bar.n)
 
 
 def command(targets: Sequence[str], configs: Sequence[Path], cores: str = "all") -> str:
