@@ -29,6 +29,7 @@ from torch.utils._mode_utils import no_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map, tree_map_only
 
+from fedrec.kernels import tape
 from fedrec.kernels.device import operation
 
 # PyTorch's own code sees simulated tensors as tensors of "meta", a device without memory. PyTorch
@@ -171,13 +172,13 @@ def is_pretend(tensor: Tensor) -> bool:
 @contextmanager
 def pretending() -> Iterator[Counts]:
     """Provide the device "cuda" in this context, and count the work on it."""
-    counts, before = Counts(), operation.run
-    operation.run = partial(_run, counts)
+    counts, before = Counts(), (operation.run, tape.has_graphs)
+    operation.run, tape.has_graphs = partial(_run, counts), lambda device: False
     try:
         with _Placing(), _Counting(counts):
             yield counts
     finally:
-        operation.run = before
+        operation.run, tape.has_graphs = before
 
 
 class _Placing(TorchFunctionMode):

@@ -103,13 +103,17 @@ class Tape:
         return self._block[begin : self._used].view(kind).view(like.shape)
 
 
+def has_graphs(device: torch.device) -> bool:
+    """Return whether rounds can be recorded on a device. A simulated GPU replaces this function."""
+    return device.type == "cuda"
+
+
 class Tapes:
     """The recorded kinds of rounds."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        # A simulated GPU has no graphs.
-        self._records = device.type == "cuda" and torch.backends.cuda.is_built()
+        self._records = has_graphs(device)
         self._stream = torch.cuda.Stream(device) if self._records else None
         # All graphs share memory: only one runs at a time, and its results are copied at once.
         self._pool = torch.cuda.graph_pool_handle() if self._records else None
