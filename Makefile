@@ -32,6 +32,9 @@ report: $(INSTALLED) ## what has been made, as pages: results/report.html and re
 ablation: $(INSTALLED) ## what each switch between the paper's text and code does
 	snakemake --cores $(CORES) ablation
 
+arena: $(INSTALLED) ## attacks and defences beyond the paper, against one another: hours
+	snakemake --cores $(CORES) --configfile config/arena.yaml
+
 published: $(INSTALLED) ## tables and figures again from the kept records, without training
 	snakemake --cores $(CORES) published-figures
 
@@ -101,4 +104,4 @@ $(INSTALLED): envs/torch.txt envs/requirements.lock envs/byzfl.txt envs/slurm.tx
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
-.PHONY: help demo demo-full reproduce report ablation published verify-published test lint docs check audit faults soak format bench schema lock clean
+.PHONY: help demo demo-full reproduce report ablation arena published verify-published test lint docs check audit faults soak format bench schema lock clean
