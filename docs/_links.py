@@ -12,7 +12,7 @@ from typing import Any
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 TABLES = Path("results/published/tables")
-# A page of its own that the site carries along (`html_extra_path`).
+# A page that the site carries along (`html_extra_path`) once `published-figures` has made it.
 EXPLORER = Path("results/published/explorer.html")
 # Files of the repository that are pages here.
 PAGES = {Path("config/README.md"): "generated/configuration-guide.md"}
@@ -32,11 +32,12 @@ def turned(text: str, written: Path, shown: Path) -> str:
 
 def _link(text: str, target: str, anchor: str, written: Path, shown: Path) -> str:
     path = Path(os.path.normpath(written / target))
+    if path == ROOT / EXPLORER:
+        address = os.path.relpath(DOCS / EXPLORER.name, shown)
+        return f'<a href="{address}">{text}</a>' if path.exists() else text
     if path.is_relative_to(DOCS) or not path.exists():
         return f"[{text}]({os.path.relpath(path, shown)}{anchor})"
     inside = path.relative_to(ROOT)
-    if inside == EXPLORER:
-        return f'<a href="{os.path.relpath(DOCS / EXPLORER.name, shown)}">{text}</a>'
     if inside.parent == TABLES and inside.suffix == ".md":
         path = DOCS / "generated" / "tables" / inside.name
     elif inside in PAGES:

@@ -38,7 +38,7 @@ html_static_path = ["_static"]
 html_css_files = ["site.css"]
 # The explorer leads to the file of records.
 EXPLORER = DOCS.parent / _links.EXPLORER
-html_extra_path = [str(EXPLORER), str(EXPLORER.with_name("records.jsonl.gz"))]
+html_extra_path = [str(EXPLORER), str(EXPLORER.with_name("records.jsonl.gz"))] * EXPLORER.exists()
 
 
 def setup(app):  # type: ignore[no-untyped-def]
