@@ -44,8 +44,9 @@ class Perturbed:
     perturbation: Perturbation = Field(
         default="std",
         description="p: −σ (std), −μ/‖μ‖ (unit) or −sign(μ) (sign), all three from the paper. Its "
-        "authors' code has std on CIFAR-10 and sign on FEMNIST. Only std makes γ independent of "
-        "the size of gradients, so `start` and `tolerance` suit any model.",
+        "authors' code has std on CIFAR-10 and sign on FEMNIST. Only with std is γ independent of "
+        "the size of gradients: for MF at ML-1M's size it is about 2 in Min-Max, with unit 0.03 "
+        "and with sign 0.0001, which need a smaller `tolerance`.",
     )
     start: float = Field(
         default=10.0,
