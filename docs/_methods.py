@@ -122,12 +122,13 @@ def _entries(group: str, kind: str) -> dict[str, object]:
 def _sources() -> dict[str, str]:
     """The source that docs/fidelity.md gives for each field."""
     text = (ROOT / "docs" / "fidelity.md").read_text(encoding="utf-8")
-    section = text.partition("## Sources\n")[2].partition("\n## ")[0]
     found = {}
-    for line in section.splitlines():
-        first, *others = (cell.strip() for cell in line.strip("|").split("|"))
-        for name in re.findall(r"`(\w+\.\w+)`", first):
-            found[name] = others[1]
+    for heading in ("Sources", "Methods beyond the paper"):
+        section = text.partition(f"## {heading}\n")[2].partition("\n## ")[0]
+        for line in section.splitlines():
+            first, *others = (cell.strip() for cell in line.strip("|").split("|"))
+            for name in re.findall(r"`(\w+\.\w+)`", first):
+                found[name] = others[1]
     return found
 
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from fedrec.attacks.base import AttackerView
@@ -97,10 +97,19 @@ def normal_updates(view: AttackerView, count: int, streams: Streams) -> Updates:
 
     The computation is complete, with dropout and penalty (both uploads; UA-FedRec of Yi et al.).
     """
+    return benign_updates(view, normal_clients(view, count, streams), streams)
+
+
+def normal_clients(view: AttackerView, count: int, streams: Streams) -> Int[Tensor, " n"]:
+    """Draw the positions in `view.devices` of up to `count` distinct malicious clients."""
     pool = len(view.devices.local)
-    positions = streams.drawn(
+    return streams.drawn(
         lambda own: own.generator("normal-clients").choice(pool, min(count, pool), replace=False)
     )
+
+
+def benign_updates(view: AttackerView, positions: Int[Tensor, " n"], streams: Streams) -> Updates:
+    """Compute benign gradients of the malicious clients at `positions` in `view.devices`."""
     return view.devices.gradients(view.shared, positions, streams).updates
 
 

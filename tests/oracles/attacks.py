@@ -1,6 +1,6 @@
 """Attacks coordinate by coordinate, and clients that upload what a test tells them to."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -144,6 +144,57 @@ def statistics(updates: Updates) -> tuple[list[float], list[float]]:
 def shifted(normal: Updates, z: float) -> list[float]:
     """What LIE uploads."""
     return [mean - z * deviation for mean, deviation in zip(*statistics(normal), strict=True)]
+
+
+def reversed_mean(normal: Updates, epsilon: float) -> list[float]:
+    """What IPM uploads."""
+    return [-epsilon * mean for mean in statistics(normal)[0]]
+
+
+def perturbation(normal: Updates, kind: str) -> np.ndarray:
+    """The direction in which Min-Max and Min-Sum move the mean."""
+    mean, deviation = map(np.array, statistics(normal))
+    if kind == "unit":
+        return -mean / np.sqrt((mean**2).sum())
+    return -deviation if kind == "std" else -np.sign(mean)
+
+
+def distances_to(normal: Updates, upload: np.ndarray) -> list[float]:
+    """Squared distances of an upload from the normal ones, each difference written out."""
+    return [float(((upload - one) ** 2).sum()) for one in flat(normal)]
+
+
+def max_within(normal: Updates, upload: np.ndarray) -> bool:
+    """Min-Max's constraint."""
+    farthest = max(max(distances_to(normal, one)) for one in flat(normal))
+    return max(distances_to(normal, upload)) <= farthest
+
+
+def sum_within(normal: Updates, upload: np.ndarray) -> bool:
+    """Min-Sum's constraint."""
+    largest = max(sum(distances_to(normal, one)) for one in flat(normal))
+    return sum(distances_to(normal, upload)) <= largest
+
+
+def halved(fits: Callable[[float], bool], start: float = 10.0, tolerance: float = 1e-5) -> float:
+    """Algorithm 1 of Shejwalkar and Houmansadr, with its own test for the end."""
+    succeeded, factor, step = 0.0, start, start
+    while abs(succeeded - factor) > tolerance:
+        if fits(factor):
+            succeeded = factor
+            factor += step / 2
+        else:
+            factor -= step / 2
+        step /= 2
+    return succeeded
+
+
+def mimicked(normal: Updates) -> int:
+    """The client of whom Mimic makes copies: farthest from the mean along the widest direction."""
+    rows = flat(normal)
+    centred = rows - rows.mean(0)
+    direction = np.linalg.svd(centred)[2][0]
+    return int(np.abs(centred @ direction).argmax())
 
 
 def opposed(normal: Updates, near: float, far: float, uniform: Sequence[float]) -> list[float]:
