@@ -23,7 +23,7 @@ class IPM:
     epsilon: float = Field(
         default=0.1,
         gt=0,
-        description="ε, which Xie et al. leave open. 0.1: code of Karimireddy, He and Jaggi (2021, "
+        description="ε. 0.1 is the value in the code of Karimireddy, He and Jaggi (2021, "
         "2022). Reversing a plain mean takes more than (n − m)/m for m malicious of n uploads.",
     )
     normal_clients: int = Field(
