@@ -1,8 +1,6 @@
 """DnC, divide and conquer: a spectral filter (Shejwalkar and Houmansadr 2021, Algorithm 2)."""
 
 import math
-from functools import reduce
-from operator import add
 
 import torch
 from jaxtyping import Bool, Float64, Int
@@ -47,7 +45,7 @@ class DnC:
     def judge(self, received: Updates, among: Bool[Tensor, " n"], view: ServerView) -> Judgement:
         """Keep the uploads of `among` that pass every draw."""
         draws = [self._passed(received, among, view, draw) for draw in range(self.iterations)]
-        passed = reduce(add, [draw.long() for draw in draws])
+        passed = torch.stack(draws).sum(0)
         return Judgement(among & (passed == passed.max()))
 
     def _passed(
@@ -64,14 +62,14 @@ class DnC:
         self, received: Updates, view: ServerView, draw: int
     ) -> Float64[Tensor, "n coordinates"]:
         """Return all uploads' coordinates in one draw."""
+        received = received.written_out()
         n_items, params = len(received.table), received.dense.shape[1]
         count = min(self.sample, n_items)
         rows = received.gather(_chosen(view, "dnc-items", draw, n_items, count)).flatten(1)
         if not params:
             return rows.double()
         some = _chosen(view, "dnc-params", draw, params, math.ceil(params * count / n_items))
-        dense = received.written_out().dense.index_select(1, some)
-        return torch.cat([rows, dense], dim=1).double()
+        return torch.cat([rows, received.dense.index_select(1, some)], dim=1).double()
 
 
 def outlier_scores(

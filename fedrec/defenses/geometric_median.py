@@ -17,7 +17,7 @@ Weights = Literal["samples", "equal"]
 
 @settings
 class GeometricMedian:
-    """The upload-sized vector z with the least Σ_c α_c ‖g_c − z‖, approximately.
+    """The point z with the least Σ_c α_c ‖g_c − z‖ over the uploads g_c, approximately.
 
     The smoothed Weiszfeld algorithm starts at the weighted mean of the uploads. In each iteration,
     z becomes the mean of the uploads with weights α_c / max(ν, ‖g_c − z‖). All distances follow
@@ -25,8 +25,9 @@ class GeometricMedian:
     of iterations is fixed; RFA's code also stops when the sum improves by less than 10⁻⁶ of it. As
     there, uploads whose norm overflows have no weight.
 
-    A distant upload keeps a share of about n⁻¹ after the start, and n times less after each
-    iteration. Its effect is therefore bounded only if there are enough iterations.
+    The start gives a distant upload the weight 1/n, and each iteration divides it by about n. So an
+    upload moves the result if its distance is above about n to the power of `iterations` + 1, in
+    units of the distances between the others.
     """
 
     iterations: int = Field(
