@@ -26,6 +26,8 @@ class Bulyan:
 
     def judge(self, received: Updates, among: Bool[Tensor, " n"], view: ServerView) -> Judgement:
         """Keep the uploads that Krum chooses from `among`, one at a time."""
+        if view.expected_malicious == 0:
+            return Judgement(among)
         n = among.sum()
         f = ((n - 3) // 4).clamp(min=0, max=view.expected_malicious)
         return Judgement(chosen_by_krum(received.gram(), among, n - 2 * f, f))
@@ -42,13 +44,16 @@ def chosen_by_krum(
 ) -> Bool[Tensor, " n"]:
     """Mark the uploads that Krum chooses, of equal scores the first; `gram`: inner products."""
     norms, place = gram.diagonal(), torch.arange(len(gram), device=gram.device)
-    distance = (norms[:, None] + norms - 2 * gram).clamp(min=0).nan_to_num(nan=torch.inf)
+    distance = (
+        (norms[:, None] + norms - 2 * gram).clamp(min=0).nan_to_num(nan=torch.inf, posinf=torch.inf)
+    )
     near, order = distance.fill_diagonal_(torch.inf).sort(dim=1)
-    left = among
+    sound = among & norms.isfinite()  # an upload whose norm overflows is not chosen
+    left = sound
     for step in range(len(gram)):
         scores = krum_scores(near, left[order], f).where(left, torch.inf)
         left = left & ((place != scores.argmin()) | (step >= number))
-    return among & ~left
+    return sound & ~left
 
 
 def krum_scores(

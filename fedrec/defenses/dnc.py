@@ -44,19 +44,14 @@ class DnC:
 
     def judge(self, received: Updates, among: Bool[Tensor, " n"], view: ServerView) -> Judgement:
         """Keep the uploads of `among` that pass every draw."""
-        draws = [self._passed(received, among, view, draw) for draw in range(self.iterations)]
-        passed = torch.stack(draws).sum(0)
-        return Judgement(among & (passed == passed.max()))
-
-    def _passed(
-        self, received: Updates, among: Bool[Tensor, " n"], view: ServerView, draw: int
-    ) -> Bool[Tensor, " n"]:
-        """Mark the uploads with the lowest scores; of equal scores, the first."""
-        scores = outlier_scores(self._subset(received, view, draw), among)
-        rank = scores.where(among, torch.inf).argsort(stable=True).argsort()
         # Rounded first: 0.29 · 100 is a little less than 29 in floating point.
         fail = int(round(self.share * view.expected_malicious, 9))
-        return (rank < (among.sum() - fail).clamp(min=1)) & among
+        if fail == 0:
+            return Judgement(among)
+        points = (self._subset(received, view, draw) for draw in range(self.iterations))
+        draws = [in_line(outlier_scores(some, among), among, fail) for some in points]
+        passed = torch.stack(draws).sum(0)
+        return Judgement(among & (passed == passed.max()))
 
     def _subset(
         self, received: Updates, view: ServerView, draw: int
@@ -70,6 +65,14 @@ class DnC:
             return rows.double()
         some = _chosen(view, "dnc-params", draw, params, math.ceil(params * count / n_items))
         return torch.cat([rows, received.dense.index_select(1, some)], dim=1).double()
+
+
+def in_line(
+    scores: Float64[Tensor, " n"], among: Bool[Tensor, " n"], fail: int
+) -> Bool[Tensor, " n"]:
+    """Mark all of `among` but the `fail` with the largest scores, of equal ones the last."""
+    rank = scores.where(among, torch.inf).argsort(stable=True).argsort()
+    return (rank < (among.sum() - fail).clamp(min=1)) & among
 
 
 def outlier_scores(

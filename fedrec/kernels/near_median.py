@@ -39,14 +39,13 @@ def of_stack(
     The numbers of clients and of values stay on the device, so that a GPU need not be waited for.
     """
     n, k = len(value), kept.sum()
-    count, place = counts[k], torch.arange(n, device=value.device)
+    count, place = counts.index_select(0, k[None]), torch.arange(n, device=value.device)
     wide = (n,) + (1,) * (value.dim() - 1)
     x = value.where(kept.view(wide), torch.inf).sort(dim=0).values
     middle = x.index_select(0, torch.stack([(k - 1) // 2, k // 2]).clamp(min=0))
-    median = (middle[0] + middle[1]) * 0.5
     last = x.index_select(0, (place + count).clamp(max=n - 1))  # above the values from each place
     begins = (place + count < k).view(wide)
-    start = (begins & (median - x > last - median)).sum(0)
+    start = (begins & (x + last < middle.sum(0))).sum(0)
     near = (place.view(wide) >= start) & (place.view(wide) < start + count)
     return mean_row(x.where(near, 0).view(n, -1)).view(value.shape[1:]) * (n / count)
 
@@ -132,8 +131,9 @@ def put_between(
 def near_median_of(line: Float[np.ndarray, " n"], count: int) -> np.float32:
     """Return the mean of the `count` values closest to the median of ascending numbers."""
     n, start, total = len(line), 0, np.float32(0)
-    median = (line[(n - 1) // 2] + line[n // 2]) * np.float32(0.5)
-    while start + count < n and median - line[start] > line[start + count] - median:
+    twice = line[(n - 1) // 2] + line[n // 2]  # the median
+    # Sums, because they are equal if both values are equally close. Differences are rounded.
+    while start + count < n and line[start] + line[start + count] < twice:
         start += 1
     for j in range(start, start + count):
         total += line[j]
