@@ -12,6 +12,7 @@ from fedrec.kernels.device import stacks
 from fedrec.kernels.device.gradients import put_rows
 from fedrec.kernels.device.gradients import trimmed_mean as trimmed_stack
 from fedrec.kernels.laplace_noise import Noises, add_noises
+from fedrec.kernels.near_median import mean_near_median, of_stack
 from fedrec.kernels.rows import (
     Rows,
     add_gram,
@@ -271,6 +272,27 @@ class Updates:
             return self.weighted_sum(torch.full_like(self.weight, 1 / len(self)))
         dense = mean_row(self.dense.sort(dim=0).values[trim : len(self) - trim])
         return Gradient(trimmed_mean(self._rows, trim), dense)
+
+    def mean_near_median_of(self, kept: Bool[Tensor, " n"], counts: Sequence[int]) -> Gradient:
+        """Return the coordinate-wise mean of the kept clients' values closest to their median.
+
+        If k clients are kept, it is the mean of counts[k] values.
+        """
+        if not self.whole:
+            survivors = self if bool(kept.all()) else self.select(kept)
+            return survivors.mean_near_median(counts[len(survivors)])
+        table = stacks.constant(tuple(counts), kept.device)
+        return Gradient(of_stack(self.stack, kept, table), of_stack(self.dense, kept, table))
+
+    def mean_near_median(self, count: int) -> Gradient:
+        """Return the coordinate-wise mean of the `count` values closest to the median."""
+        if self.noise:
+            return self.written_out().mean_near_median(count)
+        if count == len(self):
+            return self.weighted_sum(torch.full_like(self.weight, 1 / count))
+        everyone = torch.ones_like(self.weight, dtype=torch.bool)
+        counts = torch.full((len(self) + 1,), count, device=everyone.device)
+        return Gradient(mean_near_median(self._rows, count), of_stack(self.dense, everyone, counts))
 
     @property
     def _rows(self) -> Rows:

@@ -12,7 +12,8 @@ from torch.testing import assert_close
 
 from fedrec.kernels.threads import use_threads
 from fedrec.updates import Gradient, Updates
-from tests.oracles.defenses import trimmed_mean, whole_uploads
+from tests.elsewhere import by_tensors
+from tests.oracles.defenses import mean_near_median, trimmed_mean, whole_uploads
 from tests.oracles.dense import dense_items, random_updates
 
 
@@ -159,6 +160,15 @@ def test_trimmed_means_of_any_shape(shape: Any, trim: int) -> None:
 
 
 @any_shape
+@given(shapes, st.integers(1, 7))
+def test_means_near_the_median_of_any_shape(shape: Any, count: int) -> None:
+    updates = shaped(**shape)
+    count = min(count, len(updates))
+    found = whole_gradient(updates.mean_near_median(count))
+    assert_close(found, mean_near_median(whole_uploads(updates), count), **CLOSE)
+
+
+@any_shape
 @given(shapes, st.integers(0, 2**7 - 1))
 def test_selections_and_multiples_of_any_shape(shape: Any, bits: int) -> None:
     updates = shaped(**shape)
@@ -189,6 +199,9 @@ def test_as_many_rows_as_a_real_round_has(equal: bool) -> None:
     assert_close(updates.norms().double(), whole.norm(dim=1), rtol=1e-5, atol=0)
     middle = whole.sort(dim=0).values[5:-5].mean(0)
     assert_close(whole_gradient(updates.trimmed_mean(5)), middle, **CLOSE)
+    near = updates.mean_near_median(44)
+    with by_tensors():
+        assert_close(near.items, updates.mean_near_median(44).items, **CLOSE)
 
 
 @pytest.mark.usefixtures("one_thread_afterwards")
@@ -207,6 +220,7 @@ def test_the_uploads_are_left_as_they_were() -> None:
     updates.weighted_sum(torch.ones(5))
     updates.scaled(torch.full((5,), 2.0))
     updates.trimmed_mean(1)
+    updates.mean_near_median(3)
     updates.gram(), updates.norms(), updates.gather(torch.arange(7))
     updates.replaced(torch.tensor([0]), updates.select(torch.arange(5) == 1))
     assert torch.equal(whole_uploads(updates), whole_uploads(before))

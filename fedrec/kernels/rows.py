@@ -401,7 +401,7 @@ def trimmed_rows(
         for c in range(n):
             if absent[c]:
                 common = ridge[c]
-        if filled and count <= trim:
+        if alike and count <= trim:
             for k in range(d):
                 mean[item, k] = common * table[item, k]  # no row can be in the middle
             continue

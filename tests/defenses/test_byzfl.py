@@ -8,6 +8,8 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from fedrec.defenses.base import Defense, DefensePart
+from fedrec.defenses.coordinate_median import CoordinateMedian
+from fedrec.defenses.geometric_median import GeometricMedian
 from fedrec.defenses.krum import Krum
 from fedrec.defenses.mean import Mean
 from fedrec.defenses.norm_bound import NormBound
@@ -69,6 +71,26 @@ def test_multi_krum_over_n_f_1_neighbours_is_multi_krum(seed: int, f: int) -> No
 
 
 @every_seed
+@pytest.mark.parametrize("n", [N, N - 1])
+def test_the_coordinate_median_is_median(seed: int, n: int) -> None:
+    received = equally_weighted(seed).select(torch.arange(N) < n)
+    found = ours(received, CoordinateMedian())
+    assert_close(found, BYZFL.Median()(stack(received)), rtol=1e-5, atol=1e-6)
+
+
+@every_seed
+@pytest.mark.parametrize("smoothing", [0.1, 5.0])
+def test_after_many_iterations_the_geometric_median_is_geometric_median(
+    seed: int, smoothing: float
+) -> None:
+    """byzfl starts at zero, where the sources start at the mean; both find the same minimum."""
+    received = equally_weighted(seed)
+    found = ours(received, GeometricMedian(iterations=100, smoothing=smoothing))
+    expected = BYZFL.GeometricMedian(nu=smoothing, T=100)(stack(received))
+    assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@every_seed
 @pytest.mark.parametrize("bound", [0.5, 5.0, 100.0])
 def test_norm_bound_is_clipping(seed: int, bound: float) -> None:
     received = equally_weighted(seed)
@@ -100,3 +122,10 @@ def test_the_trimmed_mean_trims_a_share_where_byzfl_trims_a_number() -> None:
     received = on_a_line(0.0, 1.0, 2.0, 9.0)
     assert ours(received, TrimmedMean(trim=0.1)).item() == 3  # ⌊0.4⌋ = 0
     assert BYZFL.TrMean(1)(stack(received)).item() == 1.5
+
+
+def test_the_geometric_median_starts_at_the_mean_where_byzfl_starts_at_zero() -> None:
+    """Of 2, 2 and 8: the mean 4 is at distances 2, 2 and 4, zero at distances 2, 2 and 8."""
+    received = on_a_line(2.0, 2.0, 8.0)
+    assert ours(received, GeometricMedian(iterations=1)).item() == pytest.approx(4 / 1.25)
+    assert BYZFL.GeometricMedian(T=1)(stack(received)).item() == pytest.approx(3 / 1.125)

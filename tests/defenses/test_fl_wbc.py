@@ -19,6 +19,7 @@ from fedrec.rng import Streams
 from fedrec.updates import Updates
 from tests.defenses.views import client_view, marked
 from tests.masks import dropout_masks
+from tests.oracles.defenses import mean_near_median
 from tests.oracles.dense import dense_items, random_updates
 from tests.oracles.recommender import mf_gradients
 
@@ -247,6 +248,8 @@ def test_whatever_looks_at_single_uploads_sees_their_noise() -> None:
     assert_close(noisy.gather(torch.tensor([7, 2])), stack[:, [7, 2]], rtol=1e-5, atol=1e-6)
     middle = stack.sort(dim=0).values[1:3].mean(0)
     assert_close(noisy.trimmed_mean(1).items, middle, rtol=1e-5, atol=1e-6)
+    near = mean_near_median(whole, 3).view(middle.shape).float()
+    assert_close(noisy.mean_near_median(3).items, near, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("scale", [0.0, -1e-5])

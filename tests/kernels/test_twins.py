@@ -43,6 +43,8 @@ OF_UPLOADS: dict[str, Callable[[Updates], Any]] = {
     "norms": Updates.norms,
     "gram": Updates.gram,
     "trimmed_mean": lambda u: u.trimmed_mean(2).items,
+    "median": lambda u: u.trimmed_mean(5).items,
+    "mean_near_median": lambda u: u.mean_near_median(7).items,
 }
 
 

@@ -66,3 +66,49 @@ def after_adam(start: Tensor, gradients: Sequence[Tensor], learning_rate: float)
         parameter.grad = gradient.double()
         adam.step()
     return parameter
+
+
+def median(stack: Tensor) -> Tensor:
+    """The middle value of each coordinate, or the mean of the two middle ones."""
+    return trimmed_mean(stack, (len(stack) - 1) // 2)
+
+
+def geometric_median(stack: Tensor, weight: Tensor, iterations: int, smoothing: float) -> Tensor:
+    """The weighted mean, then means weighted by closeness to the last one."""
+    share = weight.double() / weight.double().sum()
+    z = share @ stack
+    for _ in range(iterations):
+        pull = [
+            float(a) / max(float((g - z).norm()), smoothing)
+            for a, g in zip(share, stack, strict=True)
+        ]
+        z = sum(p * g for p, g in zip(pull, stack, strict=True)) / sum(pull)
+    return z
+
+
+def projections(points: Tensor) -> Tensor:
+    """Squared projections of the centred points on their top right singular vector."""
+    centred = points - points.mean(0)
+    _, _, right = torch.linalg.svd(centred, full_matrices=False)
+    return (centred @ right[0]).square()
+
+
+def iterated_krum(stack: Tensor, number: int, f: int) -> list[int]:
+    """The best by Krum's score, then the best of the others, and so on, in this order."""
+    left, chosen = list(range(len(stack))), []
+    for _ in range(number):
+        scores = krum_scores(stack[left], max(len(left) - f - 2, 2), squared=True)
+        chosen.append(left.pop(scores.index(min(scores))))
+    return chosen
+
+
+def mean_near_median(stack: Tensor, count: int) -> Tensor:
+    """In each coordinate, the mean of the values that come first by their distance to the median.
+
+    Of two values that are equally close, the lower comes first.
+    """
+    means = []
+    for column, middle in zip(stack.T.tolist(), median(stack).tolist(), strict=True):
+        near = sorted(sorted(column), key=lambda value: abs(value - middle))[:count]
+        means.append(sum(near) / count)
+    return torch.tensor(means, dtype=torch.float64)

@@ -1,0 +1,57 @@
+"""Defences on whole uploads, as on a GPU, do what they do on rows."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import product
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from fedrec.bench.pretend import pretending
+from fedrec.defenses.base import Defense, DefensePart
+from fedrec.defenses.bulyan import Bulyan
+from fedrec.defenses.coordinate_median import CoordinateMedian
+from fedrec.defenses.dnc import DnC
+from fedrec.defenses.geometric_median import GeometricMedian
+from fedrec.defenses.mean import Mean
+from fedrec.federation import play_round, set_up
+from tests.bench.test_pretend import SPLIT, a_cell, cost
+from tests.defenses.views import server_view
+from tests.oracles.defenses import one_vector
+from tests.oracles.dense import random_updates
+
+DEFENSES: dict[str, Sequence[DefensePart]] = {
+    "bulyan": [Bulyan()],
+    "coordinate_median": [CoordinateMedian()],
+    "dnc": [DnC(sample=5, iterations=2), Mean()],
+    "dnc and bulyan": [DnC(sample=5), Bulyan()],
+    "geometric_median": [GeometricMedian()],
+}
+every_defense = pytest.mark.parametrize("name", DEFENSES)
+
+
+@pytest.mark.parametrize(("name", "in_turn", "f"), [*product(DEFENSES, [False, True], [0, 1, 3])])
+def test_they_decide_the_same(name: str, in_turn: bool, f: int) -> None:
+    received = random_updates(n=15, items=20, seed=f)
+    defense, view = Defense.compose(DEFENSES[name], in_turn), server_view(received, f)
+    rows, whole = (
+        defense(some, view) for some in (received, replace(received.in_whole(), whole=True))
+    )
+    assert torch.equal(rows.kept, whole.kept)
+    found, expected = one_vector(whole.gradient), one_vector(rows.gradient)
+    assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@every_defense
+def test_they_do_not_wait_for_a_gpu(name: str) -> None:
+    config = a_cell("MF", "LIE", "FedAvg")
+
+    def waits(parts: Sequence[DefensePart]) -> int:
+        with pretending() as counts:
+            fed, _ = set_up(replace(config, defense=Defense.compose(parts)), SPLIT, "cuda")
+            costs = [cost(counts, partial(play_round, fed, number)) for number in range(1, 8)]
+        return max(c[1] for c in costs[4:])
+
+    assert waits(DEFENSES[name]) == waits([Mean()])
