@@ -94,7 +94,8 @@ def studies(arms: Sequence[Arm], count: int, chance: Chance = SEEN) -> Iterator[
     rng = np.random.default_rng(0)
     most = max(seeds for *_, seeds in arms)
     for _ in range(count):
-        """Yield each user's part in each arm's loss (%), at each seed, beyond its mean."""
+        # The draws of the baseline, and which users an arm draws independently.
+        common, own = rng.random((2, most, HALF))
         lifts, run = rng.normal(0, chance.seed, most), rng.normal(0, chance.run, most)
         hits = []
         for loss, alike, seeds in ((0.0, 1.0, most), *arms):
