@@ -197,7 +197,7 @@ def test_everything_is_made(project: Project) -> None:
     made = {str(path.relative_to(results)) for path in results.glob("[!l]*/*.*")}  # but logs
     tables = {
         f"tables/{name}.{ext}"
-        for name in ("table-1", "table-2", "claims", "secondary", "numbers", "runs")
+        for name in ("table-1", "table-2", "claims", "secondary", "appendix", "numbers", "runs")
         for ext in ("csv", "md", "tex", "html")
     }
     figures = {
