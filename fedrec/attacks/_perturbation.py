@@ -1,5 +1,6 @@
 """Attacks that move the mean of normal gradients as far as distances to them allow."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
@@ -37,9 +38,16 @@ class Distances(NamedTuple):
         return self.constant + factor * (self.linear + factor * self.quadratic)
 
 
+class Rule(NamedTuple):
+    """How far the forged upload may be from the normal ones: `extent` ≤ `bound`."""
+
+    bound: Callable[[Float64[Tensor, "n n"]], Float64[Tensor, ""]]  # of ‖∇_i − ∇_j‖²
+    extent: Callable[[Float64[Tensor, " n"]], Float64[Tensor, ""]]  # of ‖∇_m − ∇_i‖²
+
+
 @settings
 class Perturbed:
-    """The common part of Min-Max and Min-Sum: all malicious clients upload μ + γp."""
+    """The settings that Min-Max and Min-Sum share: all malicious clients upload μ + γp."""
 
     perturbation: Perturbation = Field(
         default="std",
@@ -74,12 +82,12 @@ class Perturbed:
     def initial_state(self) -> None:
         """Return None: nothing is carried between rounds."""
 
-    def forge(self, view: AttackerView, state: None, streams: Streams) -> Forgery[None]:
+    def forged(self, view: AttackerView, streams: Streams, rule: Rule) -> Forgery[None]:
         """Return the perturbed mean, the same for every malicious client."""
         normal = normal_updates(view, self.normal_clients, streams)
         mean, deviation = coordinate_statistics(normal)
         p = perturbation(self.perturbation, mean, deviation)
-        factor = self.factor(distances(normal, mean, p))
+        factor = self.factor(distances(normal, mean, p), rule)
         moved = mean.map(lambda center, step: center + factor * step, p)
         updates = forged_everywhere(view, moved)
         if not on_cpu(factor):
@@ -93,33 +101,25 @@ class Perturbed:
     def recorded_for(self, state: None) -> None:
         """Return None: `forge` depends on no state."""
 
-    def factor(self, apart: Distances) -> Float64[Tensor, ""]:
-        """Search for the largest γ within the bound by halving steps (Algorithm 1).
+    def factor(self, apart: Distances, rule: Rule) -> Float64[Tensor, ""]:
+        """Search for the largest γ within the rule's bound by halving steps (Algorithm 1).
 
         Distances are convex in γ and γ = 0 is within the bound, so all smaller γ are within it too.
         Algorithm 1 stops when γ is within τ of the last success. This difference is always the
         current step, so the number of steps is known in advance.
         """
-        bound = self.bound(apart.pairs)
+        bound = rule.bound(apart.pairs)
         factor, found, step = (
             torch.full_like(bound, self.start),
             torch.zeros_like(bound),
             self.start,
         )
         while step > self.tolerance:
-            within = self.extent(apart.of_forged(factor)) <= bound
+            within = rule.extent(apart.of_forged(factor)) <= bound
             found = torch.where(within, factor, found)
             step /= 2
             factor = torch.where(within, factor + step, factor - step)
         return found
-
-    def bound(self, pairs: Float64[Tensor, "n n"]) -> Float64[Tensor, ""]:
-        """Return the largest permitted `extent`, given ‖∇_i − ∇_j‖²."""
-        raise NotImplementedError
-
-    def extent(self, forged: Float64[Tensor, " n"]) -> Float64[Tensor, ""]:
-        """Return how far the forged upload is from the normal ones, given ‖∇_m − ∇_i‖²."""
-        raise NotImplementedError
 
 
 def perturbation(kind: Perturbation, mean: Gradient, deviation: Gradient) -> Gradient:

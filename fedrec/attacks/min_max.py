@@ -1,9 +1,10 @@
 """Min-Max: farther from no normal gradient than they are apart (Shejwalkar, Houmansadr 2021)."""
 
-from jaxtyping import Float64
-from torch import Tensor
+import torch
 
-from fedrec.attacks._perturbation import Perturbed
+from fedrec.attacks._perturbation import Perturbed, Rule
+from fedrec.attacks.base import AttackerView, Forgery
+from fedrec.rng import Streams
 from fedrec.settings import settings
 
 
@@ -19,10 +20,6 @@ class MinMax(Perturbed):
     of whole uploads.
     """
 
-    def bound(self, pairs: Float64[Tensor, "n n"]) -> Float64[Tensor, ""]:
-        """Return the largest squared distance of two normal gradients."""
-        return pairs.max()
-
-    def extent(self, forged: Float64[Tensor, " n"]) -> Float64[Tensor, ""]:
-        """Return the squared distance from the farthest normal gradient."""
-        return forged.max()
+    def forge(self, view: AttackerView, state: None, streams: Streams) -> Forgery[None]:
+        """Return the perturbed mean, the same for every malicious client."""
+        return self.forged(view, streams, Rule(bound=torch.max, extent=torch.max))

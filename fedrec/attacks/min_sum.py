@@ -6,8 +6,10 @@ from jaxtyping import Float64
 from pydantic import Field
 from torch import Tensor
 
-from fedrec.attacks._perturbation import Perturbed
+from fedrec.attacks._perturbation import Perturbed, Rule
+from fedrec.attacks.base import AttackerView, Forgery
 from fedrec.kernels.sums import mean_row, total
+from fedrec.rng import Streams
 from fedrec.settings import settings
 
 
@@ -28,11 +30,11 @@ class MinSum(Perturbed):
         "the largest sum (the paper's text), or the smallest (its authors' code).",
     )
 
-    def bound(self, pairs: Float64[Tensor, "n n"]) -> Float64[Tensor, ""]:
-        """Return the sum of squared distances of the reference from all normal gradients."""
+    def forge(self, view: AttackerView, state: None, streams: Streams) -> Forgery[None]:
+        """Return the perturbed mean, the same for every malicious client."""
+        return self.forged(view, streams, Rule(bound=self._of_reference, extent=total))
+
+    def _of_reference(self, pairs: Float64[Tensor, "n n"]) -> Float64[Tensor, ""]:
+        """Return the sum of the reference's squared distances from all normal gradients."""
         sums = mean_row(pairs) * len(pairs)
         return sums.max() if self.reference == "farthest" else sums.min()
-
-    def extent(self, forged: Float64[Tensor, " n"]) -> Float64[Tensor, ""]:
-        """Return the sum of squared distances from the normal gradients."""
-        return total(forged)
