@@ -5,10 +5,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from fedrec.kernels.compiled import arrays, compiled, on_cpu
-from fedrec.kernels.rows import BLOCK, Rows, gather, rows_by_item, sort_rows
+from fedrec.kernels.compiled import compiled, on_cpu
+from fedrec.kernels.rows import BLOCK, Rows, gather, items_in_shares, sort_rows
 from fedrec.kernels.sums import mean_row
-from fedrec.kernels.threads import even_ranges, spread
 from fedrec.kernels.vectors import fused
 
 
@@ -20,7 +19,7 @@ def mean_near_median(rows: Rows, count: int) -> Float[Tensor, "items d"]:
     """
     mean = torch.empty_like(rows.table)
     if on_cpu(rows.value):
-        _by_loop(rows, count, mean)
+        items_in_shares(near_median_rows, rows, count, mean)
         return mean
     everyone = torch.ones(len(rows.ridge), dtype=torch.bool, device=mean.device)
     counts = torch.full((len(everyone) + 1,), count, device=mean.device)
@@ -48,18 +47,6 @@ def of_stack(
     start = (begins & (x + last < middle.sum(0))).sum(0)
     near = (place.view(wide) >= start) & (place.view(wide) < start + count)
     return mean_row(x.where(near, 0).view(n, -1)).view(value.shape[1:]) * (n / count)
-
-
-def _by_loop(rows: Rows, count: int, mean: Float[Tensor, "items d"]) -> None:
-    own: Rows = arrays(rows)
-    order, bounds = rows_by_item(own.item, len(own.table))
-    partial = np.bincount(own.owner, minlength=len(own.ridge)) < len(own.table)
-    alike, out = len(np.unique(own.ridge[partial])) <= 1, mean.numpy()
-
-    def work(some: slice) -> None:
-        near_median_rows(own, alike, order, bounds[some], some.start, count, out)
-
-    spread(work, even_ranges(bounds))
 
 
 @compiled()

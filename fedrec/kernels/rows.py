@@ -1,6 +1,6 @@
 """Sums, norms and orders over the item gradients of many clients, stored as few rows each."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -147,7 +147,7 @@ def trimmed_mean(rows: Rows, trim: int) -> Float[Tensor, "items d"]:
     """Return the coordinate-wise mean over clients without the `trim` lowest and highest values."""
     mean = torch.empty_like(rows.table)
     if on_cpu(rows.value):
-        _trim_by_loop(rows, trim, mean)
+        items_in_shares(trimmed_rows, rows, trim, mean)
         return mean
     for items in _blocks(rows):
         ordered = gather(rows, items).sort(dim=0).values
@@ -193,14 +193,17 @@ def _gram_of_rows(rows: Rows) -> tuple[Float64[Tensor, "n n"], Float64[Tensor, "
     return whole[:n, :n], whole[:n, n]
 
 
-def _trim_by_loop(rows: Rows, trim: int, mean: Float[Tensor, "items d"]) -> None:
+def items_in_shares(
+    loop: Callable[..., None], rows: Rows, count: int, mean: Float[Tensor, "items d"]
+) -> None:
+    """Run a loop over the rows of each item, for a share of the items in each thread."""
     own: Rows = arrays(rows)
     order, bounds = rows_by_item(own.item, len(own.table))
     partial = np.bincount(own.owner, minlength=len(own.ridge)) < len(own.table)
     alike, out = len(np.unique(own.ridge[partial])) <= 1, mean.numpy()
 
     def work(some: slice) -> None:
-        trimmed_rows(own, alike, order, bounds[some], some.start, trim, out)
+        loop(own, alike, order, bounds[some], some.start, count, out)
 
     spread(work, even_ranges(bounds))
 
