@@ -1,5 +1,6 @@
 """The script for a lent GPU, tried without one: on the pretend device."""
 
+from math import inf, nan
 from typing import Any
 
 import pytest
@@ -35,6 +36,14 @@ def test_runs_are_compared() -> None:
 def test_a_run_that_diverged_at_once_has_no_loss_to_divide_by() -> None:
     over = a_run(loss=[0.0])
     assert compared(over, over, over)["loss_from_cpu"] == 0
+
+
+def test_a_run_that_diverged_to_nan_can_be_repeated() -> None:
+    over, sound = a_run(loss=[nan], items=nan), a_run(loss=[0.7])
+    told = compared(over, over, over)
+    assert told["same_twice"] and told["loss_from_cpu"] == 0
+    told = compared(sound, over, over)
+    assert told["same_twice"] and told["loss_from_cpu"] == inf
 
 
 def test_the_page_names_machine_and_parts() -> None:

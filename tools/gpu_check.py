@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from math import inf, isnan
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,18 @@ def by_code(said: Sequence[warnings.WarningMessage]) -> list[str]:
     return sorted(text for text in told if "played by their code" in text)
 
 
+def same(x: Any, y: Any) -> bool:
+    """Whether two results are equal. NaN equals NaN: a diverged run can be repeated as well."""
+    return bool(repr(x) == repr(y))
+
+
+def difference(x: float, y: float) -> float:
+    """Return the difference relative to `y`: infinite if only one of them is a number."""
+    if isnan(x) or isnan(y):
+        return 0.0 if isnan(x) and isnan(y) else inf
+    return abs(x - y) / max(abs(y), TINY)
+
+
 def kernels(args: argparse.Namespace) -> Found:
     """Compare every kernel with its plain twin, by the project's own tests."""
     command = [sys.executable, "-m", "pytest", "-o", "addopts=", "-q", "tests/kernels/triton"]
@@ -135,13 +148,10 @@ def compared(cpu: Found, first: Found, second: Found) -> Found:
     failed = [run["error"] for run in (cpu, first, second) if "error" in run]
     if failed:
         return {"error": failed[0]}
-    apart = max(
-        abs(x - y) / max(abs(y), TINY) for x, y in zip(first["loss"], cpu["loss"], strict=True)
-    )
-    alike = all(first[key] == second[key] for key in ("loss", "hr@5", "items"))
+    losses = zip(first["loss"], cpu["loss"], strict=True)
     return {
-        "same_twice": alike,
-        "loss_from_cpu": apart,
+        "same_twice": all(same(first[key], second[key]) for key in ("loss", "hr@5", "items")),
+        "loss_from_cpu": max((difference(*pair) for pair in losses), default=0.0),
         "hr_as_cpu": first["hr@5"] == cpu["hr@5"],
         "seconds": [cpu["seconds"], first["seconds"], second["seconds"]],
         "said": first["said"],

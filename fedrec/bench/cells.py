@@ -18,6 +18,7 @@ SIZES = {
     "gowalla": Counts(users=29_858, items=40_981, interactions=1_027_370),
     "million": Counts(users=1_000_000, items=1_000_000, interactions=15_000_000),
 }
+STUDY = "config/arena.yaml"  # it extends the paper's study
 ATTACKED = 0.01  # the share of malicious users, if there is an attack
 
 
@@ -70,9 +71,9 @@ class Case(RecordPart):
 
 
 def bench_cell(attack: str, defense: str = "FedAvg", model: str = "MF") -> CellConfig:
-    """Return a cell on ML-1M: a model of the paper, an attack by 1 % of users, and a defence."""
+    """Return a cell on ML-1M of the two studies' methods; an attack has 1 % of malicious users."""
     ratio = 0.0 if attack == BASELINE else ATTACKED
-    return Study.load("config/paper.yaml").cell_config(
+    return Study.load(STUDY).cell_config(
         Cell(dataset="ml-1m", model=model, attack=attack, defense=defense, ratio=ratio, seed=0)
     )
 

@@ -94,13 +94,13 @@ def _lines(args: argparse.Namespace, path: Path) -> Iterator[str]:
         rounds = {"rounds": args.rounds, "evaluate_every": max(1, args.rounds // 20)}
         yield f"protocol: {_flow(rounds)}"
     if entry:
-        yield from ("datasets:", f"  {name}: {_flow(entry)}")
+        yield f"datasets: {_flow({name: entry})}"
     shown = {"datasets": [name], "models": args.models, "attacks": args.attacks}
     shown |= {"defenses": args.defenses, "ratios": args.ratios}
     table = {"title": f"Attacks and defences on {name}.", "kind": "attacks"}
-    yield from ("tables:", f"  attacks: {_flow(table | shown)}")
+    yield f"tables: {_flow({'attacks': table | shown})}"
     figure = {"title": f"Training on {name}.", "kind": "training_curves"}
-    yield from ("figures:", f"  training-curves: {_flow(figure | shown)}")
+    yield f"figures: {_flow({'training-curves': figure | shown})}"
 
 
 def _flow(values: Any) -> str:
