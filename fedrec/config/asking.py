@@ -41,7 +41,12 @@ class Change:
                 f"--set {text}: write field=value or part.field=value, with part one "
                 f"of {', '.join(ATTRIBUTES.values())}, {PROTOCOL}; for example --set clusters=4"
             )
-        return Change(part, field, yaml.safe_load(value))
+        return Change(part, field, _value(value))
+
+
+def _value(text: str) -> Any:
+    """Return the value that a text has in YAML. YAML takes 1e-5 for a text; here it is a number."""
+    return float(text) if re.fullmatch(r"[-+]?\d+[eE][-+]?\d+", text) else yaml.safe_load(text)
 
 
 def asked(study: Study, name: str, changes: Iterable[Change] = ()) -> Cell:

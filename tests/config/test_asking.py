@@ -37,6 +37,7 @@ def test_a_name_may_leave_its_end_out(name: str, full: str) -> None:
         (["clusters=2"], "MF/ClusterAttack/UNION"),  # as it is anyway
         (["rounds=10"], "MF@rounds=10/ClusterAttack/UNION"),
         (["learning_rate=0.00001"], "MF@learning_rate=1.0e-05/ClusterAttack/UNION"),
+        (["learning_rate=1e-5"], "MF@learning_rate=1.0e-05/ClusterAttack/UNION"),
         (["attack.negatives=3"], "MF/ClusterAttack@negatives=3/UNION"),
         (["protocol.negatives=resampled"], "MF@negatives=resampled/ClusterAttack/UNION"),
         (["sample=50", "dim=8"], "MF@dim=8/ClusterAttack/UNION@sample=50"),
