@@ -1,6 +1,5 @@
 """What runs take, in time and on the disk, as far as records tell."""
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -84,5 +83,5 @@ def _named(device: str) -> str:
 
 def _bytes(records: Sequence[Record]) -> float:
     """The size of a record's file."""
-    some = [len(json.dumps(record.model_dump(), indent=1)) for record in records[:20]]
+    some = [len(record.model_dump_json(indent=1)) for record in records[:20]]
     return sum(some) / len(some) if some else A_RECORD

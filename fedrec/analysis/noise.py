@@ -12,7 +12,7 @@ from scipy.stats import levene
 
 from fedrec.analysis.crossed import Pairing, Values, lifts, pairing, pearson
 from fedrec.analysis.measure import Measure, by_arm
-from fedrec.analysis.users import Apart, Known, apart, of_pair, shares
+from fedrec.analysis.users import Apart, Known, Shares, apart, of_pair, shares
 from fedrec.plan.variants import Variant
 from fedrec.records import Record
 
@@ -69,6 +69,7 @@ class Noises:
     def __init__(self, records: Iterable[Record], measure: Measure) -> None:
         records = list(records)
         self.measure, self._users = measure, _users(records)
+        self._shares: dict[int, Shares | None] = {}  # by the id of a record, which callers keep
         families: dict[Family, list[tuple[Values, Known | None]]] = {}
         for runs in by_arm(records).values():
             values = {run.cell.seed: measure(run) for run in runs}
@@ -104,10 +105,15 @@ class Noises:
 
     def users(self, runs: Sequence[Record]) -> Known | None:
         """Return each user's share of the results of an arm's runs, by seed; None if unknown."""
-        count = self._users[runs[0].cell.dataset]
-        found = {run.cell.seed: shares(run, self.measure, count) for run in runs}
+        found = {run.cell.seed: self._share(run) for run in runs}
         known = {seed: share for seed, share in found.items() if share is not None}
         return known if len(known) == len(found) else None
+
+    def _share(self, run: Record) -> Shares | None:
+        """Return each user's share of a run's result, computed once: most arms are used often."""
+        if id(run) not in self._shares:
+            self._shares[id(run)] = shares(run, self.measure, self._users[run.cell.dataset])
+        return self._shares[id(run)]
 
     def pair(self, arm: Sequence[Record], reference: Sequence[Record]) -> Apart | None:
         """Return how far users differ between two arms; None if unknown."""

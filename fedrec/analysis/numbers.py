@@ -31,7 +31,7 @@ def numbers(
     stated = stated.assign(dataset=stated.dataset.replace(dict(datasets)))
     tables = stated.groupby(KEYS, sort=False).table.agg(" ".join)
     stated = stated.drop_duplicates(KEYS).drop(columns="table").join(tables, on=KEYS)
-    ours = summarise(records, report)[[*KEYS, *OURS]]
+    ours = summarise(records, report, metrics=list(stated.metric.unique()))[[*KEYS, *OURS]]
     found = stated.merge(ours, on=KEYS, how="left")
     counts = found[["seeds", "diverged", "stopped"]].fillna(0).astype(int)
     found = found.assign(**counts, missing=(len(seeds) - counts.seeds).clip(lower=0))

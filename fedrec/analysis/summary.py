@@ -23,7 +23,10 @@ Arms = Mapping[Cell, Sequence[Record]]  # by cell without its seed (-1)
 
 
 def summarise(
-    records: Sequence[Record], report: Report, wanted: Sequence[Cell] = ()
+    records: Sequence[Record],
+    report: Report,
+    wanted: Sequence[Cell] = (),
+    metrics: Sequence[str] = METRICS,
 ) -> pd.DataFrame:
     """Return one row per arm and metric, over seeds; arms of `wanted` without a record are empty.
 
@@ -40,7 +43,7 @@ def summarise(
     arms |= by_arm(records)
     counts = pd.Series([seedless(cell) for cell in wanted]).value_counts()
     rows = []
-    for metric in METRICS:
+    for metric in metrics:
         noises = Noises(records, Measure(metric, report))
         for arm, found in arms.items():
             missing = max(int(counts.get(arm, 0)) - len(found), 0)
