@@ -294,6 +294,15 @@ class Updates:
         counts = torch.full((len(self) + 1,), count, device=everyone.device)
         return Gradient(mean_near_median(self._rows, count), of_stack(self.dense, everyone, counts))
 
+    def by_item(self, rule: Callable[[Rows], Float[Tensor, "items d"]]) -> Gradient:
+        """Aggregate the items by a rule for rows; the dense part is a row that everyone touches."""
+        if self.noise:
+            return self.written_out().by_item(rule)
+        owner, table = torch.arange(len(self)), self.dense.new_zeros(1, self.dense.shape[1])
+        none = torch.zeros_like(self.ridge)
+        dense = Rows(owner, torch.zeros_like(owner), self.dense.contiguous(), none, table)
+        return Gradient(rule(self._rows), rule(dense)[0])
+
     @property
     def _rows(self) -> Rows:
         """The item gradients without noise."""

@@ -30,6 +30,7 @@ INNER = {"padded", "copy", "dot", "add_times", "four_of", "exponentials", "logis
 INNER |= {"philox_round", "row_blocks", "row_buffer", "number_below", "draw_candidates", "distinct"}
 INNER |= {"four_products", "_columns", "log_uniform"}
 INNER |= {"kept_distances", "moved_distances", "sort_rows", "put_between", "near_median_of"}
+INNER |= {"nearest_to_others", "sum_of_nearest"}
 
 
 def test_loops_give_the_same_bits_wherever_their_memory_is() -> None:

@@ -9,16 +9,18 @@ from torch.testing import assert_close
 
 from fedrec.defenses.base import Defense, DefensePart
 from fedrec.defenses.coordinate_median import CoordinateMedian
+from fedrec.defenses.dp_fedavg import DPFedAvg
 from fedrec.defenses.geometric_median import GeometricMedian
 from fedrec.defenses.krum import Krum
 from fedrec.defenses.mean import Mean
 from fedrec.defenses.norm_bound import NormBound
+from fedrec.defenses.per_row import PerRow
 from fedrec.defenses.trimmed_mean import TrimmedMean
 from fedrec.updates import Updates
 from tests.defenses.views import on_a_line, server_view
 from tests.oracles.byzfl_package import aggregators
 from tests.oracles.defenses import one_vector, whole_uploads
-from tests.oracles.dense import random_updates
+from tests.oracles.dense import dense_items, random_updates
 
 BYZFL = aggregators()
 N = 10
@@ -97,6 +99,27 @@ def test_norm_bound_is_clipping(seed: int, bound: float) -> None:
     changed = NormBound(bound=bound).transform(received, server_view(received))
     expected = BYZFL.Clipping(bound)(stack(received))
     assert_close(stack(changed), expected, rtol=1e-5, atol=1e-6)
+
+
+@every_seed
+@pytest.mark.parametrize("bound", [0.5, 5.0])
+def test_dp_fedavg_without_noise_is_average_after_clipping(seed: int, bound: float) -> None:
+    received = equally_weighted(seed)
+    found = ours(received, DPFedAvg(bound=bound, noise=0.0))
+    expected = BYZFL.Average()(BYZFL.Clipping(bound)(stack(received)))
+    assert_close(found, expected, rtol=1e-5, atol=1e-6)
+
+
+@every_seed
+@every_f
+def test_rules_for_rows_are_those_for_all_if_every_client_touches_every_item(
+    seed: int, f: int
+) -> None:
+    received = equally_weighted(seed)
+    full = Updates.over_all_items(received, dense_items(received), received.dense)
+    assert_close(ours(full, PerRow()), BYZFL.Median()(stack(full)), rtol=1e-5, atol=1e-6)
+    trimmed = ours(full, PerRow(rule="trimmed_mean"), f=f)
+    assert_close(trimmed, BYZFL.TrMean(f)(stack(full)), rtol=1e-5, atol=1e-6)
 
 
 # Where the definitions differ

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import product
+from typing import get_args
 
 import pytest
 import torch
@@ -14,10 +15,15 @@ from fedrec.defenses.base import Defense, DefensePart
 from fedrec.defenses.bulyan import Bulyan
 from fedrec.defenses.coordinate_median import CoordinateMedian
 from fedrec.defenses.dnc import DnC
+from fedrec.defenses.dp_fedavg import DPFedAvg
+from fedrec.defenses.fools_gold import FoolsGold
 from fedrec.defenses.geometric_median import GeometricMedian
 from fedrec.defenses.mean import Mean
+from fedrec.defenses.per_row import PerRow, RowRule
+from fedrec.errors import ConfigError
 from fedrec.federation import play_round, set_up
-from tests.bench.test_pretend import SPLIT, a_cell, cost
+from fedrec.training.simulation import Simulation
+from tests.bench.test_pretend import SPLIT, a_cell, cost, play
 from tests.defenses.views import server_view
 from tests.oracles.defenses import one_vector
 from tests.oracles.dense import random_updates
@@ -27,6 +33,8 @@ DEFENSES: dict[str, Sequence[DefensePart]] = {
     "coordinate_median": [CoordinateMedian()],
     "dnc": [DnC(sample=5, iterations=2), Mean()],
     "dnc and bulyan": [DnC(sample=5), Bulyan()],
+    "dp_fedavg": [DPFedAvg(bound=5.0)],
+    "fools_gold": [FoolsGold()],
     "geometric_median": [GeometricMedian()],
 }
 every_defense = pytest.mark.parametrize("name", DEFENSES)
@@ -42,6 +50,25 @@ def test_they_decide_the_same(name: str, in_turn: bool, f: int) -> None:
     assert torch.equal(rows.kept, whole.kept)
     found, expected = one_vector(whole.gradient), one_vector(rows.gradient)
     assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("rule", get_args(RowRule))
+def test_a_rule_for_touched_rows_refuses_them(rule: RowRule) -> None:
+    """They do not record which rows are touched."""
+    received = random_updates(n=4)
+    whole = replace(received.in_whole(), whole=True)
+    defense = Defense.compose([PerRow(rule=rule)])
+    with pytest.raises(ConfigError, match="not recorded; run this cell with --device cpu"):
+        defense(whole, server_view(received))
+
+
+@pytest.mark.parametrize("name", ["dp_fedavg", "fools_gold"])
+def test_rounds_are_those_of_the_cpu(name: str) -> None:
+    config = replace(a_cell("MF", "LIE", "FedAvg"), defense=Defense.compose(DEFENSES[name]))
+    expected = play(Simulation(config, SPLIT, "cpu"))
+    with pretending():
+        found = play(Simulation(config, SPLIT, "cuda"))
+    assert [e.loss for e in found] == pytest.approx([e.loss for e in expected], rel=1e-5)
 
 
 @every_defense

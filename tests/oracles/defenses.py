@@ -1,6 +1,7 @@
 """Defences on the dense (n, coordinates) stack of whole uploads, one client or pair at a time."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -112,3 +113,49 @@ def mean_near_median(stack: Tensor, count: int) -> Tensor:
         near = sorted(sorted(column), key=lambda value: abs(value - middle))[:count]
         means.append(sum(near) / count)
     return torch.tensor(means, dtype=torch.float64)
+
+
+def row_krum(rows: Tensor, f: int) -> Tensor:
+    """The row with the lowest score; f is as small as Krum needs it, and a sole row is the best."""
+    if len(rows) < 2:
+        return rows[0]
+    f = min(f, max(len(rows) - 3, 0) // 2)
+    scores = krum_scores(rows, max(len(rows) - f - 2, 1), squared=True)
+    return rows[scores.index(min(scores))]
+
+
+def by_touched_rows(updates: Updates, rule: Callable[[Tensor], Tensor]) -> Tensor:
+    """A rule's result on the rows of an item, times their number, and the others, over all n."""
+    stack, n = dense_items(updates).double(), len(updates)
+    found = []
+    for item in range(stack.shape[1]):
+        touched = torch.zeros(n, dtype=torch.bool)
+        touched[updates.owner[updates.item == item]] = True
+        row = stack[~touched, item].sum(0)
+        if touched.any():
+            row = row + touched.sum() * rule(stack[touched, item])
+        found.append(row / n)
+    return torch.cat([*found, rule(updates.dense.double())])
+
+
+def fools_gold_factors(stack: Tensor, kappa: float) -> list[float]:
+    """Similarities, pardoning, rescaling and logit, one pair of uploads after another."""
+    n = len(stack)
+    similar = [[0.0] * n for _ in range(n)]
+    for i in range(n):
+        for j in range(n):
+            lengths = float(stack[i].norm() * stack[j].norm())
+            if i != j and lengths > 0:
+                similar[i][j] = float(stack[i] @ stack[j]) / lengths
+    most = [max(row) for row in similar]
+    for i in range(n):
+        for j in range(n):
+            if most[i] < most[j]:
+                similar[i][j] *= most[i] / most[j]
+    alone = [1 - max(row) for row in similar]
+    factors = []
+    for own in alone:
+        share = min(own / max(alone), 0.99)
+        logit = kappa * (math.log(share / (1 - share)) + 0.5) if share > 0 else 0
+        factors.append(min(max(logit, 0), 1))
+    return factors
