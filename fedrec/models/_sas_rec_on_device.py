@@ -145,9 +145,9 @@ class Network:
         number: int,
         to: Mapping[str, Tensor],
     ) -> States:
-        """Return the gradient of what the two layers read, which is also added to their result.
+        """Return the gradient of the states that the two layers read and are added to.
 
-        `to_x` is that of the sum, and is overwritten.
+        `to_x` is the gradient of the sum, and is overwritten; `to_change` that of the layers.
         """
         to[f"{number}.out"].baddbmm_(block.inner.mT, to_change)
         to_inner = torch.bmm(to_change, self._back(f"{number}.out"))
@@ -165,10 +165,12 @@ class Network:
         return self.own[name][:, :-1].mT
 
     def _split(self, x: States) -> Heads:
+        """Return a view in which each head has its part of the coordinates."""
         return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
 
 
 def _joined(x: Heads) -> States:
+    """Return states from their heads' parts, which are copied if there are several heads."""
     return x.transpose(1, 2).flatten(2)
 
 
