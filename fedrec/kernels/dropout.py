@@ -38,6 +38,29 @@ class Dropout(NamedTuple):
         return Dropout(streams.seeds(clients), dropped_below(rate), product_scale(rate))
 
 
+class Mask(NamedTuple):
+    """The dropout masks of one array, one for each client, not drawn yet."""
+
+    streams: ClientStreams
+    clients: Int[Tensor, " clients"]
+    places: Places
+    rate: float
+
+    @property
+    def scale(self) -> float:
+        """The factor of what dropout keeps: 1 / (1 − rate)."""
+        return 1 / (1 - self.rate)
+
+    def drawn(self) -> Float[Tensor, "clients ..."]:
+        """Draw the scaled masks: 1 / (1 − rate) for what dropout keeps, else 0."""
+        return masks(self.streams, self.clients, self.places, self.rate).mul_(self.scale)
+
+
+def dropped(x: Float[Tensor, "*shape"], mask: Mask | None) -> Float[Tensor, "*shape"]:
+    """Apply dropout, if there is a mask."""
+    return x if mask is None else x * mask.drawn()
+
+
 def product_scale(rate: float) -> float:
     """Return the factor of an inner product of two embeddings under dropout."""
     return (1 - rate) ** -2

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod, sqrt
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -12,11 +12,12 @@ from torch import Tensor
 from torch.nn.functional import embedding, layer_norm, logsigmoid, relu
 
 from fedrec.kernels.compiled import on_cpu
-from fedrec.kernels.device.gradients import scattered
-from fedrec.kernels.device.resident import Resident
-from fedrec.kernels.dropout import Places, masks
+from fedrec.kernels.device.sequences import longest
+from fedrec.kernels.device.transformer import NORM_EPS
+from fedrec.kernels.dropout import Mask, Places
 from fedrec.kernels.sums import inner_products
 from fedrec.kernels.threads import torch_threads
+from fedrec.models import _sas_rec_on_device as on_device
 from fedrec.models._resident import ResidentBatch
 from fedrec.models.base import (
     Batch,
@@ -29,7 +30,6 @@ from fedrec.rng import Streams
 from fedrec.settings import settings
 from fedrec.updates import Updates
 
-NORM_EPS = 1e-8  # as in the layer normalisation of the original code
 # The number of clients of about equal length that are computed together.
 GROUP = {"cpu": 10, "cuda": 1024}
 Parameters = Mapping[str, Tensor]  # name -> (clients, *shape)
@@ -71,31 +71,6 @@ class Tokens:
             used = time < counts
             if used.any():
                 yield clients, (first[clients][:, None] + time).where(used, 0), used
-
-
-class Grid(NamedTuple):
-    """The tokens of clients whose data are on a GPU, in one padded row per client."""
-
-    read: Int[Tensor, "clients time"]  # positions of the items that are read
-    target: Int[Tensor, "clients time"]  # positions of the pairs that are predicted
-    counts: Int[Tensor, " clients"]
-    used: Bool[Tensor, "clients time"]
-
-    @staticmethod
-    def of(resident: Resident, length: int) -> "Grid":
-        """Select the latest items of each client. The very last is only predicted, not read."""
-        device, longest = resident.entry.device, min(length, resident.longest - 1)
-        time = torch.arange(max(longest, 1), device=device)
-        counts = (resident.sizes - 1).clamp(max=length)
-        used = time < counts[:, None]
-        number = (resident.sizes - 1 - counts)[:, None] + time
-        number = number.where(used, 0)
-        return Grid(
-            read=resident.pasts[:, None] + number,
-            target=resident.starts[:, None] + number + used.long(),
-            counts=counts,
-            used=used,
-        )
 
 
 @settings
@@ -175,7 +150,7 @@ class SASRec:
         item's embedding. So one backward pass through a group of clients gives separate gradients.
         """
         if isinstance(batch, ResidentBatch):
-            return self._on_device(shared, local, batch, streams)
+            return self._on_device(shared, batch, streams)
         n = len(batch.clients)
         dense = shared.dense.expand(n, -1)
         tokens = Tokens.of(batch.sizes, self.length, predict=True)
@@ -214,32 +189,12 @@ class SASRec:
             loss=loss,
         )
 
-    def _on_device(
-        self,
-        shared: Shared,
-        local: Float[Tensor, "clients 0"],
-        batch: ResidentBatch,
-        streams: Streams,
-    ) -> LocalGradients:
-        """Compute the gradients on a GPU, with all clients in one grid as long as the longest."""
-        own, n = batch.resident, len(local)
-        grid = Grid.of(own, self.length)
-        named = own.history[grid.read], own.positive[grid.target], own.negative[grid.target]
-        leaves = [_looked_up(shared.items, items) for items in named]
-        leaves.append(shared.dense.expand(n, -1).detach())
-        for leaf in leaves:
-            leaf.requires_grad_()
-        kept = self.kept(batch.clients, grid.used.shape[1], streams)
-        mean = self._losses(leaves, grid.counts, grid.used, kept)
-        *to_items, to_dense = torch.autograd.grad(mean.sum(), leaves)
-        places = [items.where(grid.used, -1) for items in named]
-        stack = scattered(shared.items, torch.cat(places, 1), torch.cat(to_items, 1), self.ridge)
-        to_dense = to_dense + shared.dense * self.ridge
-        weight = grid.counts.to(to_dense.dtype)
-        return LocalGradients(
-            updates=Updates.in_stack(shared.items, stack, to_dense, weight),
-            local=torch.zeros_like(local),
-            loss=mean.detach(),
+    def _on_device(self, shared: Shared, batch: ResidentBatch, streams: Streams) -> LocalGradients:
+        """Compute the gradients on a GPU."""
+        time = longest(batch.resident, self.length)
+        masks = self.masks(batch.clients, time, streams)
+        return on_device.gradients(
+            shared, batch.resident, self.heads, self.shapes, masks, self.ridge
         )
 
     def _losses(
@@ -260,13 +215,8 @@ class SASRec:
         self, shared: Shared, local: Float[Tensor, "clients 0"], batch: ResidentBatch
     ) -> Float[Tensor, "clients items"]:
         """Return h · v_i for all items, where h is the state that predicts the latest item."""
-        grid = Grid.of(batch.resident, self.length)
-        past = _looked_up(shared.items, batch.resident.history[grid.read])
-        own = self._named(shared.dense.expand(len(past), -1))
-        state = self._states(past, own, grid.counts, {})
-        last = (grid.counts - 1).clamp(min=0)[:, None, None].expand(-1, 1, self.dim)
-        found = state.gather(1, last)[:, 0] * (grid.counts > 0)[:, None]
-        return inner_products(found, shared.items)
+        latest = on_device.latest_states(shared, batch.resident, self.heads, self.shapes)
+        return inner_products(latest, shared.items)
 
     def scores_at(
         self,
@@ -364,7 +314,13 @@ class SASRec:
     def kept(
         self, clients: Int[Tensor, " clients"], time: int, streams: Streams
     ) -> Mapping[str, Float[Tensor, "clients ..."]]:
-        """Draw the scaled dropout masks, by name, for clients with sequences of length `time`.
+        """Draw the scaled dropout masks, by name: see `masks`."""
+        return {name: mask.drawn() for name, mask in self.masks(clients, time, streams).items()}
+
+    def masks(
+        self, clients: Int[Tensor, " clients"], time: int, streams: Streams
+    ) -> Mapping[str, Mask]:
+        """Return the dropout masks, by name, for clients with sequences of length `time`.
 
         Each name has its own streams, and each element takes 16 random bits. A client's masks are
         the first places of the masks that a sequence of `length` items would have.
@@ -374,8 +330,8 @@ class SASRec:
         full, found = self.dropped(self.length), {}
         for name, shape in self.dropped(time).items():
             places = Places(shape, width=full[name][-1], stride=self.length)
-            drawn = masks(streams.of_clients(f"dropout/{name}"), clients, places, self.dropout)
-            found[name] = drawn.mul_(1 / (1 - self.dropout))
+            of_clients = streams.of_clients(f"dropout/{name}")
+            found[name] = Mask(of_clients, clients, places, self.dropout)
         return found
 
     def dropped(self, time: int) -> Mapping[str, tuple[int, ...]]:
@@ -388,17 +344,6 @@ class SASRec:
                 f"{block}.out": (time, self.dim),
             }
         return shapes
-
-
-def _looked_up(
-    table: Float[Tensor, "*tables items d"], items: Int[Tensor, "clients time"]
-) -> Float[Tensor, "clients time d"]:
-    """Look up the embeddings of items, in one shared table or in each client's own table."""
-    if table.dim() == 2:
-        return embedding(items, table)
-    n, size, d = table.shape
-    first = torch.arange(n, device=items.device)[:, None] * size
-    return embedding(items + first, table.view(n * size, d))
 
 
 def _rows_at(

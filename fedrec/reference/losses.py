@@ -9,7 +9,8 @@ from jaxtyping import Bool, Float, Int, UInt32, UInt64
 from torch import Tensor
 from torch.nn.functional import cross_entropy, layer_norm, logsigmoid, relu
 
-from fedrec.models.sas_rec import NORM_EPS, SASRec
+from fedrec.kernels.device.transformer import NORM_EPS
+from fedrec.models.sas_rec import SASRec
 
 Named = Mapping[str, Tensor]
 

@@ -25,7 +25,7 @@ HISTORIES = [[0, 1, 2, 3, 4, 5, 6], [4, 7], [5, 6, 5, 9], [8], [3, 2, 9, 1, 0]]
 USERS = (4, 0, 3, 1, 2)
 
 
-def a_batch(users: tuple[int, ...] = USERS) -> Batch:
+def some_pairs() -> FixedPairs:
     """Five clients of one to seven items; client 2 repeats one."""
     split = Split(
         n_items=N_ITEMS,
@@ -34,8 +34,11 @@ def a_batch(users: tuple[int, ...] = USERS) -> Batch:
         validation=np.full(5, 18),
         test=np.full(5, 19),
     )
-    pairs = FixedPairs.draw(split, torch.arange(5), STREAMS)
-    return pairs.batch(torch.tensor(users), STREAMS)
+    return FixedPairs.draw(split, torch.arange(5), STREAMS)
+
+
+def a_batch(users: tuple[int, ...] = USERS) -> Batch:
+    return some_pairs().batch(torch.tensor(users), STREAMS)
 
 
 def small(**fields: Any) -> SASRec:

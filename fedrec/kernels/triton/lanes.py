@@ -42,3 +42,16 @@ def lane16(key_low, key_high, number, client, row, element, blocks):
 def log_uniform(bits):
     """Return ln U, where U · 2²³ is the 23 highest of 32 bits, plus a half."""
     return tl.log(((bits >> 9).to(tl.float32) + 0.5) * (1.0 / 8388608))
+
+
+@kernel
+def row_lanes16(key_low, key_high, number, client, row, blocks, WIDE: tl.constexpr):
+    """Return 16 random bits for the first WIDE elements of rows; WIDE is a multiple of 8.
+
+    A block has the bits of eight elements, and is computed once for them.
+    """
+    block = row[:, None] * blocks + tl.arange(0, WIDE // 8)[None, :]
+    a, b, c, d = lanes_of(key_low, key_high, number, client, block)
+    words = tl.join(tl.join(a, c), tl.join(b, d))  # a, b, c, d in the order of the last two axes
+    lanes = tl.join(words & 0xFFFF, words >> 16)
+    return tl.reshape(lanes, [row.shape[0], WIDE]).to(tl.int32)
