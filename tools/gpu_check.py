@@ -364,6 +364,7 @@ def main(given: Sequence[str]) -> None:
     if args.part:
         print(json.dumps(PARTS[args.part](args)))
         return
+    args.out.mkdir(parents=True, exist_ok=True)
     end = time.monotonic() + args.seconds
     report: Found = {"machine": provenance(args.device).model_dump(), "parts": {}}
     for part in args.parts:
