@@ -40,7 +40,7 @@ class UploadTrace:
     user: Int32[np.ndarray, " uploads"]
     """The client that sent it, as a user of the split."""
     malicious: Bool[np.ndarray, " uploads"]
-    """The label: whether the client is malicious."""
+    """The label, true if the client is malicious."""
     kept: Bool[np.ndarray, " uploads"]
     """The verdict of the defence's filters; true for all uploads if it has none or kept none."""
     weight: Float32[np.ndarray, " uploads"]
