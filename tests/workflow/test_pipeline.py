@@ -51,7 +51,8 @@ figures:
     attacks: [ClusterAttack]
     defenses: [FedAvg, NormBound+UNION]
     ratios: [0.1]
-  victims: { <<: *cells, title: Victims, kind: victims, attacks: [ClusterAttack] }
+  victims:
+    { <<: *cells, title: Victims, kind: victims, attacks: [ClusterAttack], ratios: [0.1] }
 tables:
   table-1: { <<: *cells, title: Attacks, kind: attacks }
   table-2: { title: Datasets, kind: datasets, datasets: [synthetic] }
