@@ -50,14 +50,17 @@ _PLACES = {
     "Split": "fedrec.data.split",
     "Study": "fedrec.config.study",
     "TrainingProtocol": "fedrec.config.protocol",
+    "UploadTrace": "fedrec.metrics.traces",
     "communities": "fedrec.api",
     "describe": "fedrec.api",
     "load_data": "fedrec.api",
     "plot": "fedrec.api",
     "read_record": "fedrec.records",
     "read_records": "fedrec.records",
+    "read_trace": "fedrec.metrics.traces",
     "simulate": "fedrec.api",
     "synthetic": "fedrec.api",
+    "trace_uploads": "fedrec.api",
     "trajectory": "fedrec.api",
 }
 

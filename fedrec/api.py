@@ -1,7 +1,7 @@
 """The Python interface: load data, describe a cell, simulate it, plot it. See `fedrec`."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -24,6 +24,7 @@ from fedrec.data.synthetic import Synthetic
 from fedrec.defenses.base import DefensePart
 from fedrec.defenses.mean import Mean
 from fedrec.kernels.threads import prepare
+from fedrec.metrics.traces import UploadTrace
 from fedrec.models.base import Model
 from fedrec.models.mf import MF
 from fedrec.plan.blocks import TrainingCurves
@@ -33,6 +34,7 @@ from fedrec.plan.variants import Variant
 from fedrec.records import Record
 from fedrec.training.progress import Progress
 from fedrec.training.run import choose_device, run_cell
+from fedrec.training.tracing import AT_MOST, traced
 
 
 def synthetic(**fields: Any) -> Split:
@@ -118,6 +120,31 @@ def simulate(
     """
     prepare(threads)
     return run_cell(cell, data, choose_device(device), [Progress()] if progress else [])
+
+
+def trace_uploads(
+    cell: CellConfig,
+    data: Split,
+    *,
+    rounds: Collection[int],
+    at_most: float = AT_MOST,
+    device: str = "cpu",
+    threads: int = 1,
+    progress: bool = False,
+) -> UploadTrace:
+    """Play a cell on data up to the last of some rounds, and return their labelled uploads.
+
+    `rounds` count from 1. They are the rounds of `simulate`, but no record is made. `at_most` is
+    the largest size of the trace in megabytes; it is kept in memory. `progress` shows a bar.
+
+    Raises:
+        ConfigError: a round is not among the cell's, the trace would be too large, or the attack
+            would have no malicious user.
+        Diverged: training diverged before the last of the rounds.
+        RuntimeError: `device` is cuda, but there is no GPU.
+    """
+    prepare(threads)
+    return traced(cell, data, choose_device(device), rounds, at_most, progress)
 
 
 def trajectory(*records: Record) -> pd.DataFrame:

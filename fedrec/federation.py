@@ -23,7 +23,7 @@ from fedrec.errors import ConfigError
 from fedrec.kernels.compiled import on_cpu
 from fedrec.kernels.sums import total
 from fedrec.kernels.tape import Host, Tapes
-from fedrec.metrics.uploads import Observer
+from fedrec.metrics.uploads import LabelledUploads, Watcher
 from fedrec.models._resident import GpuModel
 from fedrec.models.base import Shared
 from fedrec.plan.cells import Cell, cell_path
@@ -161,8 +161,10 @@ def sample_clients(n_users: int, count: int, streams: Streams) -> Int[np.ndarray
     return streams.generator("cohort").choice(n_users, min(count, n_users), replace=False)
 
 
-def play_round(fed: Federation, number: int, observer: Observer | None = None) -> Round:
+def play_round(fed: Federation, number: int, watchers: Sequence[Watcher] = ()) -> Round:
     """Play one round: broadcast, train locally, forge, upload, defend, step.
+
+    Those of `watchers` that watch this round see its uploads.
 
     Raises:
         FloatingPointError: training has diverged; on a GPU, `Round.check` raises it.
@@ -171,12 +173,11 @@ def play_round(fed: Federation, number: int, observer: Observer | None = None) -
     malicious = torch.from_numpy(fed.is_malicious[fed.cohort(streams)])
     if malicious.any():
         fed.catch_up()
-    if observer and not observer.watches(number):
-        observer = None
+    watching = [watcher for watcher in watchers if watcher.watches(number)]
     if on_cpu(fed.position):
-        played = _step(fed, streams, observer)
+        played = _step(fed, streams, watching)
     else:
-        played = _step_on_gpu(fed, streams, observer)
+        played = _step_on_gpu(fed, streams, watching)
     fed.trace = played.trace or fed.trace
     if played.seen is not None:
         fed.seen = played.seen
@@ -212,13 +213,13 @@ def on_host(rounds: Sequence[Round]) -> Sequence[Round]:
     ]
 
 
-def _step_on_gpu(fed: Federation, streams: Streams, observer: Observer | None) -> "Played":
+def _step_on_gpu(fed: Federation, streams: Streams, watching: Sequence[Watcher]) -> "Played":
     """Play a round's step on a GPU, by a recording if there is one for a round of this kind."""
 
     def body(host: Host, number: int) -> Played:
-        return _step(fed, replace(streams, round=number, host=host), observer)
+        return _step(fed, replace(streams, round=number, host=host), watching)
 
-    kind = None if observer else _kind(fed, streams)
+    kind = None if watching else _kind(fed, streams)
     return fed.tapes.play(kind, streams.round, body).kept()
 
 
@@ -255,7 +256,7 @@ class Played(NamedTuple):
         return Played(self.loss.clone(), self.health.clone(), decision, self.trace, seen)
 
 
-def _step(fed: Federation, streams: Streams, observer: Observer | None) -> Played:
+def _step(fed: Federation, streams: Streams, watching: Sequence[Watcher]) -> Played:
     """Do the work of one round. On a GPU it is recorded, so nothing here may wait for a result."""
     shared = fed.server.shared
     with record_function("server: sample clients"):
@@ -283,9 +284,8 @@ def _step(fed: Federation, streams: Streams, observer: Observer | None) -> Playe
         decision = fed.defense(
             received, ServerView(shared, fed.server.preview, fed.expected_malicious, streams)
         )
-    if observer:  # before the step, because it changes the table that the uploads refer to
-        malicious = torch.from_numpy(fed.is_malicious[fed.cohort(streams)])
-        observer.see(streams.round, received, malicious, decision.scores)
+    if watching:  # before the step, because it changes the table that the uploads refer to
+        _show(watching, fed, streams, received, decision)
     with record_function("server: step"):
         fed.server.apply(decision.gradient)
     with record_function("clients: own step"):
@@ -293,6 +293,22 @@ def _step(fed: Federation, streams: Streams, observer: Observer | None) -> Playe
     # A sum is finite only if every term is finite, and it is cheaper than testing each term.
     health = shared.items.sum() + shared.dense.sum() + fed.devices.local[cohort].sum()
     return Played(loss, health, decision, trace, seen)
+
+
+def _show(
+    watching: Sequence[Watcher],
+    fed: Federation,
+    streams: Streams,
+    received: Updates,
+    decision: Decision,
+) -> None:
+    """Show the uploads of a round, with labels, to those who watch it."""
+    users = fed.cohort(streams)
+    malicious = torch.from_numpy(fed.is_malicious[users])
+    kept, scores = decision.kept, decision.scores
+    uploads = LabelledUploads(streams.round, received, users, malicious, kept, scores)
+    for watcher in watching:
+        watcher.see(uploads)
 
 
 def _check_loss(number: int, loss: Float64[Tensor, ""]) -> None:

@@ -133,6 +133,7 @@ NOT_RUN = {
     "snakemake --workflow-profile profiles/slurm": "tests/slurm runs it",
     "snakemake --workflow-profile profiles/gpu": "needs a GPU",
     "fedrec run ml-1m": "downloads data",
+    "fedrec traces ml-1m": "downloads data; tests/training/test_tracing.py runs it",
     "fedrec bench": "takes minutes; tests/bench runs it",
 }
 PAGES = ["README.md", *sorted(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md"))]

@@ -21,6 +21,7 @@ from fedrec.cli.arguments import (
     stage_of,
     valid,
 )
+from fedrec.data.groups import Groups
 from fedrec.data.interactions import Counts
 from fedrec.data.split import Repeats
 from fedrec.data.statistics import load_statistics
@@ -44,6 +45,8 @@ def add_to(stages: Any) -> None:
     add_block(sub)
     add_records(sub)
     add_cells(sub)
+    text = "groups.json of each dataset, for `victims`, in a folder with the dataset's name"
+    sub.add_argument("--groups", type=Path, nargs="*", default=[], help=text)
     sub.add_argument("--output", type=Path, required=True, help="PDF; SVG and PNG go beside it")
 
     sub = stage("table", table)
@@ -286,7 +289,9 @@ def figure(args: argparse.Namespace) -> None:
     block = figure_of(args.block)
     drawing = import_module(f"fedrec.analysis.figures.{block.kind}")
     shown = _shown(read_records(args.records), args)
-    made = drawing.draw(shown, block, args.report, note=of_picture(shown, args.note))
+    groups = {path.parent.name: vars(load_statistics(Groups, path)) for path in args.groups}
+    more = {"groups": groups} if groups else {}
+    made = drawing.draw(shown, block, args.report, note=of_picture(shown, args.note), **more)
     save_figure(made, args.output)
 
 

@@ -13,7 +13,7 @@ from fedrec.data.dataset import Dataset, known_keys
 from fedrec.data.filters import Filtered
 from fedrec.data.interactions import Interactions, check_counts
 from fedrec.data.sources import RawFile, Source, check_sum, fetch
-from fedrec.data.split import leave_one_out
+from fedrec.data.split import Split, leave_one_out
 from fedrec.data.statistics import save_statistics
 from fedrec.errors import ConfigError
 
@@ -42,6 +42,16 @@ def add_to(stages: Any) -> None:
     sub.add_argument("--output", type=Path, required=True, help="write the split here (.npz)")
     text = "write here for how many users a target repeats an earlier item (.json)"
     sub.add_argument("--repeats", type=Path, help=text)
+
+    sub = stage("groups", groups)
+    sub.add_argument("--input", type=Path, required=True, help="split (.npz)")
+    sub.add_argument("--output", type=Path, required=True, help="write the groups here (.json)")
+    text = "share of users that may be malicious and are not evaluated (protocol.pool)"
+    sub.add_argument("--pool", type=float, required=True, help=text)
+    text = "protocol.repeat_targets: drop_user leaves users out (default: miss)"
+    sub.add_argument(
+        "--repeat-targets", choices=["miss", "drop_user", "unmask"], default="miss", help=text
+    )
 
     text = "Inspect files of interactions."
     data = stages.add_parser("data", help=text, description=text)
@@ -163,6 +173,24 @@ def split(args: argparse.Namespace) -> None:
     found.save(args.output)
     if args.repeats:
         save_statistics(args.repeats, found.repeats)
+
+
+def groups(args: argparse.Namespace) -> None:
+    """Divide the evaluated users into fifths, by activity and by their test items' popularity.
+
+    The pool of possibly malicious users must be the same for all seeds (`pool_drawn: once`).
+    """
+    import numpy as np
+
+    from fedrec.data.groups import groups
+    from fedrec.federation import Population
+    from fedrec.rng import Streams
+
+    split = Split.load(args.input)
+    evaluated = Population.draw(split.n_users, args.pool, 0.0, Streams(0)).evaluated
+    if args.repeat_targets == "drop_user":
+        evaluated = np.setdiff1d(evaluated, np.flatnonzero(split.test_seen))
+    save_statistics(args.output, groups(split, evaluated))
 
 
 def add_known(sub: argparse._ActionsContainer) -> None:

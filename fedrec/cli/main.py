@@ -22,6 +22,7 @@ from fedrec.cli import (
     running,
     status,
     studies,
+    traces,
     training,
 )
 from fedrec.cli.arguments import Help, add_stage
@@ -115,6 +116,7 @@ def parser() -> argparse.ArgumentParser:
         data,
         training,
         pictures,
+        traces,
         analysis,
         benchmark,
     ):

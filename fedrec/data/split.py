@@ -56,8 +56,13 @@ class Split:
     @property
     def repeats(self) -> "Repeats":
         """The numbers of users whose targets are items that they had before."""
-        again = self._trained(self.test) | (self.test == self.validation)
-        return Repeats(self.n_users, int(self._trained(self.validation).sum()), int(again.sum()))
+        validation, test = self._trained(self.validation).sum(), self.test_seen.sum()
+        return Repeats(self.n_users, int(validation), int(test))
+
+    @property
+    def test_seen(self) -> Bool[np.ndarray, "users"]:
+        """Tell for each user whether its test item is one that it had before."""
+        return self._trained(self.test) | (self.test == self.validation)
 
     def _trained(self, items: Int64[np.ndarray, "users"]) -> Bool[np.ndarray, "users"]:
         """Tell for each user whether its entry of `items` is among its training items."""

@@ -1,10 +1,12 @@
-"""Observation of the single uploads of the first rounds (paper, section 5.7, Figure 4)."""
+"""Observation of single uploads: those of the first rounds (paper, section 5.7, Figure 4)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
 
+import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float64
+from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 from torch.nn.functional import pad
 
@@ -12,6 +14,33 @@ from fedrec.records import Uploads
 from fedrec.updates import Updates
 
 BLOCK = 256  # items whose dense gradients are built at a time
+
+
+@dataclass(frozen=True)
+class LabelledUploads:
+    """The uploads of one round as the server received them, with what no defence sees: the labels.
+
+    `kept` is true where the defence's filters kept an upload. It is true for all uploads if the
+    defence has no filter, and also if its filters dropped every upload.
+    """
+
+    round: int
+    received: Updates
+    user: Int[np.ndarray, " n"]
+    malicious: Bool[Tensor, " n"]
+    kept: Bool[Tensor, " n"]
+    scores: Mapping[str, Float[Tensor, " n"]]  # what the filters measured
+
+
+@runtime_checkable
+class Watcher(Protocol):
+    """Sees the uploads of some rounds, before the server's step. It must not change them."""
+
+    def watches(self, number: int) -> bool:
+        """Tell whether to show it a round. On a GPU, such a round is not recorded."""
+
+    def see(self, uploads: LabelledUploads) -> None:
+        """Look at the uploads of a round that it watches."""
 
 
 class Observer:
@@ -26,20 +55,13 @@ class Observer:
         """Tell whether a round is to be observed."""
         return number <= self._rounds
 
-    def see(
-        self,
-        number: int,
-        received: Updates,
-        malicious: Bool[Tensor, " n"],
-        scores: Mapping[str, Float[Tensor, " n"]],
-    ) -> None:
+    def see(self, uploads: LabelledUploads) -> None:
         """Observe the uploads of one more round."""
-        if number > self._rounds:
-            return
+        number, received, malicious = uploads.round, uploads.received, uploads.malicious
         # A copy, because the server updates its table in place.
         self._pending.append(replace(received, table=received.table.clone()))
         columns = {"round": torch.full_like(malicious, number, dtype=torch.int64)}
-        self._extend({**columns, "malicious": malicious, **scores})
+        self._extend({**columns, "malicious": malicious, **uploads.scores})
         if number % self._window == 0 or number == self._rounds:
             first, second = principal_components(self._pending).unbind(1)
             self._extend({"component_1": first, "component_2": second})

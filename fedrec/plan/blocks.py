@@ -164,6 +164,27 @@ class UploadFigure(Combinations):
     kind: Literal["uploads"]
 
 
+class VictimFigure(Combinations):
+    """Which users lose, by activity and by the popularity of their test items.
+
+    Losses are against the runs without attack under the same defence.
+    """
+
+    kind: Literal["victims"]
+    datasets: OneName
+    models: OneName
+    defenses: OneName = Field(default=(PLAIN,))
+    ratios: tuple[float] = Field(default=(0.01,), description="The share of malicious users, m%.")
+    metric: Literal["hr@5", "hr@10", "hr@20"] = "hr@5"
+
+    def cells(self, study: Surroundings) -> list[Cell]:
+        """Return the cells, and the runs without attack that losses refer to."""
+        cells = super().cells(study)
+        changes = {"attack": BASELINE, "ratio": 0.0}
+        plain = [c.model_copy(update=changes) for c in cells] if study.reckons_losses else []
+        return list(dict.fromkeys([*plain, *cells]))
+
+
 class Scorecard(Section):
     """The file of the paper's claims, and replacements of the datasets in them."""
 
@@ -177,10 +198,11 @@ Table: TypeAlias = Annotated[
     AttackTable | DatasetTable | DeviationTable, Field(discriminator="kind")
 ]
 Figure: TypeAlias = Annotated[
-    AttackGrid | AdaptiveClustering | TrainingCurves | UploadFigure, Field(discriminator="kind")
+    AttackGrid | AdaptiveClustering | TrainingCurves | UploadFigure | VictimFigure,
+    Field(discriminator="kind"),
 ]
 TABLES = (AttackTable, DatasetTable, DeviationTable)
-FIGURES = (AttackGrid, AdaptiveClustering, TrainingCurves, UploadFigure)
+FIGURES = (AttackGrid, AdaptiveClustering, TrainingCurves, UploadFigure, VictimFigure)
 FIGURE: TypeAdapter[Figure] = TypeAdapter(Figure)
 
 

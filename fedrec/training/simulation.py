@@ -18,7 +18,7 @@ from fedrec.federation import Federation, Round, on_host, play_round, set_up
 from fedrec.kernels.compiled import on_cpu
 from fedrec.metrics.detection import Detection
 from fedrec.metrics.ranking import LeaveOneOut, Metrics, Ranking, ranking_metrics
-from fedrec.metrics.uploads import Observer
+from fedrec.metrics.uploads import Observer, Watcher
 from fedrec.records import Hits, Malicious
 from fedrec.training.checkpoint import Snapshot
 
@@ -50,6 +50,7 @@ class Simulation:
         self._users = len(population.evaluated)
         self._rank = LeaveOneOut(split, population.evaluated, repeats, device)
         self.observer = Observer(config.protocol.observe, config.protocol.window)
+        self.watchers: list[Watcher] = [self.observer]  # of the uploads
         self._detection = Detection()
         self._losses: list[float] = []  # losses of the rounds since the last evaluation
         self._played: list[Round] = []  # rounds whose results have not been read yet
@@ -100,7 +101,7 @@ class Simulation:
 
     def _play(self) -> Evaluation | None:
         try:
-            self._played.append(play_round(self._fed, self.round, self.observer))
+            self._played.append(play_round(self._fed, self.round, self.watchers))
             due = self.over or self.round % self._protocol.evaluate_every == 0
             if due or self._looks_at_once:
                 self._look()

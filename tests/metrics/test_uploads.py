@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from fedrec.defenses.fl_wbc import FLWBC
-from fedrec.metrics.uploads import Observer, principal_components
+from fedrec.metrics.uploads import LabelledUploads, Observer, principal_components
 from fedrec.updates import Updates
 from tests.defenses.views import client_view, on_a_line, uploads
 from tests.oracles.defenses import whole_uploads
@@ -75,8 +75,15 @@ def observe(rounds: int, window: int, played: int, scores: bool = False) -> Obse
     for number in range(1, played + 1):
         malicious = torch.arange(5) == number % 5
         score = {"uniformity": torch.arange(5.0) + number} if scores else {}
-        observer.see(number, a_round(number), malicious, score)
+        if observer.watches(number):
+            observer.see(labelled(number, a_round(number), malicious, score))
     return observer
+
+
+def labelled(number: int, received: Updates, malicious: Tensor, scores: dict) -> LabelledUploads:
+    """Uploads of the first users, all of them kept."""
+    users = np.arange(len(received))
+    return LabelledUploads(number, received, users, malicious, torch.ones_like(malicious), scores)
 
 
 def test_each_window_has_components_of_its_own_and_the_last_may_be_short() -> None:
@@ -114,7 +121,7 @@ def test_later_steps_of_the_server_do_not_reach_back() -> None:
         received = a_round(number)
         for one in (observer, still):
             own = replace(received, table=received.table.clone())
-            one.see(number, own, torch.zeros(5, dtype=torch.bool), {})
+            one.see(labelled(number, own, torch.zeros(5, dtype=torch.bool), {}))
             if one is observer and number == 1:
                 own.table.zero_()
     assert observer.uploads == still.uploads

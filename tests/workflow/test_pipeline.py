@@ -51,6 +51,8 @@ figures:
     attacks: [ClusterAttack]
     defenses: [FedAvg, NormBound+UNION]
     ratios: [0.1]
+  victims:
+    { <<: *cells, title: Victims, kind: victims, attacks: [ClusterAttack], ratios: [0.1] }
 tables:
   table-1: { <<: *cells, title: Attacks, kind: attacks }
   table-2: { title: Datasets, kind: datasets, datasets: [synthetic] }
@@ -202,7 +204,7 @@ def test_everything_is_made(project: Project) -> None:
     }
     figures = {
         f"figures/{name}.{ext}"
-        for name in ("training-curves", "figure-2", "claims", "numbers")
+        for name in ("training-curves", "figure-2", "victims", "claims", "numbers")
         for ext in ("pdf", "svg", "png")
     }
     summaries = {"summary/table-1.csv", "summary/table-1.csv.sha256"}
@@ -298,12 +300,13 @@ def test_published_records_give_the_same_tables_without_training(project: Projec
     shutil.move(results / "data", results / "data-gone")
     log = project.snakemake("published-figures")
     assert "rule train" not in log
-    figures = ("figures/training-curves.png", "figures/figure-2.png")
+    names = ("training-curves", "figure-2", "victims")
+    figures = [f"figures/{name}.png" for name in names]
     for name in ("tables/table-1.md", "tables/table-2.csv", *figures):
         assert (results / "published" / name).read_bytes() == (results / name).read_bytes()
     assert len(read_records([results / "published" / "records.jsonl.gz"])) == 6
     kept = results / "published" / "data" / "synthetic"
-    assert {path.stem for path in kept.iterdir()} == {"counts", "filter", "repeats"}
+    assert {path.stem for path in kept.iterdir()} == {"counts", "filter", "repeats", "groups"}
     shutil.move(results / "runs-gone", results / "runs")
     shutil.move(results / "data-gone", results / "data")
 

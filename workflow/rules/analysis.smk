@@ -11,7 +11,8 @@ rule publish:
             results=RESULTS,
             dataset=used_datasets(),
             statistics=["counts", "filter", "repeats"],
-        ),
+        )
+        + expand(f"{RESULTS}/data/{{dataset}}/groups.json", dataset=grouped_datasets()),
         switches=f"{RESULTS}/data/switches.json",
     log:
         f"{RESULTS}/logs/publish.log",
@@ -159,7 +160,8 @@ rule deviation_table:
 
 rule figure:
     input:
-        records,
+        records=records,
+        groups=groups,
     output:
         pdf="{home}/figures/{block}.pdf",
         png="{home}/figures/{block}.png",
@@ -184,8 +186,9 @@ rule figure:
         report=STUDY.report,
         version=__version__,
     shell:
-        "fedrec figure {params.block:q} --records {input:q} --cells {params.cells:q}"
-        " --report {params.report} {params.note:q} --output {output.pdf:q} 2> {log:q}"
+        "fedrec figure {params.block:q} --records {input.records:q} --cells {params.cells:q}"
+        " --groups {input.groups:q} --report {params.report} {params.note:q}"
+        " --output {output.pdf:q} 2> {log:q}"
 
 
 rule claims:

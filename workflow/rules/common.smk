@@ -160,6 +160,14 @@ def used_datasets():
     return sorted({d for block in STUDY.blocks().values() for d in block.datasets})
 
 
+def grouped_datasets():
+    """Return the datasets whose users are shown in groups."""
+    figures = STUDY.figures.values()
+    return sorted(
+        {d for block in figures if block.kind == "victims" for d in block.datasets}
+    )
+
+
 def present(paths):
     """Return the files that exist."""
     return [path for path in paths if os.path.exists(path)]
@@ -174,6 +182,14 @@ def so_far():
     tables = [name for name in TABLES if name in some or name not in STUDY.tables]
     figures = [name for name in FIGURES if name in some or name not in STUDY.figures]
     return [*products(SO_FAR, tables, figures), f"{SO_FAR}/explorer.html"]
+
+
+def groups(wildcards):
+    """Return the files with the groups of users that a figure shows, if it shows any."""
+    block = STUDY.figures[wildcards.block]
+    home = PUBLISHED if wildcards.home == PUBLISHED else RESULTS
+    shown = block.datasets if block.kind == "victims" else []
+    return [f"{home}/data/{dataset}/groups.json" for dataset in shown]
 
 
 def switches(wildcards):

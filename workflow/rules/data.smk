@@ -1,6 +1,6 @@
 # In:  a dataset's entry in the config; a local file, the web, or FEDREC_MIRROR.
 # Out: {RESULTS}/data/{dataset}/split.npz; counts.json and repeats.json for the table of datasets;
-#      filter.json, with what each pass of the filter dropped.
+#      filter.json, with what each pass of the filter dropped; groups.json for figures of victims.
 
 
 rule download:
@@ -79,3 +79,23 @@ rule split:
     shell:
         "fedrec split --input {input:q} --output {output.split:q} --repeats {output.repeats:q}"
         " 2> {log:q}"
+
+
+rule groups:
+    input:
+        f"{RESULTS}/data/{{dataset}}/split.npz",
+    output:
+        f"{RESULTS}/data/{{dataset}}/groups.json",
+    log:
+        f"{RESULTS}/logs/data/{{dataset}}/groups.log",
+    benchmark:
+        f"{RESULTS}/logs/data/{{dataset}}/groups.tsv"
+    conda:
+        "../../envs/fedrec.yaml"
+    params:
+        pool=lambda w: STUDY.protocol_part().settings()["pool"],
+        repeats=lambda w: STUDY.protocol_part().settings()["repeat_targets"],
+        version=__version__,
+    shell:
+        "fedrec groups --input {input:q} --pool {params.pool} --repeat-targets {params.repeats}"
+        " --output {output:q} 2> {log:q}"

@@ -16,6 +16,7 @@ from fedrec.analysis.figures import (
     scorecard,
     training_curves,
     uploads,
+    victims,
 )
 from fedrec.analysis.figures.style import FORMATS, save_figure
 from tests.analysis.figures import test_adaptive_clustering as clusters
@@ -24,6 +25,7 @@ from tests.analysis.figures import test_numbers as stated
 from tests.analysis.figures import test_scorecard as card
 from tests.analysis.figures import test_training_curves as curves
 from tests.analysis.figures import test_uploads as seen
+from tests.analysis.figures import test_victims as losers
 
 REFERENCES = Path(__file__).parent / "references"
 TOLERANCE = 2.0  # root mean square of pixels: other builds of libraries may draw a hair otherwise
@@ -38,6 +40,7 @@ def pictures() -> dict[str, Figure]:
         "uploads": uploads.draw(seen.RECORDS, seen.BLOCK, "last", NOTE),
         "numbers": numbers.draw(stated.FOUND, "Numbers", NOTE),
         "scorecard": scorecard.draw(pd.DataFrame(card.CARD), "Claims", NOTE),
+        "victims": victims.draw(losers.study(), losers.BLOCK, "last", NOTE, losers.GROUPS),
     }
 
 
