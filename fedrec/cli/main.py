@@ -23,6 +23,7 @@ from fedrec.cli import (
     status,
     studies,
     training,
+    tune,
 )
 from fedrec.cli.arguments import Help, add_stage
 from fedrec.errors import CommandError
@@ -112,6 +113,7 @@ def parser() -> argparse.ArgumentParser:
         status,
         claim,
         compare,
+        tune,
         data,
         training,
         pictures,

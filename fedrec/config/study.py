@@ -37,7 +37,7 @@ from fedrec.plan.blocks import (
     kind_of,
 )
 from fedrec.plan.cells import BASELINE, PLAIN, Cell
-from fedrec.plan.grid import PARTS
+from fedrec.plan.grid import PARTS, Tuning
 from fedrec.plan.plan import Name, Plan
 from fedrec.plan.variants import Switch, Variant
 from fedrec.records import DRAWS
@@ -68,6 +68,9 @@ class Study(Plan):
     models: dict[Name, ModelEntry]
     attacks: dict[Name, AttackEntry]
     defenses: dict[Name, tuple[DefenseEntry, ...]]
+    tuning: dict[Name, Tuning] = Field(
+        default_factory=dict, description="What `fedrec tune` compares, by the name of an entry."
+    )
 
     @staticmethod
     def load(*paths: Path | str) -> "Study":
@@ -351,4 +354,6 @@ def known_keys(place: Place) -> Iterable[str]:
         return dataset.known_keys(place)
     if group in ("tables", "figures"):
         return KEYS_OF_BLOCKS.get(str(place[-2]), ())
+    if group == "tuning":
+        return Tuning.model_fields
     return ProtocolEntry.model_fields if group == "protocol" else []

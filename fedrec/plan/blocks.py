@@ -143,7 +143,7 @@ class Leaderboard(Losses):
                 raise ValueError(f"adaptive: {name!r} is not among the attacks; add it there too")
         for key in self.grid:
             if key.partition(".")[0] not in ("attack", "defense"):
-                raise ValueError(f"grid.{key}: use only fields of attacks and defences here")
+                raise ValueError(f"grid.{key}: name only fields of attacks and defences here")
         return self
 
     def cells(self, study: Surroundings) -> list[Cell]:

@@ -9,6 +9,7 @@ from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr
 
 from fedrec.plan.cells import BASELINE, PLAIN, Cell
 from fedrec.plan.variants import Variant
+from fedrec.settings import Section
 
 RATIO = "ratio"
 PARTS = {"model": "models", "attack": "attacks", "defense": "defenses"}  # and the config's sections
@@ -16,6 +17,19 @@ KEY = rf"{RATIO}|({'|'.join(PARTS)})\.\w+"
 Value: TypeAlias = StrictBool | StrictInt | StrictFloat | StrictStr
 Values = Annotated[tuple[Value, ...], Field(min_length=1)]
 Grid: TypeAlias = Mapping[str, Values]
+
+
+class Tuning(Section):
+    """Values of a method's fields, which `fedrec tune` compares by validation HR@5."""
+
+    cell: str = Field(description="A cell with the method, such as `ml-1m/MF/NoAttack/NormBound`.")
+    grid: Annotated[Grid, Field(min_length=1)] = Field(
+        description="Values of the method's fields, such as `bound: [0.05, 0.1]`; every "
+        "combination of them is trained."
+    )
+    seeds: Annotated[tuple[int, ...], Field(min_length=1)] = Field(
+        default=(0,), description="Seeds to train with; the mean over them counts."
+    )
 
 
 def check_grid(grid: Grid) -> None:

@@ -143,7 +143,7 @@ def test_a_leaderboard_needs_each_defence_without_attack() -> None:
     ("wrong", "message"),
     [
         ({"adaptive": ("LIE",)}, "adaptive: 'LIE' is not among the attacks"),
-        ({"grid": {"ratio": (0.01, 0.02)}}, "grid.ratio: use only fields of attacks"),
+        ({"grid": {"ratio": (0.01, 0.02)}}, "grid.ratio: name only fields of attacks"),
         ({"models": ("m", "n")}, "models"),
     ],
 )
