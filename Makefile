@@ -35,6 +35,9 @@ ablation: $(INSTALLED) ## what each switch between the paper's text and code doe
 arena: $(INSTALLED) ## attacks and defences beyond the paper, against one another: hours
 	snakemake --cores $(CORES) --configfile config/arena.yaml
 
+sweeps: $(INSTALLED) ## losses by the share of malicious clients, and by the server's belief: hours
+	snakemake --cores $(CORES) --configfile config/sweeps.yaml
+
 published: $(INSTALLED) ## tables and figures again from the kept records, without training
 	snakemake --cores $(CORES) published-figures
 
@@ -104,4 +107,4 @@ $(INSTALLED): envs/torch.txt envs/requirements.lock envs/byzfl.txt envs/slurm.tx
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
-.PHONY: help demo demo-full reproduce report ablation arena published verify-published test lint docs check audit faults soak format bench schema lock clean
+.PHONY: help demo demo-full reproduce report ablation arena sweeps published verify-published test lint docs check audit faults soak format bench schema lock clean

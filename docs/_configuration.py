@@ -12,6 +12,7 @@ from fedrec.config.protocol import TrainingProtocol
 from fedrec.config.study import Study
 from fedrec.data.dataset import Dataset
 from fedrec.plan.blocks import FIGURES, TABLES, Scorecard, kind_of
+from fedrec.plan.grid import Tuning
 from fedrec.plan.metrics import METRICS
 from fedrec.settings import preset_values
 
@@ -46,7 +47,8 @@ SAYS = {
 }
 TYPES = {
     "models": "entry by name", "attacks": "entry by name", "defenses": "list of entries by name",
-    "tables": "table by name", "figures": "figure by name", "protocol": "keys of the protocol",
+    "tuning": "tuning by entry", "tables": "table by name",
+    "figures": "figure by name", "protocol": "keys of the protocol",
     "datasets": "dataset by name",
 }  # fmt: skip
 
@@ -87,6 +89,7 @@ def _parts() -> Iterator[str]:
         for kind in kinds:
             rows = _fields_table(kind, " in a block")
             yield f"### `kind: {kind_of(kind)}`\n\n{_doc(kind)}\n\n{rows}"
+    yield f"## `tuning`\n\n{_doc(Tuning)}\n\n{_fields_table(Tuning)}"
     yield f"## `claims`\n\n{_doc(Scorecard)}\n\n{_fields_table(Scorecard)}"
     yield "## Metrics\n\n" + ", ".join(f"`{metric}`" for metric in METRICS) + "."
 

@@ -51,6 +51,7 @@ ELSEWHERE = {
     "pictures need one dataset": "name a figure of one such dataset",
     "is not a JSON object: ⟨remedy⟩": "correct the line",
     "is not among": "give the name that the message suggests; `fedrec list` has all",
+    "has no field ⟨field⟩⟨close⟩": "give the name that the message suggests",
     "cells need as many outputs": "give one output for each cell",
     "users would be malicious": "raise the ratio and `protocol.pool` to the shares that it names",
     "must be a mapping of keys": "begin with keys, as `config/paper.yaml` does",

@@ -349,9 +349,12 @@ def _rounded_up(value: float) -> float:
     return ceil(value * scale) / scale
 
 
-def expected_malicious(clients: int, ratio: float) -> int:
-    """Return the malicious uploads per round that a server assumes: ⌈n·m%⌉; 0 without attack."""
-    return ceil(round(clients * ratio, 9))
+def expected_malicious(clients: int, ratio: float, believed: float = 1.0) -> int:
+    """Return the malicious uploads per round that a server assumes; 0 without attack.
+
+    They are ⌈n·m%·believed⌉, and at most n.
+    """
+    return min(ceil(round(clients * ratio * believed, 9)), clients)
 
 
 def set_up(config: CellConfig, split: Split, device: str) -> tuple[Federation, Population]:
@@ -387,7 +390,7 @@ def set_up(config: CellConfig, split: Split, device: str) -> tuple[Federation, P
         is_malicious=np.isin(np.arange(split.n_users), population.malicious.numpy()),
         tapes=Tapes(position.device),
         clients_per_round=clients,
-        expected_malicious=expected_malicious(clients, config.cell.ratio),
+        expected_malicious=expected_malicious(clients, config.cell.ratio, protocol.believed),
         streams=streams,
     )
     fed.tapes.wait()

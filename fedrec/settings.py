@@ -1,5 +1,6 @@
 """Base classes of settings, config sections and record parts: frozen, no unknown keys."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar, dataclass_transform
 
@@ -30,6 +31,19 @@ def preset_values(cls: type, preset: Preset) -> Mapping[str, Any]:
     """Return the fields of `cls` that `preset` sets to something other than their defaults."""
     presets: Presets = getattr(cls, "PRESETS", {})
     return presets.get(preset, {})
+
+
+def written(one: Any) -> dict[str, Any]:
+    """Return the fields of an instance of a `settings` class as records state them.
+
+    `LATER` of a class names fields that are newer than published records. At its default, such a
+    field is omitted. So the settings of older records, and their hashes, stay the same.
+    """
+    values = dataclasses.asdict(one)
+    for field in getattr(type(one), "LATER", ()):
+        if values[field] == vars(type(one))["__pydantic_fields__"][field].default:
+            del values[field]
+    return values
 
 
 class Section(BaseModel):

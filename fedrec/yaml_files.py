@@ -4,12 +4,14 @@ import difflib
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 import pydantic
 import yaml
 
 from fedrec.errors import ConfigError
+from fedrec.files import write_text
 
 FEW = 10  # the most names that a message lists
 Place = tuple[str | int, ...]  # keys and list positions, from the top of the file
@@ -140,6 +142,41 @@ def located(
         return None
     path, line, keys = max(found, key=lambda hit: len(hit[2]))
     return f"{path}:{line}", keys
+
+
+def write_comment(place: Place, paths: Sequence[Path | str], head: str, text: str) -> str:
+    """Write a comment above a key, in the last file that has it; return file and line.
+
+    A comment above the key that begins with the same `head` is replaced. Nothing else changes.
+
+    Raises:
+        ConfigError: no file has the key.
+    """
+    found = [(Path(path), *_find(Path(path), place, False)) for path in reversed(paths)]
+    has = [(path, line) for path, line, keys in found if keys == list(place)]
+    if not has:
+        raise ConfigError(
+            f"{'.'.join(map(str, place))}: no config file has this key; put it into one"
+        )
+    path, line = has[0]
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    key = lines[line - 1]
+    begins = key[: len(key) - len(key.lstrip())] + "# "
+    above = _without_comment(lines[: line - 1], begins, head)
+    told = wrap(
+        f"{head} {text}", 100, initial_indent=begins, subsequent_indent=f"{begins}  ",
+        break_on_hyphens=False,
+    )  # fmt: skip
+    write_text(path, "".join([*above, *(f"{one}\n" for one in told), *lines[line - 1 :]]))
+    return f"{path}:{len(above) + 1}"
+
+
+def _without_comment(lines: list[str], begins: str, head: str) -> list[str]:
+    """Return lines without the comment at their end, if it begins with `head`."""
+    end = len(lines)
+    while end and lines[end - 1].startswith(f"{begins}  "):
+        end -= 1
+    return lines[: end - 1] if end and lines[end - 1].startswith(begins + head) else lines
 
 
 def _find(path: Path, place: Place, tagged: bool) -> tuple[int, list[str]]:

@@ -17,6 +17,7 @@ from fedrec.config.methods import METHODS
 from fedrec.config.study import Study
 from fedrec.data.dataset import Dataset
 from fedrec.plan.blocks import FIGURES, TABLES, Scorecard
+from fedrec.plan.grid import Tuning
 from fedrec.settings import preset_values
 
 ROOT = Path(__file__).parents[1]
@@ -104,7 +105,7 @@ def test_every_error_has_a_remedy(site: Path) -> None:
 
 def test_the_reference_has_every_key_of_a_config_with_its_meaning(site: Path) -> None:
     page = text_of(site / "generated" / "configuration.html")
-    for section in (Study, Dataset, Scorecard, *TABLES, *FIGURES):
+    for section in (Study, Dataset, Scorecard, Tuning, *TABLES, *FIGURES):
         for name, info in section.model_fields.items():
             assert letters(name) in page and letters(info.description or "") in page
     html = (site / "generated" / "configuration.html").read_text(encoding="utf-8")
@@ -134,6 +135,7 @@ NOT_RUN = {
     "snakemake --workflow-profile profiles/gpu": "needs a GPU",
     "fedrec run ml-1m": "downloads data",
     "fedrec traces ml-1m": "downloads data; tests/training/test_tracing.py runs it",
+    "fedrec tune": "trains for a minute; tests/cli/test_tune.py runs it on a smaller study",
     "fedrec bench": "takes minutes; tests/bench runs it",
 }
 PAGES = ["README.md", *sorted(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md"))]

@@ -23,7 +23,13 @@ from fedrec.data.split import Split
 from fedrec.defenses.base import Defense
 from fedrec.defenses.mean import Mean
 from fedrec.errors import ConfigError
-from fedrec.federation import Population, play_round, sample_clients, set_up
+from fedrec.federation import (
+    Population,
+    expected_malicious,
+    play_round,
+    sample_clients,
+    set_up,
+)
 from fedrec.models.mf import MF
 from fedrec.plan.cells import Cell
 from fedrec.reference.losses import mf_loss
@@ -167,6 +173,26 @@ def test_a_server_prepares_for_the_clients_there_are(clients: int, expected: int
     """A tenth of a cohort, which has 60 clients at most; not a tenth of what was asked for."""
     fed, _ = set_up(a_cell(ClusterAttack(), clients_per_round=clients), SPLIT, "cpu")
     assert fed.expected_malicious == expected
+
+
+@pytest.mark.parametrize(
+    ("clients", "ratio", "believed", "expected"),
+    [
+        (50, 0.05, 1.0, 3), (50, 0.05, 0.5, 2), (50, 0.05, 2.0, 5), (50, 0.01, 2.0, 1),
+        (50, 0.1, 99.0, 50), (50, 0.0, 2.0, 0), (60, 0.1, 1.0, 6),
+    ],
+)  # fmt: skip
+def test_a_server_may_be_wrong_about_the_ratio(
+    clients: int, ratio: float, believed: float, expected: int
+) -> None:
+    """⌈n·m%·believed⌉, of n at most."""
+    assert expected_malicious(clients, ratio, believed) == expected
+
+
+def test_a_run_is_of_what_its_server_believes() -> None:
+    for believed, expected in ((1.0, 2), (2.0, 4)):
+        fed, _ = set_up(a_cell(ClusterAttack(), believed=believed), SPLIT, "cpu")
+        assert fed.expected_malicious == expected
 
 
 @pytest.mark.parametrize(

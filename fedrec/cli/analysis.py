@@ -27,7 +27,7 @@ from fedrec.data.split import Repeats
 from fedrec.data.statistics import load_statistics
 from fedrec.errors import RecordError
 from fedrec.files import read_with_sum, write_text, write_with_sum
-from fedrec.plan.blocks import AttackTable, DatasetTable, DeviationTable, Scorecard
+from fedrec.plan.blocks import AttackTable, DatasetTable, DeviationTable, Leaderboard, Scorecard
 from fedrec.plan.cells import cell_path, parse_cell
 from fedrec.plan.variants import Switch
 from fedrec.records import Record, add_to_pack, read_pictures, read_records
@@ -67,6 +67,12 @@ def add_to(stages: Any) -> None:
     add_block(sub)
     add_records(sub)
     sub.add_argument("--switches", type=Path, required=True, help="switches.json")
+    add_table(sub)
+
+    sub = stage("leaderboard", leaderboard)
+    add_block(sub)
+    add_records(sub)
+    add_cells(sub)
     add_table(sub)
 
     sub = stage("claims", claims)
@@ -208,6 +214,21 @@ def deviations(args: argparse.Namespace) -> None:
     values = deviations(switches, records, block, args.report)
     notes = [TRACED, *of_records(of_block(records, block), args.note)]
     Table(block.title, values, formatted_deviations(values, block), notes).write(args.output)
+
+
+def leaderboard(args: argparse.Namespace) -> None:
+    """Make the table of defences by their worst case over attacks, with their cost."""
+    from fedrec.analysis.tables.attacks import constants
+    from fedrec.analysis.tables.leaderboard import formatted_leaderboard, leaderboard, notes_of
+    from fedrec.analysis.tables.notes import of_summary
+    from fedrec.analysis.tables.table import Table
+
+    block = valid(Leaderboard, args.block)
+    shown = _shown(read_records(args.records), args)
+    values = leaderboard(shown, block, args.report, [parse_cell(path) for path in args.cells])
+    title = f"{block.title.rstrip('.')} ({constants(values)})."
+    notes = [*notes_of(block, shown), *of_summary(values, args.note)]
+    Table(title, values, formatted_leaderboard(values), notes).write(args.output)
 
 
 def claims(args: argparse.Namespace) -> None:

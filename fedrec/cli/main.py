@@ -24,6 +24,7 @@ from fedrec.cli import (
     studies,
     traces,
     training,
+    tune,
 )
 from fedrec.cli.arguments import Help, add_stage
 from fedrec.errors import CommandError
@@ -113,6 +114,7 @@ def parser() -> argparse.ArgumentParser:
         status,
         claim,
         compare,
+        tune,
         data,
         training,
         pictures,

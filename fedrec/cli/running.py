@@ -12,7 +12,7 @@ from fedrec.cli.text import columns
 from fedrec.errors import Diverged, RecordError
 from fedrec.plan.blocks import unattacked
 from fedrec.plan.cells import Cell, cell_path
-from fedrec.plan.metrics import METRICS, Report
+from fedrec.plan.metrics import METRICS, Item, Report
 from fedrec.records import Record, read_record
 
 if TYPE_CHECKING:  # importing it takes PyTorch
@@ -80,8 +80,16 @@ def run(args: argparse.Namespace) -> None:
         raise Diverged(f"{cell_path(cell)}: diverged in round {record.diverged_at}")
 
 
-def simulated(study: "Study", cell: Cell, args: argparse.Namespace) -> Record:
-    """Return the record of a cell: the existing one if it fits, else a new one."""
+def simulated(
+    study: "Study",
+    cell: Cell,
+    args: argparse.Namespace,
+    shown: Item = "test",
+) -> Record:
+    """Return the record of a cell: the existing one if it fits, else a new one.
+
+    The progress bar has the test or the validation HR@5, whichever is `shown`.
+    """
     from fedrec.cli.training import simulate
     from fedrec.cli.workflow import split_of
     from fedrec.data.split import Split
@@ -98,7 +106,7 @@ def simulated(study: "Study", cell: Cell, args: argparse.Namespace) -> Record:
     with job.claimed() as mine, Interruption() as interruption:
         if not mine:
             raise RecordError(f"{path}: another process is making it; wait until it ends")
-        simulate(job, path, split, args, lambda: interruption.requested)
+        simulate(job, path, split, args, lambda: interruption.requested, shown)
     return read_record(path)
 
 

@@ -13,6 +13,7 @@ from fedrec.data.sources import LocalFile
 from fedrec.data.split import Split
 from fedrec.errors import ConfigError, Diverged, RecordError
 from fedrec.plan.cells import Cell, cell_path
+from fedrec.plan.metrics import Item
 from fedrec.records import Record, read_record, read_records, write_record
 from fedrec.training.in_turn import Steps, finished, in_turn
 from fedrec.training.interruption import Interruption
@@ -138,14 +139,27 @@ def _tell_of_divergence(outputs: Iterable[Path], accept: bool) -> None:
 
 
 def simulate(
-    job: Job, path: Path, split: Split, args: argparse.Namespace, stop: Callable[[], bool]
+    job: Job,
+    path: Path,
+    split: Split,
+    args: argparse.Namespace,
+    stop: Callable[[], bool],
+    shown: Item = "test",
 ) -> None:
-    """Train one cell, from its checkpoint if there is one, and write its record to `path`."""
-    finished(simulating(job, path, split, args, stop))
+    """Train one cell, from its checkpoint if there is one, and write its record to `path`.
+
+    The progress bar has the test or the validation HR@5, whichever is `shown`.
+    """
+    finished(simulating(job, path, split, args, stop, shown))
 
 
 def simulating(
-    job: Job, path: Path, split: Split, args: argparse.Namespace, stop: Callable[[], bool]
+    job: Job,
+    path: Path,
+    split: Split,
+    args: argparse.Namespace,
+    stop: Callable[[], bool],
+    shown: Item = "test",
 ) -> Steps[None]:
     """Do the same as `simulate`, one round at each step."""
     from fedrec.config.cell_config import CellConfig
@@ -157,7 +171,7 @@ def simulating(
     prepare(args.threads)
     keeper = Keeper(job.record, stop, args.save_every)
     config, device = CellConfig.parse(job.values), choose_device(args.device)
-    record = yield from running(config, split, device, [keeper, Progress()])
+    record = yield from running(config, split, device, [keeper, Progress(shown)])
     write_record(record, path)
     keeper.forget()
 
@@ -251,8 +265,11 @@ def _split_of(record: Record, folder: Path) -> Path:
 def check(args: argparse.Namespace) -> None:
     """Check config files and the local data that they name; print the number of cells."""
     from fedrec.config.study import Study
+    from fedrec.config.tuning import points
 
     study = Study.load(*args.config)
+    for name in study.tuning:
+        points(study, name)
     used = {name for block in study.blocks().values() for name in block.datasets}
     for name, dataset in study.datasets.items():
         for source in (*dataset.raw, *dataset.lists):

@@ -1,6 +1,5 @@
 """Cells by name, in a table of the study or not, with changed values of some fields."""
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +10,6 @@ from fedrec.config.entries import fields_of
 from fedrec.config.protocol import TrainingProtocol
 from fedrec.config.study import ATTRIBUTES, Study
 from fedrec.errors import ConfigError
-from fedrec.files import NAME
 from fedrec.plan.cells import Cell, cell_named
 from fedrec.plan.variants import Variant
 from fedrec.yaml_files import nearest_name
@@ -84,10 +82,7 @@ def _changed(study: Study, cell: Cell, change: Change) -> Cell:
     if change.field not in known:
         text = f"{getattr(cell, part)} has no field {change.field!r}"
         raise ConfigError(f"--set: {text}{nearest_name(change.field, known)}")
-    values = (
-        one.settings() for one in study.parts(group, cell) if change.field in fields_of(one.type)
-    )
-    same = all(one[change.field] == change.value for one in values)
+    same = all(value == change.value for value in study.values_of(cell, part, change.field))
     return cell if same else _renamed(cell, part, change)
 
 
@@ -123,13 +118,10 @@ def _free_part(study: Study, cell: Cell, field: str) -> str:
 
 
 def _renamed(cell: Cell, part: str, change: Change) -> Cell:
-    variant = Variant.parse(getattr(cell, part))
-    changed = Variant(variant.base, {**variant.changes, change.field: change.value})
-    if not re.fullmatch(NAME, changed.name) or Variant.parse(changed.name) != changed:
-        raise ConfigError(
-            f"--set {change.field}: {change.value!r} cannot be part of a cell's name; "
-            "give the value in an entry of the config"
-        )
+    try:
+        changed = Variant.parse(getattr(cell, part)).with_value(change.field, change.value)
+    except ValueError as error:
+        raise ConfigError(f"--set {error}") from None
     return cell.model_copy(update={part: changed.name})
 
 

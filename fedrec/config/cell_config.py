@@ -13,6 +13,7 @@ from fedrec.errors import ConfigError
 from fedrec.models.base import Model
 from fedrec.plan.cells import Cell
 from fedrec.records import DRAWS, config_hash
+from fedrec.settings import written
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +25,7 @@ class CellConfig:
     model: Model
     attack: Attack[Any]
     defense: Defense
-    values: Mapping[str, Any]  # all of the above, with every field
+    values: Mapping[str, Any]  # all of the above, as records state it
 
     @staticmethod
     def parse(values: Mapping[str, Any]) -> "CellConfig":
@@ -67,18 +68,18 @@ class CellConfig:
         groups: dict[str, list[Any]] = {
             "models": [model], "attacks": [attack], "defenses": [*defense],
         }  # fmt: skip
-        written = {g: [_written(g, method) for method in found] for g, found in groups.items()}
+        stated = {g: [_written(g, method) for method in found] for g, found in groups.items()}
         kinds = {
-            g: [v["kind"] for v in found if v["kind"] in KINDS[g]] for g, found in written.items()
+            g: [v["kind"] for v in found if v["kind"] in KINDS[g]] for g, found in stated.items()
         }
         packages = plug_ins(kinds)
         values = {
             "cell": cell.model_dump(),
             "draws": DRAWS,
-            "protocol": dataclasses.asdict(protocol),
-            "model": written["models"][0],
-            "attack": written["attacks"][0],
-            "defense": written["defenses"],
+            "protocol": written(protocol),
+            "model": stated["models"][0],
+            "attack": stated["attacks"][0],
+            "defense": stated["defenses"],
             **({"plug-ins": packages} if packages else {}),
         }
         composed = Defense.compose(defense, in_turn=protocol.filters == "in_turn")
@@ -95,7 +96,7 @@ class CellConfig:
 
 
 def _written(group: str, method: Any) -> dict[str, Any]:
-    """Return a method's kind, or the path of its class, and every field."""
+    """Return a method's kind, or the path of its class, and its fields."""
     own = f"{type(method).__module__}:{type(method).__qualname__}"
     kind = next((kind for kind, known in KINDS[group].items() if known is type(method)), own)
-    return {"kind": kind, **dataclasses.asdict(method)}
+    return {"kind": kind, **written(method)}

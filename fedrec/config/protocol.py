@@ -13,6 +13,7 @@ class TrainingProtocol:
     """How clients are sampled, trained and evaluated."""
 
     PRESETS: ClassVar[Presets] = {"paper": {"filters": "in_turn"}}
+    LATER: ClassVar[tuple[str, ...]] = ("believed",)
 
     rounds: int = Field(default=6000, ge=1, description="Training rounds (Appendix A).")
     clients_per_round: int = Field(default=50, ge=1, description="Sampled clients n (Appendix A).")
@@ -43,6 +44,12 @@ class TrainingProtocol:
         default="all",
         description="A defence's filter judges all uploads (both uploads of the code), or what "
         "those before it kept (section 4.2).",
+    )
+    believed: float = Field(
+        default=1.0,
+        gt=0,
+        description="The share of malicious users that the server assumes, as a multiple of the "
+        "true one. It assumes ⌈n·m%·believed⌉ malicious uploads a round, and never more than n.",
     )
     observe: int = Field(
         default=0,

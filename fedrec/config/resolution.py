@@ -7,7 +7,7 @@ from typing import Any
 
 from fedrec.config.entries import fields_of, given_by
 from fedrec.plan.cells import Cell
-from fedrec.settings import Preset, preset_values
+from fedrec.settings import Preset, preset_values, written
 from fedrec.yaml_files import Place
 
 
@@ -34,12 +34,23 @@ class Part:
         Raises:
             ValueError: a value is not valid.
         """
-        given = {name: value for layer in self.layers for name, value in layer.values.items()}
-        return dataclasses.asdict(self.type(**given))
+        return dataclasses.asdict(self._made())
+
+    def written(self) -> dict[str, Any]:
+        """Return the fields as records state them (`fedrec.settings.written`).
+
+        Raises:
+            ValueError: a value is not valid.
+        """
+        return written(self._made())
 
     def origin(self, field: str) -> Layer | None:
         """Return the last layer that sets a field; None if the field has its default."""
         return next((layer for layer in reversed(self.layers) if field in layer.values), None)
+
+    def _made(self) -> Any:
+        given = {name: value for layer in self.layers for name, value in layer.values.items()}
+        return self.type(**given)
 
 
 def entry_layers(

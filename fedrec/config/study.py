@@ -8,6 +8,7 @@ from typing import Any
 import pydantic
 from pydantic import Field
 
+from fedrec.config import grids
 from fedrec.config.cell_config import CellConfig
 from fedrec.config.entries import (
     AttackEntry,
@@ -25,8 +26,18 @@ from fedrec.data.dataset import Dataset
 from fedrec.defenses.base import Defense
 from fedrec.errors import ConfigError
 from fedrec.extending import EXTENDS, in_full, read
-from fedrec.plan.blocks import FIGURES, TABLES, Figure, Table, UploadFigure, kind_of
-from fedrec.plan.cells import Cell
+from fedrec.plan.blocks import (
+    FIGURES,
+    TABLES,
+    Figure,
+    Leaderboard,
+    Sweep,
+    Table,
+    UploadFigure,
+    kind_of,
+)
+from fedrec.plan.cells import BASELINE, PLAIN, Cell
+from fedrec.plan.grid import PARTS, Tuning
 from fedrec.plan.plan import Name, Plan
 from fedrec.plan.variants import Switch, Variant
 from fedrec.records import DRAWS
@@ -35,7 +46,7 @@ from fedrec.yaml_files import Place, Problem, explain, nearest_name, report
 
 MAPPINGS = ("models", "attacks")  # groups whose entries are merged key by key
 # The field of a cell that names the method of each group.
-ATTRIBUTES = {"models": "model", "attacks": "attack", "defenses": "defense"}
+ATTRIBUTES = {group: part for part, group in PARTS.items()}
 
 
 class Study(Plan):
@@ -57,6 +68,9 @@ class Study(Plan):
     models: dict[Name, ModelEntry]
     attacks: dict[Name, AttackEntry]
     defenses: dict[Name, tuple[DefenseEntry, ...]]
+    tuning: dict[Name, Tuning] = Field(
+        default_factory=dict, description="What `fedrec tune` compares, by the name of an entry."
+    )
 
     @staticmethod
     def load(*paths: Path | str) -> "Study":
@@ -123,13 +137,13 @@ class Study(Plan):
         parts = {group: self.parts(group, cell) for group in METHODS}
         packages = plug_ins({group: [p.kind for p in found] for group, found in parts.items()})
         model, attack, defense = (
-            [{"kind": part.kind, **part.settings()} for part in parts[group]] for group in METHODS
+            [{"kind": part.kind, **part.written()} for part in parts[group]] for group in METHODS
         )
         return CellConfig.parse(
             {
                 "cell": cell.model_dump(),
                 "draws": DRAWS,
-                "protocol": self.protocol_part(cell).settings(),
+                "protocol": self.protocol_part(cell).written(),
                 "model": model[0],
                 "attack": attack[0],
                 "defense": defense,
@@ -162,6 +176,12 @@ class Study(Plan):
             layers.append(Layer(f"name {name}", others))
         return Part("protocol", TrainingProtocol, layers)
 
+    def values_of(self, cell: Cell, part: str, field: str) -> list[Any]:
+        """Return a field's value in each method of a part of a cell, or else in its protocol."""
+        found = [one.settings() for one in self.parts(PARTS[part], cell)]
+        own = [values[field] for values in found if field in values]
+        return own or [self.protocol_part(cell).settings()[field]]
+
     def fields(self, group: str, name: str) -> list[str]:
         """Return the fields of an entry's methods."""
         methods = (KINDS[group][part.kind] for part in self._entry(group, name))
@@ -174,7 +194,7 @@ class Study(Plan):
             ConfigError: one line for each, with the nearest name.
         """
         names = {"datasets": cell.dataset} | {g: getattr(cell, a) for g, a in ATTRIBUTES.items()}
-        self._refuse(self._dangling((), group, name) for group, name in names.items())
+        self._refuse(self.dangling((), group, name) for group, name in names.items())
 
     def check_cell(self, cell: Cell) -> None:
         """Raise an error for a cell that no table or figure could contain.
@@ -203,12 +223,16 @@ class Study(Plan):
             for name, block in getattr(self, section).items():
                 for group in ("datasets", "models", "attacks", "defenses"):
                     for i, wanted in enumerate(getattr(block, group, ())):
-                        yield from self._dangling((section, name, group, i), group, wanted)
+                        yield from self.dangling((section, name, group, i), group, wanted)
+                yield from grids.unknown_fields(self, (section, name), block)
+                if isinstance(block, Leaderboard | Sweep) and not self.reckons_losses:
+                    text = f"losses refer to {BASELINE} and {PLAIN}: add them to the study"
+                    yield (section, name), text
         for head, entry in self._entries():
             for i, case in enumerate(entry.where):
                 place = (*head, "where", i)
-                yield from self._dangling((*place, "dataset"), "datasets", case.dataset)
-                yield from self._dangling((*place, "model"), "models", case.model)
+                yield from self.dangling((*place, "dataset"), "datasets", case.dataset)
+                yield from self.dangling((*place, "model"), "models", case.model)
 
     def _entries(self) -> Iterator[tuple[Place, Any]]:
         """Yield every method's entry and its place."""
@@ -219,7 +243,8 @@ class Study(Plan):
             for i, part in enumerate(parts):
                 yield ("defenses", name, i), part
 
-    def _dangling(self, place: Place, group: str, wanted: str | None) -> Iterator[Problem]:
+    def dangling(self, place: Place, group: str, wanted: str | None) -> Iterator[Problem]:
+        """Yield what a name, which may have a variant, has that the study does not define."""
         if wanted is None:
             return
         variant, known = Variant.parse(wanted), getattr(self, group)
@@ -252,7 +277,8 @@ class Study(Plan):
     ) -> Iterator[Problem]:
         """Yield what is impossible about a table or figure, given that its cells are valid."""
         for cell in cells:
-            yield from self._beyond_pool(cell, (*place, "ratios"), getattr(block, "ratios", ()))
+            yield from self._beyond_pool(cell, *grids.ratios_of(block, place))
+            yield from grids.wrong_names(self, cell, place, block)
             observe = self.protocol_part(cell).settings()["observe"]
             arm = f"{cell.model}/{cell.attack}/{cell.defense}"
             if isinstance(block, UploadFigure) and not observe:
@@ -260,7 +286,7 @@ class Study(Plan):
                 yield (*place, "defenses"), f"{arm} records no uploads; {remedy}"
 
     def _beyond_pool(
-        self, cell: Cell, place: Place, ratios: Sequence[float] = ()
+        self, cell: Cell, place: Place, ratios: Sequence[Any] = ()
     ) -> Iterator[Problem]:
         pool = self.protocol_part(cell).settings()["pool"]
         if not self._harmless(cell) and not 0 < cell.ratio <= pool:
@@ -328,4 +354,6 @@ def known_keys(place: Place) -> Iterable[str]:
         return dataset.known_keys(place)
     if group in ("tables", "figures"):
         return KEYS_OF_BLOCKS.get(str(place[-2]), ())
+    if group == "tuning":
+        return Tuning.model_fields
     return ProtocolEntry.model_fields if group == "protocol" else []

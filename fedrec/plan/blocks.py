@@ -1,12 +1,13 @@
 """The types of tables and figures in the config, one for each kind."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 from typing import Annotated, Literal, Protocol, TypeAlias, runtime_checkable
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, TypeAdapter, model_validator
 
 from fedrec.plan.cells import BASELINE, PLAIN, Cell
+from fedrec.plan.grid import RATIO, Grid, Value, check_grid, settings_of, with_setting
 from fedrec.plan.metrics import Metric
 from fedrec.plan.variants import Switch
 from fedrec.settings import Section
@@ -58,6 +59,25 @@ class Combinations(Block):
     seeds: Annotated[tuple[int, ...], Field(min_length=1)] | None = Field(
         default=None, description=SEEDS
     )
+    grid: Grid = Field(
+        default_factory=dict,
+        description="Values of single fields, such as `attack.clusters: [1, 2, 4]`; every "
+        "combination of them is made. A key is `ratio` (instead of `ratios`), or a part of the "
+        "cell (`model`, `attack`, `defense`) and a field of that part or of the protocol.",
+    )
+    unchanged: Mapping[str, Value] = Field(
+        default_factory=dict,
+        description="Values of the grid that the entries have anyway. There, entries keep their "
+        "names, so that no cell is trained twice.",
+    )
+
+    @model_validator(mode="after")
+    def _usable_grid(self) -> "Combinations":
+        check_grid(self.grid)
+        for key, value in self.unchanged.items():
+            if key == RATIO or value not in self.grid.get(key, ()):
+                raise ValueError(f"unchanged.{key}: give one of the values that grid.{key} has")
+        return self
 
     def cells(self, study: Surroundings) -> list[Cell]:
         """Return one cell for each combination and seed."""
@@ -65,21 +85,28 @@ class Combinations(Block):
 
     def by_model(self, study: Surroundings) -> list[list[Cell]]:
         """Return the combinations, in a list for each dataset and model."""
-        seeds = self.seeds or study.seeds
+        seeds, settings = self.seeds or study.seeds, list(settings_of(self.grid))
+        arms = list(product(self.defenses, self.ratios, self.attacks, settings, seeds))
         return [
             [
-                Cell(dataset=dataset, model=model, attack=a, defense=f, ratio=r, seed=s)
-                for f, r, a, s in product(self.defenses, self.ratios, self.attacks, seeds)
+                self._with(
+                    some, Cell(dataset=dataset, model=model, attack=a, defense=f, ratio=r, seed=s)
+                )
+                for f, r, a, some, s in arms
             ]
             for dataset, model in product(self.datasets, self.models)
         ]
 
+    def _with(self, settings: Mapping[str, Value], cell: Cell) -> Cell:
+        """Return the cell with these settings; those that are its own anyway leave its name."""
+        for key, value in settings.items():
+            if key not in self.unchanged or self.unchanged[key] != value:
+                cell = with_setting(cell, key, value)
+        return cell
 
-class AttackTable(Combinations):
-    """The paper's performance tables: HR and NDCG, and the loss that an attack causes."""
 
-    kind: Literal["attacks"]
-    metrics: Annotated[tuple[Metric, ...], Field(min_length=1)] = ("hr@5", "ndcg@5")
+class Losses(Combinations):
+    """Combinations whose losses are shown."""
 
     def cells(self, study: Surroundings) -> list[Cell]:
         """Return the cells, and any runs without attack and defence that losses refer to."""
@@ -87,6 +114,44 @@ class AttackTable(Combinations):
         if study.reckons_losses:
             groups = [[*map(unattacked, cells), *cells] for cells in groups]
         return study.distinct(cell for group in groups for cell in group)
+
+
+class AttackTable(Losses):
+    """The paper's performance tables: HR and NDCG, and the loss that an attack causes."""
+
+    kind: Literal["attacks"]
+    metrics: Annotated[tuple[Metric, ...], Field(min_length=1)] = ("hr@5", "ndcg@5")
+
+
+class Leaderboard(Losses):
+    """Defences in order of their worst case over several attacks, with their cost."""
+
+    kind: Literal["leaderboard"]
+    datasets: OneName
+    models: OneName
+    ratios: tuple[float] = Field(default=(0.01,), description="The share of malicious users, m%.")
+    adaptive: tuple[str, ...] = Field(
+        default=(),
+        description="Those of the attacks whose attackers know the server's rule. The worst case "
+        "over them is shown apart from that over the others.",
+    )
+
+    @model_validator(mode="after")
+    def _one_table(self) -> "Leaderboard":
+        for name in self.adaptive:
+            if name not in self.attacks:
+                raise ValueError(f"adaptive: {name!r} is not among the attacks; add it there too")
+        for key in self.grid:
+            if key.partition(".")[0] not in ("attack", "defense"):
+                raise ValueError(f"grid.{key}: name only fields of attacks and defences here")
+        return self
+
+    def cells(self, study: Surroundings) -> list[Cell]:
+        """Return the cells, and each defence without attack."""
+        if not study.reckons_losses:
+            return super().cells(study)
+        attacks = tuple(dict.fromkeys([BASELINE, *self.attacks]))
+        return Losses.cells(self.model_copy(update={"attacks": attacks}), study)
 
 
 class DatasetTable(Block):
@@ -149,6 +214,23 @@ class AdaptiveClustering(Drawing):
     kind: Literal["adaptive_clustering"]
 
 
+class Sweep(Drawing, Losses):
+    """Losses by the values of one field: a panel for each attack, a line for each defence."""
+
+    kind: Literal["sweep"]
+
+    @model_validator(mode="after")
+    def _one_field(self) -> "Sweep":
+        if len(self.grid) != 1:
+            raise ValueError("give one field in `grid`, such as {ratio: [0.01, 0.02]}")
+        return self
+
+    @property
+    def key(self) -> str:
+        """The field on the horizontal axis."""
+        return next(iter(self.grid))
+
+
 class TrainingCurves(Drawing):
     """Performance by round."""
 
@@ -195,14 +277,14 @@ class Scorecard(Section):
 
 
 Table: TypeAlias = Annotated[
-    AttackTable | DatasetTable | DeviationTable, Field(discriminator="kind")
+    AttackTable | DatasetTable | DeviationTable | Leaderboard, Field(discriminator="kind")
 ]
 Figure: TypeAlias = Annotated[
-    AttackGrid | AdaptiveClustering | TrainingCurves | UploadFigure | VictimFigure,
+    AttackGrid | AdaptiveClustering | Sweep | TrainingCurves | UploadFigure | VictimFigure,
     Field(discriminator="kind"),
 ]
-TABLES = (AttackTable, DatasetTable, DeviationTable)
-FIGURES = (AttackGrid, AdaptiveClustering, TrainingCurves, UploadFigure, VictimFigure)
+TABLES = (AttackTable, DatasetTable, DeviationTable, Leaderboard)
+FIGURES = (AttackGrid, AdaptiveClustering, Sweep, TrainingCurves, UploadFigure, VictimFigure)
 FIGURE: TypeAdapter[Figure] = TypeAdapter(Figure)
 
 

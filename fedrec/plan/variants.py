@@ -1,6 +1,7 @@
 """Names of entries with changed values, and switches between the paper's text and code."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -8,6 +9,7 @@ from typing import Any, Literal
 
 import yaml
 
+from fedrec.files import NAME
 from fedrec.plan.cells import BASELINE, PLAIN, Cell
 from fedrec.settings import Section
 
@@ -37,6 +39,20 @@ class Variant:
         texts = {field: _text(value) for field, value in self.changes.items()}
         changes = ",".join(f"{field}={text}" for field, text in texts.items())
         return f"{self.base}@{changes}" if changes else self.base
+
+    def with_value(self, field: str, value: Any) -> "Variant":
+        """Return the variant with another value of a field.
+
+        Raises:
+            ValueError: the value cannot be part of a name.
+        """
+        changed = Variant(self.base, {**self.changes, field: value})
+        if not re.fullmatch(NAME, changed.name) or Variant.parse(changed.name) != changed:
+            raise ValueError(
+                f"{field}: {value!r} cannot be part of a cell's name; "
+                "give the value in an entry of the config"
+            )
+        return changed
 
 
 def _text(value: Any) -> str:

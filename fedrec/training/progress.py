@@ -5,6 +5,7 @@ import time
 
 from tqdm import tqdm
 
+from fedrec.plan.metrics import Item
 from fedrec.training.checkpoint import Identity
 from fedrec.training.listener import Listener
 from fedrec.training.simulation import Evaluation, Simulation
@@ -12,6 +13,9 @@ from fedrec.training.simulation import Evaluation, Simulation
 
 class Progress(Listener):
     """Shows the round, rounds per second, time left, the latest HR@5 and the attack's K, if any."""
+
+    def __init__(self, shown: Item = "test") -> None:
+        self._item: Item = shown
 
     def begins(self, run: Simulation, identity: Identity) -> None:
         """Start the bar. In a resumed run, the rounds before the interruption count as done."""
@@ -30,7 +34,9 @@ class Progress(Listener):
         self._bar.close()
 
     def _show(self, run: Simulation, evaluation: Evaluation) -> None:
-        shown = {"HR@5": f"{evaluation.test['hr@5']:.4f}"}
+        metrics = {"test": evaluation.test, "validation": evaluation.validation}[self._item]
+        name = "HR@5" if self._item == "test" else f"{self._item} HR@5"
+        shown = {name: f"{metrics['hr@5']:.4f}"}
         if "clusters" in evaluation.attack:
             shown["K"] = f"{evaluation.attack['clusters']:.0f}"
         self._bar.set_postfix(shown)

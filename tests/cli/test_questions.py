@@ -359,7 +359,17 @@ def test_a_study_that_cannot_be_is_not_written(
 
 def test_every_command_has_help_and_every_question_examples() -> None:
     commands = parser()._subparsers._group_actions[0].choices  # type: ignore[union-attr]
-    for name in ("run", "explain", "new", "list", "status", "claim", "compare", "completion"):
+    for name in (
+        "run",
+        "explain",
+        "new",
+        "list",
+        "status",
+        "claim",
+        "compare",
+        "tune",
+        "completion",
+    ):
         assert "For example" in commands[name].description
     for code in ("0 ", "1 ", "2 ", "3 ", "75 "):
         assert f"\n  {code}" in EPILOG
@@ -391,7 +401,7 @@ def test_shells_complete_commands(shell: str, capsys: pytest.CaptureFixture[str]
 
 def test_examples_in_the_help_can_be_parsed() -> None:
     commands = parser()._subparsers._group_actions[0].choices  # type: ignore[union-attr]
-    for name in ("run", "explain", "new", "list", "status", "claim", "compare"):
+    for name in ("run", "explain", "new", "list", "status", "claim", "compare", "tune"):
         lines = commands[name].description.partition("For example:")[2].strip().splitlines()
         assert lines
         for line in lines:

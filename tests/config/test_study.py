@@ -1,8 +1,10 @@
 """The configuration: strict, resolved field by field, and clear about mistakes."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 import yaml
@@ -13,6 +15,7 @@ from fedrec.config.cell_config import CellConfig
 from fedrec.config.study import Study
 from fedrec.data.dataset import Dataset
 from fedrec.data.sources import LocalFile
+from fedrec.defenses.mean import Mean
 from fedrec.errors import ConfigError
 from fedrec.models.mf import MF
 from fedrec.models.sas_rec import SASRec
@@ -276,6 +279,65 @@ def test_a_variant_may_concern_one_part_of_a_defence_or_the_protocol() -> None:
     assert config["defense"][0] == plain["defense"][0] | {"sample": 9}
     assert config["defense"][1:] == plain["defense"][1:]
     assert config["protocol"] == plain["protocol"] | {"rounds": 50}
+
+
+def test_a_field_newer_than_records_is_stated_only_if_it_is_set() -> None:
+    """Otherwise every record would be one of other settings."""
+    study = Study.load(PAPER)
+    plain = study.cell_config(cell(study, defense="MultiKrum"))
+    assert plain.protocol.believed == 1 and "believed" not in plain.values["protocol"]
+    stated = study.cell_config(cell(study, defense="MultiKrum@believed=1.0")).values
+    assert stated["protocol"] == plain.values["protocol"]
+    wrong = study.cell_config(cell(study, defense="MultiKrum@believed=0.5"))
+    assert wrong.values["protocol"] == plain.values["protocol"] | {"believed": 0.5}
+    assert CellConfig.parse(wrong.values).protocol.believed == 0.5
+    again = CellConfig.of(plain.cell, plain.protocol, plain.model, plain.attack, [Mean()])
+    assert "believed" not in again.values["protocol"]
+
+
+@pytest.mark.parametrize(
+    ("grid", "message"),
+    [
+        ("{ attack.clustres: [1] }", "ClusterAttack has no field 'clustres'; did you mean `clus"),
+        ("{ attack.clusters: [99] }", "attacks.ClusterAttack: clusters must lie in"),
+        ("{ ratio: [0.01, 0.5] }", "table-5.grid.ratio.1: 0.5 must be above 0 and within"),
+        (
+            "{ attack.clusters: [1, 4] }\n    unchanged: { attack.clusters: 4 }",
+            "unchanged.attack.clusters: ClusterAttack has clusters=2 on ml-1m: give that value",
+        ),
+    ],
+)
+def test_a_wrong_grid_is_an_error(tmp_path: Path, grid: str, message: str) -> None:
+    old = "    attacks: [FedAttack, LIE, Fang, ClusterAttack]\n"
+    path = edited(tmp_path, old, f"    attacks: [ClusterAttack]\n    grid: {grid}\n")
+    with pytest.raises(ConfigError) as caught:
+        Study.load(path)
+    assert message in str(caught.value)
+
+
+def test_a_leaderboard_needs_what_losses_refer_to(tmp_path: Path) -> None:
+    own = """
+    extends: %s
+    replace: [attacks, tables, figures]
+    attacks: { Fang: { kind: fang } }
+    figures: {}
+    tables:
+      board: { title: T, kind: leaderboard, datasets: [ml-1m], models: [MF], attacks: [Fang] }
+    """
+    (tmp_path / "own.yaml").write_text(dedent(own) % PAPER.name)
+    shutil.copy(PAPER, tmp_path)
+    with pytest.raises(ConfigError, match="losses refer to NoAttack and FedAvg: add them"):
+        Study.load(tmp_path / "own.yaml")
+
+
+def test_sweeps_leave_out_the_same_users_in_every_arm() -> None:
+    """And share the runs of a server that believes the truth."""
+    study = Study.load(ROOT / "config" / "sweeps.yaml")
+    ratios, belief = (study.cells(study.figures[name]) for name in ("ratios", "belief"))
+    assert max(cell.ratio for cell in ratios) == study.protocol.pool == 0.1
+    assert len(ratios) == 3 * (1 + 7 * 2 * 4)
+    assert len(belief) == 3 * (1 + 2 * (1 + 3 * 5))
+    assert len({*ratios} & {*belief}) == 3 * (1 + 2 * 3)
 
 
 def test_a_field_of_the_method_comes_before_one_of_the_protocol() -> None:

@@ -1,12 +1,14 @@
 """The part of a study that needs no methods: names, cells, switches."""
 
+import json
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from fedrec.config.study import Study
 from fedrec.errors import ConfigError
-from fedrec.plan.blocks import AttackGrid, AttackTable
+from fedrec.plan.blocks import AttackGrid, AttackTable, Leaderboard, Sweep
 from fedrec.plan.cells import Cell
 from fedrec.plan.plan import Plan
 from fedrec.plan.variants import Switch, Variant
@@ -82,6 +84,81 @@ def test_a_block_may_have_seeds_of_its_own() -> None:
 def test_without_attack_there_is_one_ratio() -> None:
     found = names(PLAN.cells(block(attacks=("NoAttack",), ratios=(0.01, 0.05), seeds=(0,))))
     assert found == [("NoAttack", "FedAvg", 0, 0)]
+
+
+def test_a_grid_turns_cells_into_variants() -> None:
+    grid = {"attack.near": (1.0, 3.0), "ratio": (0.01, 0.05)}
+    found = names(PLAN.cells(block(attacks=("NoAttack", "Fang"), grid=grid, seeds=(0,))))
+    assert found == [
+        ("NoAttack", "FedAvg", 0, 0),
+        ("Fang@near=1.0", "FedAvg", 0.01, 0),
+        ("Fang@near=1.0", "FedAvg", 0.05, 0),
+        ("Fang@near=3.0", "FedAvg", 0.01, 0),
+        ("Fang@near=3.0", "FedAvg", 0.05, 0),
+    ]
+
+
+def test_a_grid_adds_to_variants_and_spares_no_defence() -> None:
+    given = {"defenses": ("FedAvg", "Krum@a=1"), "seeds": (0,)}
+    found = names(PLAN.cells(block(grid={"defense.b": (True, "x")}, **given)))
+    assert [defense for _, defense, _, _ in found[1:]] == [
+        "FedAvg", "Krum@a=1,b=true", "Krum@a=1,b=x"
+    ]  # fmt: skip
+
+
+def test_a_value_that_is_unchanged_leaves_the_name() -> None:
+    given = {"grid": {"attack.near": (1, 2)}, "unchanged": {"attack.near": 2}, "seeds": (0,)}
+    found = names(PLAN.cells(block(**given)))
+    assert [attack for attack, *_ in found] == ["NoAttack", "Fang@near=1", "Fang"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"grid": {"atack.near": [1]}}, "'atack.near' is not a key: give ratio, model.FIELD"),
+        ({"grid": {"ratio": ["all"]}}, "ratio: 'all' is not a number"),
+        ({"grid": {"attack.near": ["1"]}}, "near: '1' cannot be part of a cell's name"),
+        ({"grid": {"attack.near": []}}, "at least 1 item"),
+        ({"grid": {"attack.near": [1]}, "unchanged": {"attack.near": 2}}, "that grid.attack.near"),
+        ({"unchanged": {"attack.near": 2}}, "that grid.attack.near has"),
+    ],
+)
+def test_a_wrong_grid_is_an_error(wrong: dict[str, object], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        AttackTable.model_validate_json(json.dumps({**NAMED, "kind": "attacks", **wrong}))
+
+
+def test_a_leaderboard_needs_each_defence_without_attack() -> None:
+    table = Leaderboard.model_validate(
+        {**NAMED, "kind": "leaderboard", "defenses": ("Krum",), "seeds": (0,)}
+    )
+    assert names(PLAN.cells(table)) == [
+        ("NoAttack", "FedAvg", 0, 0),
+        ("NoAttack", "Krum", 0, 0),
+        ("Fang", "Krum", 0.01, 0),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"adaptive": ("LIE",)}, "adaptive: 'LIE' is not among the attacks"),
+        ({"grid": {"ratio": (0.01, 0.02)}}, "grid.ratio: name only fields of attacks"),
+        ({"models": ("m", "n")}, "models"),
+    ],
+)
+def test_a_wrong_leaderboard_is_an_error(wrong: dict[str, object], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        Leaderboard.model_validate({**NAMED, "kind": "leaderboard", **wrong})
+
+
+def test_a_sweep_has_one_field() -> None:
+    sweep = {**NAMED, "kind": "sweep", "seeds": (0,)}
+    found = Sweep.model_validate(sweep | {"grid": {"ratio": (0.01, 0.1)}})
+    assert [ratio for _, _, ratio, _ in names(PLAN.cells(found))] == [0, 0.01, 0.1]
+    for grid in ({}, {"ratio": (0.1,), "model.dim": (8,)}):
+        with pytest.raises(ValidationError, match="one field in `grid`"):
+            Sweep.model_validate(sweep | {"grid": grid})
 
 
 CELL = Cell(dataset="d", model="m", attack="Fang", defense="Krum", ratio=0.01, seed=0)

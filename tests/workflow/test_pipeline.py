@@ -53,8 +53,17 @@ figures:
     ratios: [0.1]
   victims:
     { <<: *cells, title: Victims, kind: victims, attacks: [ClusterAttack], ratios: [0.1] }
+  sweep:
+    <<: *cells
+    title: Sweep
+    kind: sweep
+    attacks: [ClusterAttack]
+    defenses: [FedAvg, NormBound+UNION]
+    grid: { defense.believed: [1.0, 3.0] }
+    unchanged: { defense.believed: 1.0 }
 tables:
   table-1: { <<: *cells, title: Attacks, kind: attacks }
+  board: { <<: *cells, title: Board, kind: leaderboard, attacks: [ClusterAttack] }
   table-2: { title: Datasets, kind: datasets, datasets: [synthetic] }
 """
 
@@ -199,12 +208,21 @@ def test_everything_is_made(project: Project) -> None:
     made = {str(path.relative_to(results)) for path in results.glob("[!l]*/*.*")}  # but logs
     tables = {
         f"tables/{name}.{ext}"
-        for name in ("table-1", "table-2", "claims", "secondary", "appendix", "numbers", "runs")
+        for name in (
+            "table-1",
+            "table-2",
+            "board",
+            "claims",
+            "secondary",
+            "appendix",
+            "numbers",
+            "runs",
+        )
         for ext in ("csv", "md", "tex", "html")
     }
     figures = {
         f"figures/{name}.{ext}"
-        for name in ("training-curves", "figure-2", "victims", "claims", "numbers")
+        for name in ("training-curves", "figure-2", "sweep", "victims", "claims", "numbers")
         for ext in ("pdf", "svg", "png")
     }
     summaries = {"summary/table-1.csv", "summary/table-1.csv.sha256"}
@@ -213,7 +231,10 @@ def test_everything_is_made(project: Project) -> None:
     assert all("Tiny." in page.read_text() for page in pages)
     target = f"--configfile config/tiny.yaml results/tiny/runs/{COMPOSED}"
     assert f"<code>snakemake --cores 1 {target}</code>" in pages[-1].read_text()
-    assert len(list((results / "runs").rglob("*.json"))) == 6
+    assert len(list((results / "runs").rglob("*.json"))) == 8
+    varied = COMPOSED.replace("UNION", "UNION@believed=3.0")
+    assert read_record(results / "runs" / varied).config["protocol"]["believed"] == 3
+    assert "| 1 | FedAvg |" in (results / "tables" / "board.md").read_text()
     assert (results / "runs" / COMPOSED).exists()
     for log in (results / "logs").rglob("*.log"):
         assert log.with_suffix(".tsv").exists()
@@ -304,7 +325,7 @@ def test_published_records_give_the_same_tables_without_training(project: Projec
     figures = [f"figures/{name}.png" for name in names]
     for name in ("tables/table-1.md", "tables/table-2.csv", *figures):
         assert (results / "published" / name).read_bytes() == (results / name).read_bytes()
-    assert len(read_records([results / "published" / "records.jsonl.gz"])) == 6
+    assert len(read_records([results / "published" / "records.jsonl.gz"])) == 8
     kept = results / "published" / "data" / "synthetic"
     assert {path.stem for path in kept.iterdir()} == {"counts", "filter", "repeats", "groups"}
     shutil.move(results / "runs-gone", results / "runs")

@@ -158,6 +158,37 @@ rule deviation_table:
         " --output {output.csv:q} 2> {log:q}"
 
 
+rule leaderboard:
+    input:
+        records,
+    output:
+        csv="{home}/tables/{block}.csv",
+        shown=multiext("{home}/tables/{block}", ".md", ".tex"),
+        html=report(
+            "{home}/tables/{block}.html",
+            caption="../report/leaderboard.rst",
+            category="Tables",
+            labels=title,
+        ),
+    log:
+        "{home}/logs/tables/{block}.log",
+    benchmark:
+        "{home}/logs/tables/{block}.tsv"
+    wildcard_constraints:
+        block=blocks("leaderboard"),
+    conda:
+        "../../envs/fedrec.yaml"
+    params:
+        block=block_json,
+        cells=lambda w: cells(w.block),
+        note=NOTE,
+        report=STUDY.report,
+        version=__version__,
+    shell:
+        "fedrec leaderboard {params.block:q} --records {input:q} --cells {params.cells:q}"
+        " --report {params.report} {params.note:q} --output {output.csv:q} 2> {log:q}"
+
+
 rule figure:
     input:
         records=records,

@@ -21,7 +21,7 @@ def of_summary(table: pd.DataFrame, note: str) -> list[str]:
         "records behind each row (column records).",
         _capital("; ".join(dict.fromkeys(first.noise.dropna()))),
         ""
-        if table.paper.isna().all()
+        if "paper" not in table or table.paper.isna().all()
         else "Agrees: the paper's value lies in the 95 % prediction interval for the mean of five "
         "new seeds.",
         counted(

@@ -14,6 +14,7 @@ from fedrec.analysis.figures import (
     adaptive_clustering,
     numbers,
     scorecard,
+    sweep,
     training_curves,
     uploads,
     victims,
@@ -23,6 +24,7 @@ from tests.analysis.figures import test_adaptive_clustering as clusters
 from tests.analysis.figures import test_attack_grid as grid
 from tests.analysis.figures import test_numbers as stated
 from tests.analysis.figures import test_scorecard as card
+from tests.analysis.figures import test_sweep as swept
 from tests.analysis.figures import test_training_curves as curves
 from tests.analysis.figures import test_uploads as seen
 from tests.analysis.figures import test_victims as losers
@@ -39,6 +41,7 @@ def pictures() -> dict[str, Figure]:
         "adaptive-clustering": adaptive_clustering.draw(clusters.RECORDS, clusters.BLOCK, "last"),
         "uploads": uploads.draw(seen.RECORDS, seen.BLOCK, "last", NOTE),
         "numbers": numbers.draw(stated.FOUND, "Numbers", NOTE),
+        "sweep": sweep.draw(swept.RECORDS, swept.BLOCK, "best_val", NOTE),
         "scorecard": scorecard.draw(pd.DataFrame(card.CARD), "Claims", NOTE),
         "victims": victims.draw(losers.study(), losers.BLOCK, "last", NOTE, losers.GROUPS),
     }
