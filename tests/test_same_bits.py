@@ -35,7 +35,7 @@ INNER |= {"kept_distances", "moved_distances", "sort_rows", "put_between", "near
 def test_loops_give_the_same_bits_wherever_their_memory_is() -> None:
     """Whole rounds of every attack and defence, with each call of a loop made again elsewhere."""
     stirred = Stirred(repeats=2)
-    for model, length in (("mf", 3), ("sas_rec", 1)):
+    for model, length in (("mf", 3), ("sas_rec", 1), ("ncf", 1)):
         for config in small_cells(model, length, dim=20).values():
             with stirred.watching():
                 for _ in rounds(config, SPLIT):

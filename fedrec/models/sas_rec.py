@@ -17,7 +17,7 @@ from fedrec.kernels.device.resident import Resident
 from fedrec.kernels.dropout import Places, masks
 from fedrec.kernels.sums import inner_products
 from fedrec.kernels.threads import torch_threads
-from fedrec.models._resident import ResidentBatch
+from fedrec.models._resident import ResidentBatch, looked_up
 from fedrec.models.base import (
     Batch,
     LocalGradients,
@@ -225,7 +225,7 @@ class SASRec:
         own, n = batch.resident, len(local)
         grid = Grid.of(own, self.length)
         named = own.history[grid.read], own.positive[grid.target], own.negative[grid.target]
-        leaves = [_looked_up(shared.items, items) for items in named]
+        leaves = [looked_up(shared.items, items) for items in named]
         leaves.append(shared.dense.expand(n, -1).detach())
         for leaf in leaves:
             leaf.requires_grad_()
@@ -261,7 +261,7 @@ class SASRec:
     ) -> Float[Tensor, "clients items"]:
         """Return h · v_i for all items, where h is the state that predicts the latest item."""
         grid = Grid.of(batch.resident, self.length)
-        past = _looked_up(shared.items, batch.resident.history[grid.read])
+        past = looked_up(shared.items, batch.resident.history[grid.read])
         own = self._named(shared.dense.expand(len(past), -1))
         state = self._states(past, own, grid.counts, {})
         last = (grid.counts - 1).clamp(min=0)[:, None, None].expand(-1, 1, self.dim)
@@ -388,17 +388,6 @@ class SASRec:
                 f"{block}.out": (time, self.dim),
             }
         return shapes
-
-
-def _looked_up(
-    table: Float[Tensor, "*tables items d"], items: Int[Tensor, "clients time"]
-) -> Float[Tensor, "clients time d"]:
-    """Look up the embeddings of items, in one shared table or in each client's own table."""
-    if table.dim() == 2:
-        return embedding(items, table)
-    n, size, d = table.shape
-    first = torch.arange(n, device=items.device)[:, None] * size
-    return embedding(items + first, table.view(n * size, d))
 
 
 def _rows_at(

@@ -34,7 +34,11 @@ ROUNDS = 3
 # Of a round, by the kind of its cell: operations and synchronisations at most.
 # What a round is made of at most: operations, synchronisations. An attack and FL-WBC have SASRec's
 # gradients worked out a second and a third time, at 240 operations each.
-BOUNDS = {"MF, plain": (40, 0), "MF": (200, 2), "SASRec, plain": (400, 0), "SASRec": (750, 2)}
+BOUNDS = {
+    **{"MF, plain": (40, 0), "MF": (200, 2)},
+    **{"SASRec, plain": (400, 0), "SASRec": (750, 2)},
+    **{"NCF, plain": (100, 0), "NCF": (300, 2)},
+}
 
 
 @pytest.fixture
@@ -274,7 +278,7 @@ METHODS = [
 ]
 every_cell = pytest.mark.parametrize(
     ("model", "attack", "defense"),
-    [(model, *methods) for model in ("MF", "SASRec") for methods in METHODS],
+    [(model, *methods) for model in ("MF", "SASRec", "NCF") for methods in METHODS],
 )
 
 
