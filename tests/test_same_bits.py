@@ -53,13 +53,16 @@ def test_a_loop_whose_bits_hang_on_an_address_is_caught(monkeypatch: pytest.Monk
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="names vectors of x86-64")
-def test_a_run_has_the_same_bits_whatever_vectors_the_machine_has(tmp_path: Path) -> None:
-    """Matrix factorisation under every attack and defence: state and record after each round."""
+@pytest.mark.parametrize(("model", "length"), [("mf", 3), ("ncf", 1)])
+def test_a_run_has_the_same_bits_whatever_vectors_the_machine_has(
+    model: str, length: int, tmp_path: Path
+) -> None:
+    """MF and NCF under every attack and defence: state and record after each round."""
     output = tmp_path / "narrow.json"
-    command = [sys.executable, "-m", "tests.digests", "mf", "3", "20", str(output)]
+    command = [sys.executable, "-m", "tests.digests", model, str(length), "20", str(output)]
     subprocess.run(command, cwd=ROOT, env=os.environ | NARROW, check=True)
     narrow = json.loads(output.read_text())
-    for name, config in small_cells("mf", 3, 20).items():
+    for name, config in small_cells(model, length, 20).items():
         assert first_difference(list(rounds(config, SPLIT)), narrow[name]) is None, name
 
 

@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from itertools import chain
 from math import prod
-from typing import Annotated, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from torch import Tensor
 
 from fedrec.kernels.device.gradients import scattered
@@ -70,8 +70,8 @@ class NCF:
     A client's loss is the mean BPR loss of its pairs plus λ‖Θ‖² (paper, Eq. 1).
 
     This is the form that attacks on federated recommenders are tested on, such as A-ra and A-hum
-    (Rong et al. 2022), whose code PIECK (Zhang et al. 2024) extends, and the membership inference
-    of Yuan et al. (2023). The initial values are those of Rong et al.'s code: embeddings from
+    (Rong et al. 2022), PIECK (Zhang et al. 2024) and the membership inference of Yuan et al.
+    (2023). The initial values are those of Rong et al.'s code: embeddings from
     N(0, 0.01²), layers Kaiming-uniform, biases 0. These sources train with cross-entropy, without
     dropout and L2. A bias of the score, which they have, has no gradient under BPR and is left out.
     """
@@ -79,7 +79,7 @@ class NCF:
     sequential: ClassVar[bool] = False
 
     dim: int = Field(default=64, ge=1, description="Embedding size d (as MF and SASRec).")
-    layers: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+    layers: tuple[PositiveInt, ...] = Field(
         default=(64, 32),
         min_length=1,
         description="Widths of the hidden layers (Yuan et al. 2023).",
