@@ -31,7 +31,11 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "fl_wbc": {"scale": 0.01},
     "krum": {"keep": "n-f"},
 }
-SMALL: Mapping[str, Mapping[str, Any]] = {"mf": {}, "sas_rec": {"heads": 1, "blocks": 1}}
+SMALL: Mapping[str, Mapping[str, Any]] = {
+    "mf": {},
+    "sas_rec": {"heads": 1, "blocks": 1},
+    "ncf": {"layers": (20, 6)},
+}
 
 Digests = dict[str, str]  # of each array, by its name, and of all other values
 

@@ -582,7 +582,7 @@ def difference(expected: tuple[dict[int, Any], Any], found: tuple[dict[int, Any]
 def stir_loops(repetitions: int, tally: Tally) -> None:
     """Make calls of every compiled loop again with their memory elsewhere, so many times each."""
     stirred, split = Stirred(repeats=1), tiny_split(200, 150)
-    for model, length in (("mf", 6), ("sas_rec", 2)):
+    for model, length in (("mf", 6), ("sas_rec", 2), ("ncf", 2)):
         for config in small_cells(model, length, dim=20).values():
             with stirred.watching():
                 for _ in played(config, split):

@@ -36,7 +36,7 @@ INNER |= {"nearest_to_others", "sum_of_nearest"}
 def test_loops_give_the_same_bits_wherever_their_memory_is() -> None:
     """Whole rounds of every attack and defence, with each call of a loop made again elsewhere."""
     stirred = Stirred(repeats=2)
-    for model, length in (("mf", 3), ("sas_rec", 1)):
+    for model, length in (("mf", 3), ("sas_rec", 1), ("ncf", 1)):
         for config in small_cells(model, length, dim=20).values():
             with stirred.watching():
                 for _ in rounds(config, SPLIT):
@@ -54,13 +54,16 @@ def test_a_loop_whose_bits_hang_on_an_address_is_caught(monkeypatch: pytest.Monk
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="names vectors of x86-64")
-def test_a_run_has_the_same_bits_whatever_vectors_the_machine_has(tmp_path: Path) -> None:
-    """Matrix factorisation under every attack and defence: state and record after each round."""
+@pytest.mark.parametrize(("model", "length"), [("mf", 3), ("ncf", 1)])
+def test_a_run_has_the_same_bits_whatever_vectors_the_machine_has(
+    model: str, length: int, tmp_path: Path
+) -> None:
+    """MF and NCF under every attack and defence: state and record after each round."""
     output = tmp_path / "narrow.json"
-    command = [sys.executable, "-m", "tests.digests", "mf", "3", "20", str(output)]
+    command = [sys.executable, "-m", "tests.digests", model, str(length), "20", str(output)]
     subprocess.run(command, cwd=ROOT, env=os.environ | NARROW, check=True)
     narrow = json.loads(output.read_text())
-    for name, config in small_cells("mf", 3, 20).items():
+    for name, config in small_cells(model, length, 20).items():
         assert first_difference(list(rounds(config, SPLIT)), narrow[name]) is None, name
 
 

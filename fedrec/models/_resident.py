@@ -5,6 +5,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn.functional import embedding
 
 from fedrec.kernels.device.resident import Resident
 from fedrec.models.base import Batch, Model, Shared
@@ -97,3 +98,14 @@ class GpuModel(Model, Protocol):
         self, shared: Shared, local: Float[Tensor, "clients k"], batch: ResidentBatch
     ) -> Float[Tensor, "clients items"]:
         """Return the scores of all items at the latest pair of each client; see `scores_at`."""
+
+
+def looked_up(
+    table: Float[Tensor, "*tables items d"], items: Int[Tensor, "clients time"]
+) -> Float[Tensor, "clients time d"]:
+    """Look up the embeddings of items, in one shared table or in each client's own table."""
+    if table.dim() == 2:
+        return embedding(items, table)
+    n, size, d = table.shape
+    first = torch.arange(n, device=items.device)[:, None] * size
+    return embedding(items + first, table.view(n * size, d))

@@ -5,7 +5,7 @@
     def test_silence_is_an_attack():
         check_attack(Silence)
 
-Each check runs with every model of fedrec (MF and SASRec), or with a given one, and raises an
+Each check runs with every model of fedrec (MF, SASRec and NCF), or with a given one, and raises an
 AssertionError that names the broken rule. No test framework is needed.
 """
 

@@ -39,7 +39,7 @@ def play(run: Simulation) -> Simulation:
 
 
 @every_attack
-@pytest.mark.parametrize("model", ["MF", "SASRec"])
+@pytest.mark.parametrize("model", ["MF", "SASRec", "NCF"])
 def test_rounds_are_those_of_the_cpu(model: str, attack: Any) -> None:
     config = a_cell(model, attack)
     expected = play(Simulation(config, SPLIT, "cpu")).evaluations

@@ -34,7 +34,11 @@ ROUNDS = 3
 
 # Of a round, by the kind of its cell: operations and synchronisations at most. An attack and FL-WBC
 # have SASRec's gradients worked out a second and a third time, at 67 operations each.
-BOUNDS = {"MF, plain": (40, 0), "MF": (200, 2), "SASRec, plain": (100, 0), "SASRec": (300, 2)}
+BOUNDS = {
+    **{"MF, plain": (40, 0), "MF": (200, 2)},
+    **{"SASRec, plain": (100, 0), "SASRec": (300, 2)},
+    **{"NCF, plain": (100, 0), "NCF": (300, 2)},
+}
 
 
 @pytest.fixture
@@ -281,7 +285,7 @@ METHODS = [
 ]
 every_cell = pytest.mark.parametrize(
     ("model", "attack", "defense"),
-    [(model, *methods) for model in ("MF", "SASRec") for methods in METHODS],
+    [(model, *methods) for model in ("MF", "SASRec", "NCF") for methods in METHODS],
 )
 
 
