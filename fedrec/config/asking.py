@@ -1,5 +1,6 @@
 """Cells by name, in a table of the study or not, with changed values of some fields."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
