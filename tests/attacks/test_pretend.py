@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from torch.testing import assert_close
 
+from fedrec.attacks.bit_flip import BitFlip
 from fedrec.attacks.ipm import IPM
 from fedrec.attacks.mimic import Mimic
 from fedrec.attacks.min_max import MinMax
@@ -19,10 +20,17 @@ from fedrec.training.simulation import Simulation
 from tests.builders import tiny_split
 
 SPLIT = tiny_split()
-ATTACKS = [IPM(), MinMax(), MinMax(perturbation="unit"), MinSum(), MinSum(reference="nearest")]
-every_attack = pytest.mark.parametrize(
-    "attack", [*ATTACKS, Mimic(), Mimic(warmup=2)], ids=lambda attack: repr(attack)
-)
+ATTACKS = [
+    BitFlip(),
+    IPM(),
+    MinMax(),
+    MinMax(perturbation="unit"),
+    MinSum(),
+    MinSum(reference="nearest"),
+    Mimic(),
+    Mimic(warmup=2),
+]
+every_attack = pytest.mark.parametrize("attack", ATTACKS, ids=repr)
 
 
 def a_cell(model: str, attack: Any) -> CellConfig:
