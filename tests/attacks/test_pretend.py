@@ -7,6 +7,7 @@ import pytest
 from torch.testing import assert_close
 
 from fedrec.attacks.bit_flip import BitFlip
+from fedrec.attacks.cluster_attack_matched import ClusterAttackMatched
 from fedrec.attacks.ipm import IPM
 from fedrec.attacks.ipm_search import IPMSearch
 from fedrec.attacks.lie_search import LIESearch
@@ -33,6 +34,7 @@ ATTACKS = [
     Mimic(warmup=2),
     LIESearch(trials=3),
     IPMSearch(objective="norm", trials=1),
+    ClusterAttackMatched(steps=4),
 ]
 KNOWING = [
     (LIESearch(trials=3), "MultiKrum"),
