@@ -81,13 +81,16 @@ def the_view_is_left_as_it_was(attack: type, model: MakeModel) -> None:
 
 
 def an_upload_depends_on_neither_place_nor_company(attack: type, model: MakeModel) -> None:
-    """Draws must depend on the user id, not on the order of the pool or on the cohort."""
+    """Draws must depend on the user id, not on the pool's order or on others in the cohort.
+
+    How many others there are may matter: malicious clients can divide an attack among them.
+    """
     view, method, streams = attacker_view(model()), attack(), Streams(0).at(1)
     company = _seen_by(view, positions=[2, 0, 4], pool=[3, 4, 1, 0, 2])  # users 1, 3 and 2
-    alone = _seen_by(view, positions=[1], pool=[0, 1, 2, 3, 4])
+    others = _seen_by(view, positions=[1, 0, 4], pool=[0, 1, 2, 3, 4])
     first, second = (
         method.forge(informed(v, attack), method.initial_state(), streams).updates
-        for v in (company, alone)
+        for v in (company, others)
     )
     # Statistics of the pool are summed in another order.
     assert_close(dense_items(first)[0], dense_items(second)[0], atol=1e-5, rtol=1e-4)

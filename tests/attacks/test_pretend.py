@@ -14,6 +14,8 @@ from fedrec.attacks.lie_search import LIESearch
 from fedrec.attacks.mimic import Mimic
 from fedrec.attacks.min_max import MinMax
 from fedrec.attacks.min_sum import MinSum
+from fedrec.attacks.spattack_l import SpattackL
+from fedrec.attacks.spattack_o import SpattackO
 from fedrec.bench.pretend import pretending
 from fedrec.config.cell_config import CellConfig
 from fedrec.config.study import Study
@@ -35,6 +37,8 @@ ATTACKS = [
     LIESearch(trials=3),
     IPMSearch(objective="norm", trials=1),
     ClusterAttackMatched(steps=4),
+    SpattackO(),
+    SpattackL(),
 ]
 KNOWING = [
     (LIESearch(trials=3), "MultiKrum"),
