@@ -11,10 +11,10 @@ ATTACK = """
     from fedrec.attacks.KIND import NAME
     from fedrec.models.mf import MF
     from fedrec.rng import Streams
-    from fedrec.testing import attacker_view, dense_items
+    from fedrec.testing import attacker_view, dense_items, informed
 
-    view = attacker_view(MF(dim=8), users=60, items=30)
     attack = NAME()
+    view = informed(attacker_view(MF(dim=8), users=60, items=30), attack)
     forged = attack.forge(view, attack.initial_state(), Streams(0, round=1)).updates
     for name, upload in (("benign", view.benign), ("forged", forged)):
         norms = dense_items(upload)[0].norm(dim=1)

@@ -9,6 +9,7 @@ import _examples
 import yaml
 from _fields import described, fields_of, table, value
 
+from fedrec.attacks.base import knowledge_of
 from fedrec.config.methods import METHODS, Method
 from fedrec.settings import preset_values
 
@@ -17,7 +18,7 @@ ONE = {"attacks": "attack", "defenses": "defence", "models": "model"}
 MANY = {"attacks": "Attacks", "defenses": "Defences", "models": "Models"}
 INTRODUCTION = {
     "attacks": "An attack decides what malicious clients upload. It sees only what these clients "
-    "know.",
+    "know: the broadcast parameters, their own data and, if the attack says so, the server's rule.",
     "defenses": "A defence is a task for honest clients, a filter of uploads, a transform, a "
     "rule that reduces uploads to one gradient, or several of these.",
     "models": "A model is what the federation trains: it scores items for a user.",
@@ -64,6 +65,7 @@ def _page(group: str, method: Method) -> str:
         f"# {cls.__name__}",
         f"*{_sentence(inspect.getdoc(module) or '')}*",
         _prose(inspect.getdoc(cls) or ""),
+        f"This attack knows {knowledge_of(cls)}." if group == "attacks" else "",
         f"## In a config\n\n{_in_a_config(group, kind, cls)}",
         f"## Parameters\n\n{_parameters(kind, cls)}",
         _examples.of(group, kind, cls),

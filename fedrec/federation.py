@@ -12,7 +12,14 @@ from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 from torch.profiler import record_function
 
-from fedrec.attacks.base import Attack, AttackerView, Forgery, Learning, Trace
+from fedrec.attacks.base import (
+    Attack,
+    AttackerView,
+    Forgery,
+    Learning,
+    Trace,
+    knowledge_of,
+)
 from fedrec.clients.devices import Devices
 from fedrec.clients.optimizers import LocalAdam, local_adam
 from fedrec.clients.pairs import PairSource, training_pairs
@@ -29,6 +36,7 @@ from fedrec.models.base import Shared
 from fedrec.plan.cells import Cell, cell_path
 from fedrec.rng import Streams
 from fedrec.server import Server
+from fedrec.threat_model import server_rule
 from fedrec.updates import Updates
 
 # A cohort's mean loss per pair at which training counts as diverged. It starts at about 0.7; a loss
@@ -93,7 +101,8 @@ class Federation:
     expected_malicious: int  # malicious uploads per round that the server assumes
     streams: Streams
     trace: Trace = field(default_factory=dict)  # of the last attacked round whose trace is known
-    seen: Float64[Tensor, ""] | None = None  # what the attack has yet to learn from that round
+    # What the attack has yet to learn from that round.
+    seen: Float64[Tensor, "*numbers"] | None = None
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the arrays that rounds change, without the attack's state. Defences have none."""
@@ -127,7 +136,7 @@ class Federation:
     def catch_up(self) -> None:
         """Pass the attack the result of its last round; the host may have to wait for the GPU."""
         if self.seen is not None and isinstance(self.attack, Learning):
-            learnt = self.attack.learn(self.attack_state, float(self.seen))
+            learnt = self.attack.learn(self.attack_state, self.seen.tolist())
             (self.attack_state, self.trace), self.seen = learnt, None
 
 
@@ -243,7 +252,7 @@ class Played(NamedTuple):
     health: Float[Tensor, ""]
     decision: Decision
     trace: Trace
-    seen: Float64[Tensor, ""] | None
+    seen: Float64[Tensor, "*numbers"] | None
 
     def kept(self) -> "Played":
         """Copy the results, so that a replay does not overwrite them.
@@ -321,14 +330,18 @@ def _forge(
 ) -> Forgery[Any]:
     """Run the attack for the malicious clients of a cohort; `benign` has their honest uploads."""
     own = fed.devices.local[fed.malicious_pairs.users]
+    devices = Devices(fed.devices.model, fed.malicious_pairs, own)
     view = AttackerView(
         shared=fed.server.shared,
-        devices=Devices(fed.devices.model, fed.malicious_pairs, own),
+        devices=devices,
         selected=fed.position[selected],
         benign=benign,
         who=lambda own: fed.cohort(own)[fed.attackers(own)],
     )
-    forgery = fed.attack.forge(view, fed.attack_state, streams)
+    assumed = fed.expected_malicious, fed.clients_per_round
+    rule = server_rule(fed.defense, fed.server, devices, assumed, streams)
+    shown = rule.shown(view, knowledge_of(fed.attack))
+    forgery = fed.attack.forge(shown, fed.attack_state, streams)
     fed.attack_state = forgery.state
     return forgery
 

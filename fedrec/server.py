@@ -1,6 +1,6 @@
 """The server: shared parameters, and one Adam step per round (FedAvg with Adam, section 5.1)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 from jaxtyping import Float, Int
@@ -9,6 +9,10 @@ from torch import Tensor
 from fedrec.kernels.adam import Adam
 from fedrec.models.base import Shared
 from fedrec.updates import Gradient
+
+PreviewRule = Literal["sgd", "adam"]
+# `Server.preview`
+Preview = Callable[[Float[Tensor, "rows d"], Int[Tensor, " rows"], PreviewRule], Tensor]
 
 
 class Server:
@@ -35,7 +39,7 @@ class Server:
         self,
         gradient: Float[Tensor, "rows d"],
         items: Int[Tensor, " rows"],
-        rule: Literal["sgd", "adam"],
+        rule: PreviewRule,
     ) -> Float[Tensor, "rows d"]:
         """Return each item's embedding after one step with its gradient; the server is unchanged.
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar, runtime_checkable
+from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Float64, Int
@@ -11,10 +11,16 @@ from torch import Tensor
 from fedrec.clients.devices import Devices
 from fedrec.models.base import Shared
 from fedrec.rng import Streams
-from fedrec.updates import Updates
+from fedrec.server import Preview
+from fedrec.updates import Gradient, Updates
 
 State = TypeVar("State")
 Trace = dict[str, float | int]  # what an attack reports about one round, for the record
+
+# What an attack knows besides the broadcast parameters and its own devices; see `knowledge_of`.
+Knowledge = Literal["own data", "the server's preview", "the aggregation rule"]
+# What malicious clients would upload if they were honest: of positions in `devices`.
+Honest = Callable[[Int[Tensor, " n"], Streams], Updates]
 
 
 @dataclass(frozen=True)
@@ -22,7 +28,8 @@ class AttackerView:
     """Everything that malicious clients know in a round (paper, section 3.2).
 
     This is the broadcast parameters and their own devices. It gives no access to a benign client's
-    data or gradient, nor to the aggregation rule.
+    data or gradient, nor to the aggregation rule. An attack that assumes more declares it with
+    `knows`, and gets a `PreviewingView` or a `KnowingView`.
     """
 
     shared: Shared
@@ -52,6 +59,46 @@ class AttackerView:
 
 
 @dataclass(frozen=True)
+class PreviewingView(AttackerView):
+    """The view of attackers that can preview the server's step (`knows`: the server's preview).
+
+    `honest` includes the task that the defence gives to clients, which every client must know.
+    """
+
+    honest: Honest = field(kw_only=True)
+    preview: Preview = field(kw_only=True)
+
+
+@dataclass(frozen=True)
+class KnowingView(AttackerView):
+    """The view of attackers that can run the server's rule (`knows`: the aggregation rule).
+
+    `aggregate` is the server's defence with all its settings and the server's parameters. It has
+    random draws of its own, so the attacker does not learn which items or coordinates the server
+    samples. It takes only uploads that the attacker can compute: those of its own clients.
+    """
+
+    honest: Honest = field(kw_only=True)
+    aggregate: Callable[[Updates], Gradient] = field(kw_only=True)
+
+
+class ServerRule(NamedTuple):
+    """What there is to know about the server and its defence."""
+
+    honest: Honest
+    preview: Preview
+    aggregate: Callable[[Updates], Gradient]
+
+    def shown(self, view: AttackerView, knows: Knowledge) -> AttackerView:
+        """Add to a view what an attack of this knowledge may use."""
+        if knows == "the server's preview":
+            return PreviewingView(**vars(view), honest=self.honest, preview=self.preview)
+        if knows == "the aggregation rule":
+            return KnowingView(**vars(view), honest=self.honest, aggregate=self.aggregate)
+        return view
+
+
+@dataclass(frozen=True)
 class Forgery(Generic[State]):
     """The result of an attack in one round: forged uploads, next state, and values to record.
 
@@ -63,18 +110,22 @@ class Forgery(Generic[State]):
     state: State
     trace: Trace = field(default_factory=dict)
     local: Float[Tensor, "m k"] | None = None
-    seen: Float64[Tensor, ""] | None = None  # on a GPU: the number to give `Learning.learn` later
+    # On a GPU: the number or numbers to give `Learning.learn` later.
+    seen: Float64[Tensor, "*numbers"] | None = None
 
 
 @runtime_checkable
 class Learning(Protocol[State]):
-    """An attack whose next state depends on a number that `forge` computes.
+    """An attack whose next state depends on numbers that `forge` computes.
 
-    On a GPU the host reads the number only when it is needed, not while the round is played.
+    On a GPU the host reads them only when they are needed, not while the round is played.
     """
 
-    def learn(self, state: State, seen: float) -> tuple[State, Trace]:
-        """Return the next state and the values to record, after a round that computed `seen`."""
+    def learn(self, state: State, seen: Any) -> tuple[State, Trace]:
+        """Return the next state and the values to record, after a round that computed `seen`.
+
+        `seen` is a float, or a list of floats if `Forgery.seen` has several numbers.
+        """
 
     def recorded_for(self, state: State) -> Hashable:
         """Return the part of the state that `forge` uses. A change of it needs a new recording."""
@@ -84,7 +135,8 @@ class Learning(Protocol[State]):
 class Attack(Protocol[State]):
     """An attack: its hyper-parameters and a pure step.
 
-    Its state is None or a frozen dataclass of numbers, so that a checkpoint can hold it.
+    Its state is None or a frozen dataclass of numbers, so that a checkpoint can hold it. A class
+    attribute `knows` declares its threat model (`knowledge_of`).
     """
 
     def initial_state(self) -> State:
@@ -92,3 +144,9 @@ class Attack(Protocol[State]):
 
     def forge(self, view: AttackerView, state: State, streams: Streams) -> Forgery[State]:
         """Return the malicious clients' uploads of one round; the server steps against them."""
+
+
+def knowledge_of(attack: Any) -> Knowledge:
+    """Return what an attack declares to know, in its class attribute `knows`."""
+    knows: Knowledge = getattr(attack, "knows", "own data")
+    return knows

@@ -32,7 +32,8 @@ def list_(args: argparse.Namespace) -> None:
     """List attacks, defences, models, datasets, readers of packages, or claims, one per line.
 
     Methods that no entry of the config uses come last, under their kinds. A method from another
-    package shows the package's name. With NAMEs, or with --fields, each hyper-parameter is shown:
+    package shows the package's name, and an attack shows what it knows besides the broadcast
+    parameters. With NAMEs, or with --fields, each hyper-parameter is shown:
     its value in the config or else its default, its meaning and its source. For example:
 
       fedrec list attacks
@@ -84,10 +85,17 @@ def _summary(entry: Any) -> list[str]:
         origin = _origin(method for method, _ in entry)
         unused = "; no entry in the config" if entry[0][1] is None else ""
         first = entry[0][0].type.__doc__ or ""
-        return [kinds, short(first, 88) + origin + unused]
+        return [kinds, *_knowledge(entry[0][0]), short(first, 88) + origin + unused]
     if hasattr(entry, "says"):
         return [entry.place, short(entry.says, 100)]
     return [_source(entry), str(entry.expect or "")]
+
+
+def _knowledge(method: "Method") -> list[str]:
+    """Return a column with what an attack knows; nothing for other methods."""
+    from fedrec.attacks.base import knowledge_of
+
+    return [f"knows {knowledge_of(method.type)}"] if hasattr(method.type, "forge") else []
 
 
 def _origin(methods: Iterable["Method"]) -> str:
@@ -126,6 +134,7 @@ def _method_lines(name: str, method: "Method", entry: Any) -> Iterator[str]:
     yield from (
         f"  {line}".rstrip() for line in (method.type.__doc__ or "").strip().splitlines()[:1]
     )
+    yield from (f"  {known}" for known in _knowledge(method))
     given = given_by(entry) if entry is not None else {}
     for field, (_, info) in fields_of(method.type).items():
         value = f"{given[field]} (default {info.default})" if field in given else str(info.default)

@@ -1,8 +1,8 @@
 """The interface of defences: tasks for honest clients, filters, transforms and one reduction."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -11,11 +11,9 @@ from torch import Tensor
 from fedrec.clients.devices import Devices
 from fedrec.models.base import Batch, LocalGradients, Shared
 from fedrec.rng import Streams
+from fedrec.server import Preview
 from fedrec.updates import Gradient, Updates
 
-PreviewRule = Literal["sgd", "adam"]
-# `server.Server.preview`
-Preview = Callable[[Float[Tensor, "rows d"], Int[Tensor, " rows"], PreviewRule], Tensor]
 Scores = Mapping[str, Float[Tensor, " n"]]
 
 

@@ -17,10 +17,11 @@ from fedrec.defenses._gap_statistic import (
     reference_dispersions,
     reference_table,
 )
-from fedrec.defenses._uniformity import uniformities
-from fedrec.defenses.base import ClientView, Judgement, PreviewRule, ServerView
+from fedrec.defenses.base import ClientView, Judgement, ServerView
 from fedrec.kernels.compiled import on_cpu
+from fedrec.metrics.uniformity import uniformities
 from fedrec.models.base import LocalGradients
+from fedrec.server import PreviewRule
 from fedrec.settings import Presets, settings
 from fedrec.updates import Updates
 

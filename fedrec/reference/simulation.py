@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int, Integer
 from torch import Tensor
 
-from fedrec.attacks.base import AttackerView, Forgery
+from fedrec.attacks.base import AttackerView, Forgery, knowledge_of
 from fedrec.clients.contrastive import DROPOUT, PAIRS
 from fedrec.clients.devices import Devices
 from fedrec.defenses.base import ServerView
@@ -95,6 +95,9 @@ class Reference:
     def _forge(self, selected: Int[Tensor, " m"], streams: Streams) -> Forgery[Any]:
         """Return the forged uploads of the malicious clients, and update the attack's state."""
         fed, shared = self._fed, Shared(self.items, self.dense)
+        if knowledge_of(fed.attack) != "own data":
+            name = type(fed.attack).__name__
+            raise NotImplementedError(f"no plain version of what {name} knows about the server")
         pairs = fed.malicious_pairs
         devices = Devices(self._model, pairs, self.local[pairs.users])
         positions = fed.position[selected]

@@ -11,7 +11,7 @@ AssertionError that names the broken rule. No test framework is needed.
 
 from fedrec.testing.attacks import ATTACK_RULES, check_attack
 from fedrec.testing.defenses import DEFENSE_RULES, check_defense
-from fedrec.testing.federation import attacker_view, client_view, server_view
+from fedrec.testing.federation import attacker_view, client_view, informed, server_view
 from fedrec.testing.models import MODEL_RULES, check_model
 from fedrec.testing.readers import READER_RULES, check_reader
 from fedrec.testing.uploads import dense_items, random_updates
@@ -28,6 +28,7 @@ __all__ = [
     "check_reader",
     "client_view",
     "dense_items",
+    "informed",
     "random_updates",
     "server_view",
 ]

@@ -11,7 +11,7 @@ from fedrec.attacks.base import Attack, AttackerView, Forgery
 from fedrec.clients.devices import Devices
 from fedrec.models.base import Model
 from fedrec.rng import Streams
-from fedrec.testing.federation import attacker_view
+from fedrec.testing.federation import attacker_view, informed
 from fedrec.testing.rules import (
     hyper_parameters_are_frozen_strict_and_described,
     models_of,
@@ -81,12 +81,16 @@ def the_view_is_left_as_it_was(attack: type, model: MakeModel) -> None:
 
 
 def an_upload_depends_on_neither_place_nor_company(attack: type, model: MakeModel) -> None:
-    """Draws must depend on the user id, not on the order of the pool or on the cohort."""
+    """Draws must depend on the user id, not on the pool's order or on others in the cohort.
+
+    How many others there are may matter: malicious clients can divide an attack among them.
+    """
     view, method, streams = attacker_view(model()), attack(), Streams(0).at(1)
     company = _seen_by(view, positions=[2, 0, 4], pool=[3, 4, 1, 0, 2])  # users 1, 3 and 2
-    alone = _seen_by(view, positions=[1], pool=[0, 1, 2, 3, 4])
+    others = _seen_by(view, positions=[1, 0, 4], pool=[0, 1, 2, 3, 4])
     first, second = (
-        method.forge(v, method.initial_state(), streams).updates for v in (company, alone)
+        method.forge(informed(v, attack), method.initial_state(), streams).updates
+        for v in (company, others)
     )
     # Statistics of the pool are summed in another order.
     assert_close(dense_items(first)[0], dense_items(second)[0], atol=1e-5, rtol=1e-4)
@@ -105,7 +109,7 @@ def rows_ascend_by_client_and_the_table_is_the_broadcast_one(
 
 def a_state_can_be_carried_on_and_used_again(attack: type, model: MakeModel) -> None:
     """A step must be pure: a second round from the same state must give the same result."""
-    view, method, streams = attacker_view(model()), attack(), Streams(0)
+    view, method, streams = informed(attacker_view(model()), attack), attack(), Streams(0)
     start = method.initial_state()
     first = method.forge(view, start, streams.at(1))
     second = method.forge(view, first.state, streams.at(2))
@@ -142,7 +146,7 @@ ATTACK_RULES: tuple[Callable[[type, MakeModel], None], ...] = (
 
 
 def _forge(attack: type, model: MakeModel, round: int = 1) -> tuple[AttackerView, Forgery[Any]]:
-    view, method = attacker_view(model()), attack()
+    view, method = informed(attacker_view(model()), attack), attack()
     return view, method.forge(view, method.initial_state(), Streams(0).at(round))
 
 

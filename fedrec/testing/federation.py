@@ -1,17 +1,22 @@
 """The inputs of attacks and defences, from a federation of a few users."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import torch
 
-from fedrec.attacks.base import AttackerView
+from fedrec.attacks.base import AttackerView, ServerRule, knowledge_of
 from fedrec.clients.devices import Devices
 from fedrec.clients.pairs import FixedPairs
 from fedrec.data.split import Split
-from fedrec.defenses.base import ClientView, ServerView
+from fedrec.defenses.base import ClientView, Defense, DefensePart, ServerView
+from fedrec.defenses.mean import Mean
 from fedrec.models.base import Model, Shared
 from fedrec.models.mf import MF
 from fedrec.rng import Streams
 from fedrec.server import Server
+from fedrec.threat_model import server_rule
 from fedrec.updates import Updates
 
 LENGTH = 8  # training items of each user
@@ -44,6 +49,23 @@ def attacker_view(model: Model | None = None, users: int = 5, items: int = 30) -
     shared, selected = model.init_shared(items, streams), torch.tensor([1, users - 1])
     benign = devices.gradients(shared, selected, streams.at(1)).updates
     return AttackerView(shared=shared, devices=devices, selected=selected, benign=benign)
+
+
+def rule_of(
+    view: AttackerView, defense: Sequence[DefensePart] = (Mean(),), f: int = 1, clients: int = 5
+) -> ServerRule:
+    """Return the rule of a server that broadcast the view's parameters and has taken no step.
+
+    It assumes f malicious uploads in a cohort of `clients`.
+    """
+    server = Server(view.shared, view.devices.model.learning_rate)
+    streams = Streams(0, round=1)
+    return server_rule(Defense.compose(defense), server, view.devices, (f, clients), streams)
+
+
+def informed(view: AttackerView, attack: Any) -> AttackerView:
+    """Add to a view what an attack declares to know; the server takes the mean of all uploads."""
+    return rule_of(view).shown(view, knowledge_of(attack))
 
 
 def server_view(

@@ -5,13 +5,14 @@ from collections.abc import Callable
 
 import pytest
 
-from fedrec.attacks.base import AttackerView
+from fedrec.attacks.base import AttackerView, KnowingView, PreviewingView, knowledge_of
 from fedrec.attacks.gaussian import Gaussian
 from fedrec.config.methods import KINDS
 from fedrec.models.mf import MF
 from fedrec.settings import settings
 from fedrec.testing import ATTACK_RULES, check_attack
 from fedrec.testing.attacks import SETTINGS_RULES
+from fedrec.testing.federation import attacker_view, rule_of
 
 ATTACKS, MODELS = KINDS["attacks"], KINDS["models"]
 
@@ -50,3 +51,24 @@ def test_a_view_grants_what_the_threat_model_grants() -> None:
     """
     fields = {field.name for field in dataclasses.fields(AttackerView)}
     assert fields == {"shared", "devices", "selected", "benign", "who"}
+
+
+def test_a_view_grants_more_about_the_server_only_if_the_attack_declares_it() -> None:
+    view = attacker_view()
+    rule = rule_of(view)
+    own = {field.name for field in dataclasses.fields(AttackerView)}
+    assert rule.shown(view, "own data") is view
+    for knows, kind, more in (
+        ("the server's preview", PreviewingView, {"honest", "preview"}),
+        ("the aggregation rule", KnowingView, {"honest", "aggregate"}),
+    ):
+        shown = rule.shown(view, knows)
+        assert type(shown) is kind
+        assert {field.name for field in dataclasses.fields(shown)} == own | more
+
+
+@pytest.mark.parametrize("kind", ATTACKS)
+def test_an_attack_that_declares_nothing_has_its_own_data_alone(kind: str) -> None:
+    """So do the attacks of the paper."""
+    more = {"lie_search", "ipm_search", "cluster_attack_matched"}
+    assert (knowledge_of(ATTACKS[kind]) == "own data") == (kind not in more)

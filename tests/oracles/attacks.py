@@ -189,6 +189,23 @@ def halved(fits: Callable[[float], bool], start: float = 10.0, tolerance: float 
     return succeeded
 
 
+def searched(score: Callable[[float], float], largest: float, trials: int) -> float:
+    """The factor that LIESearch and IPMSearch find: the best of a few, and then a higher one."""
+    more = (trials - 1) // 2
+    tried = [largest / 4**i for i in range(trials - more)]
+    scores = [score(factor) for factor in tried]
+    factor, best = tried[-1], scores[-1]
+    for other, found in zip(tried[-2::-1], scores[-2::-1], strict=True):
+        if found - best > 1e-4 * abs(best):
+            factor, best = other, found
+    for i in range(more):
+        higher = min(factor * 4 ** (0.5 ** (i + 1)), largest)
+        found = score(higher)
+        if found - best > 1e-4 * abs(best):
+            factor, best = higher, found
+    return factor
+
+
 def mimicked(normal: Updates) -> int:
     """The client of whom Mimic makes copies: farthest from the mean along the widest direction."""
     rows = flat(normal)

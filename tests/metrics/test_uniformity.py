@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from fedrec.defenses._uniformity import uniformities, uniformity
+from fedrec.metrics.uniformity import uniformities, uniformity
 from fedrec.updates import Updates
 from tests.oracles.defenses import mean_distance
 from tests.oracles.dense import dense_items, random_updates
