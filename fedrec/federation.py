@@ -18,7 +18,7 @@ from fedrec.clients.optimizers import LocalAdam, local_adam
 from fedrec.clients.pairs import PairSource, training_pairs
 from fedrec.config.cell_config import CellConfig
 from fedrec.data.split import Split
-from fedrec.defenses.base import ClientView, Decision, Defense, ServerView
+from fedrec.defenses.base import ClientView, Decision, Defense, Memory, ServerView
 from fedrec.errors import ConfigError
 from fedrec.kernels.compiled import on_cpu
 from fedrec.kernels.sums import total
@@ -82,6 +82,7 @@ class Federation:
     attack: Attack[Any]
     attack_state: Any
     defense: Defense
+    memory: Memory  # of the defence
     server: Server
     devices: Devices  # of all users
     malicious_pairs: PairSource
@@ -96,11 +97,12 @@ class Federation:
     seen: Float64[Tensor, ""] | None = None  # what the attack has yet to learn from that round
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return the arrays that rounds change, without the attack's state. Defences have none."""
+        """Return the arrays that rounds change, without the attack's state."""
         shared = self.server.shared
         tensors = {"items": shared.items, "dense": shared.dense, "local": self.devices.local}
         tensors |= {f"server/{name}": value for name, value in self.server.state().items()}
         tensors |= {f"clients/{name}": value for name, value in self.local_adam.state().items()}
+        tensors |= {f"defense/{name}": value for name, value in self.memory.items()}
         return {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
 
     def restore(
@@ -113,6 +115,8 @@ class Federation:
         self.devices.local.copy_(tensors["local"])
         self.server.restore(_under("server/", tensors))
         self.local_adam.restore(_under("clients/", tensors))
+        for name, value in self.memory.items():
+            value.copy_(tensors[f"defense/{name}"])
         if attack_state is not None:
             self.attack_state = type(self.attack_state)(**attack_state)
 
@@ -280,9 +284,8 @@ def _step(fed: Federation, streams: Streams, observer: Observer | None) -> Playe
             if forgery.local is not None:
                 own = own.index_copy(0, places, forgery.local)
     with record_function("defense: aggregate"):
-        decision = fed.defense(
-            received, ServerView(shared, fed.server.preview, fed.expected_malicious, streams)
-        )
+        known = (shared, fed.server.preview, fed.expected_malicious, streams, fed.memory)
+        decision = fed.defense(received, ServerView(*known))
     if observer:  # before the step, because it changes the table that the uploads refer to
         malicious = torch.from_numpy(fed.is_malicious[fed.cohort(streams)])
         observer.see(streams.round, received, malicious, decision.scores)
@@ -363,6 +366,7 @@ def set_up(config: CellConfig, split: Split, device: str) -> tuple[Federation, P
         attack=config.attack,
         attack_state=config.attack.initial_state(),
         defense=config.defense,
+        memory=config.defense.remember(shared),
         server=Server(shared, model.learning_rate),
         devices=Devices(model, pairs, local),
         malicious_pairs=pairs.of(malicious),
