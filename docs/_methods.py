@@ -19,8 +19,8 @@ MANY = {"attacks": "Attacks", "defenses": "Defences", "models": "Models"}
 INTRODUCTION = {
     "attacks": "An attack decides what malicious clients upload. It sees only what these clients "
     "know: the broadcast parameters, their own data and, if the attack says so, the server's rule.",
-    "defenses": "A defence is a task for honest clients, a filter of uploads, a transform, a "
-    "rule that reduces uploads to one gradient, or several of these.",
+    "defenses": "A defence is a task for honest clients, a mixer, a filter or a transform of "
+    "uploads, a rule that reduces uploads to one gradient, or several of these.",
     "models": "A model is what the federation trains: it scores items for a user.",
 }
 

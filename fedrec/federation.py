@@ -25,7 +25,7 @@ from fedrec.clients.optimizers import LocalAdam, local_adam
 from fedrec.clients.pairs import PairSource, training_pairs
 from fedrec.config.cell_config import CellConfig
 from fedrec.data.split import Split
-from fedrec.defenses.base import ClientView, Decision, Defense, ServerView
+from fedrec.defenses.base import ClientView, Decision, Defense, Memory, ServerView
 from fedrec.errors import ConfigError
 from fedrec.kernels.compiled import on_cpu
 from fedrec.kernels.sums import total
@@ -90,6 +90,7 @@ class Federation:
     attack: Attack[Any]
     attack_state: Any
     defense: Defense
+    memory: Memory  # of the defence
     server: Server
     devices: Devices  # of all users
     malicious_pairs: PairSource
@@ -105,11 +106,12 @@ class Federation:
     seen: Float64[Tensor, "*numbers"] | None = None
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return the arrays that rounds change, without the attack's state. Defences have none."""
+        """Return the arrays that rounds change, without the attack's state."""
         shared = self.server.shared
         tensors = {"items": shared.items, "dense": shared.dense, "local": self.devices.local}
         tensors |= {f"server/{name}": value for name, value in self.server.state().items()}
         tensors |= {f"clients/{name}": value for name, value in self.local_adam.state().items()}
+        tensors |= {f"defense/{name}": value for name, value in self.memory.items()}
         return {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
 
     def restore(
@@ -122,6 +124,8 @@ class Federation:
         self.devices.local.copy_(tensors["local"])
         self.server.restore(_under("server/", tensors))
         self.local_adam.restore(_under("clients/", tensors))
+        for name, value in self.memory.items():
+            value.copy_(tensors[f"defense/{name}"])
         if attack_state is not None:
             self.attack_state = type(self.attack_state)(**attack_state)
 
@@ -290,9 +294,8 @@ def _step(fed: Federation, streams: Streams, watching: Sequence[Watcher]) -> Pla
             if forgery.local is not None:
                 own = own.index_copy(0, places, forgery.local)
     with record_function("defense: aggregate"):
-        decision = fed.defense(
-            received, ServerView(shared, fed.server.preview, fed.expected_malicious, streams)
-        )
+        known = (shared, fed.server.preview, fed.expected_malicious, streams, fed.memory)
+        decision = fed.defense(received, ServerView(*known))
     if watching:  # before the step, because it changes the table that the uploads refer to
         _show(watching, fed, streams, received, decision)
     with record_function("server: step"):
@@ -339,7 +342,7 @@ def _forge(
         who=lambda own: fed.cohort(own)[fed.attackers(own)],
     )
     assumed = fed.expected_malicious, fed.clients_per_round
-    rule = server_rule(fed.defense, fed.server, devices, assumed, streams)
+    rule = server_rule(fed.defense, fed.server, devices, assumed, streams, fed.memory)
     shown = rule.shown(view, knowledge_of(fed.attack))
     forgery = fed.attack.forge(shown, fed.attack_state, streams)
     fed.attack_state = forgery.state
@@ -395,6 +398,7 @@ def set_up(config: CellConfig, split: Split, device: str) -> tuple[Federation, P
         attack=config.attack,
         attack_state=config.attack.initial_state(),
         defense=config.defense,
+        memory=config.defense.remember(shared),
         server=Server(shared, model.learning_rate),
         devices=Devices(model, pairs, local),
         malicious_pairs=pairs.of(malicious),

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from fedrec.attacks.base import ServerRule
 from fedrec.clients.devices import Devices
-from fedrec.defenses.base import ClientView, Defense, ServerView
+from fedrec.defenses.base import ClientView, Defense, Memory, ServerView
 from fedrec.rng import Streams
 from fedrec.server import Server
 from fedrec.updates import Gradient, Updates
@@ -19,11 +19,13 @@ def server_rule(
     devices: Devices,
     assumed: tuple[int, int],
     streams: Streams,
+    memory: Memory,
 ) -> ServerRule:
     """Return the server's rule, for the attackers with these devices.
 
     `assumed` has the number f of malicious uploads that the server assumes, and the cohort's size
-    n. For fewer uploads than n, f is smaller in proportion, and rounded up.
+    n. For fewer uploads than n, f is smaller in proportion, and rounded up. The attackers know what
+    the defence remembers (`memory`), which their computations leave as it is.
     """
     shared, (f, clients) = server.shared, assumed
     # The seeds of runs are not negative. So this is the seed of no run, and the attacker's draws
@@ -38,6 +40,8 @@ def server_rule(
 
     def aggregate(uploads: Updates) -> Gradient:
         expected = min(f, -(-f * len(uploads) // clients))
-        return defense(uploads, ServerView(shared, server.preview, expected, own)).gradient
+        copied = {name: tensor.clone() for name, tensor in memory.items()}
+        view = ServerView(shared, server.preview, expected, own, copied)
+        return defense(uploads, view).gradient
 
     return ServerRule(honest, server.preview, aggregate)

@@ -12,6 +12,7 @@ from fedrec.kernels.device import stacks
 from fedrec.kernels.device.gradients import put_rows
 from fedrec.kernels.device.gradients import trimmed_mean as trimmed_stack
 from fedrec.kernels.laplace_noise import Noises, add_noises
+from fedrec.kernels.mixtures import mixed_dense, mixed_rows
 from fedrec.kernels.near_median import mean_near_median, of_stack
 from fedrec.kernels.rows import (
     Rows,
@@ -58,7 +59,7 @@ class Updates:
 
     table: Float[
         Tensor, "*tables items d"
-    ]  # the broadcast item embeddings; the server has them, so they are not sent
+    ]  # the broadcast item embeddings, which are not sent; of mixtures, what most of them share
     owner: Int[Tensor, " rows"]  # which of the n clients a row belongs to, ascending
     item: Int[Tensor, " rows"]
     value: Float[Tensor, "rows d"]
@@ -195,6 +196,20 @@ class Updates:
             ),
         )
 
+    def mixed(self, coefficients: Float[Tensor, "k n"], weight: Float[Tensor, " k"]) -> "Updates":
+        """Return k mixtures Σ_c coefficients[j, c] · g_c of the uploads, and their sample counts.
+
+        Their `table` is what most mixtures share, so that similar mixtures have few rows.
+        """
+        if self.whole:
+            stack = (coefficients @ self.stack.flatten(1)).view(-1, *self.stack.shape[1:])
+            return Updates.in_stack(self.table, stack, coefficients @ self.dense, weight)
+        if self.noise:
+            return self.written_out().mixed(coefficients, weight)
+        rows = mixed_rows(self._rows, coefficients)
+        dense = mixed_dense(self.dense, coefficients)
+        return Updates(**rows._asdict(), dense=dense, weight=weight)
+
     def written_out(self) -> "Updates":
         """Draw the noise and add it; the result has rows for all items."""
         if not self.noise:
@@ -314,3 +329,24 @@ class Updates:
         """Split a column of rows into one tensor per client."""
         bounds = torch.searchsorted(self.owner, torch.arange(len(self) + 1).to(self.owner.device))
         return list(column.split(bounds.diff().tolist()))
+
+
+def with_others(updates: Updates, *others: Gradient) -> Updates:
+    """Append gradients to uploads without noise, as if further clients had uploaded them."""
+    stack = torch.stack([other.items for other in others])
+    dense = torch.stack([other.dense for other in others])
+    weight = updates.weight.new_ones(len(others))
+    more = Updates.in_stack(updates.table, stack, dense, weight)
+    dense, weight = torch.cat([updates.dense, dense]), torch.cat([updates.weight, weight])
+    if updates.whole:
+        stack = torch.cat([updates.stack, stack])
+        return Updates.in_stack(updates.table, stack, dense, weight)
+    return replace(
+        updates,
+        owner=torch.cat([updates.owner, more.owner + len(updates)]),
+        item=torch.cat([updates.item, more.item]),
+        value=torch.cat([updates.value, more.value]),
+        ridge=torch.cat([updates.ridge, more.ridge]),
+        dense=dense,
+        weight=weight,
+    )

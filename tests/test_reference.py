@@ -18,6 +18,7 @@ from fedrec.defenses.base import Defense
 from fedrec.defenses.fl_wbc import FLWBC
 from fedrec.defenses.krum import Krum
 from fedrec.defenses.mean import Mean
+from fedrec.defenses.nnm import NNM
 from fedrec.defenses.norm_bound import NormBound
 from fedrec.defenses.union import Union
 from fedrec.federation import play_round, set_up
@@ -38,6 +39,7 @@ CELLS = {
     "fed attack": (MF(dim=8), FedAttack(), [Mean()]),
     "multi-krum and union": (MF(dim=8), ClusterAttack(), [UNION, Krum(keep="n-f"), Mean()]),
     "norm bound and union": (MF(dim=8), ClusterAttack(), [UNION, NormBound(), Mean()]),
+    "nnm and multi-krum": (MF(dim=8), ClusterAttack(), [NNM(), Krum(keep="n-f"), Mean()]),
     "sasrec": (SEQUENTIAL, NoAttack(), [Mean()]),
     "sasrec, all at once": (SEQUENTIAL, ClusterAttack(), [UNION, NormBound(bound=1.5), Mean()]),
 }

@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
+from fedrec.defenses.fl_wbc import FLWBC
 from fedrec.kernels.threads import use_threads
 from fedrec.updates import Gradient, Updates
+from tests.defenses.views import client_view
 from tests.elsewhere import by_tensors
 from tests.oracles.defenses import mean_near_median, trimmed_mean, whole_uploads
 from tests.oracles.dense import dense_items, random_updates
@@ -132,6 +134,46 @@ def test_weighted_sums_norms_and_inner_products_of_any_shape(shape: Any) -> None
     assert_close(updates.gram(), stack @ stack.T, **CLOSE)
     norms = dense_items(updates)[updates.owner, updates.item].norm(dim=1)
     assert_close(updates.row_norms(), norms, rtol=1e-4, atol=1e-3)
+
+
+@any_shape
+@given(shapes, st.integers(1, 5), st.booleans(), st.booleans())
+def test_mixtures_of_any_shape(shape: Any, k: int, alike: bool, whole: bool) -> None:
+    """Of coefficients that are all different, or that most mixtures share."""
+    updates = shaped(**shape)
+    stack = whole_uploads(updates)
+    generator = torch.Generator().manual_seed(k)
+    coefficients = torch.randn(k, len(updates), generator=generator)
+    if alike:
+        coefficients = torch.where(coefficients > 1, coefficients, 0.25)
+    weight = torch.arange(1, k + 1).float()
+    given_uploads = replace(updates.in_whole(), whole=True) if whole else updates
+    mixed = given_uploads.mixed(coefficients, weight)
+    expected = coefficients.double() @ stack
+    assert_close(whole_uploads(mixed), expected, **CLOSE)
+    assert torch.equal(mixed.weight, weight)
+    assert mixed.owner.tolist() == sorted(mixed.owner.tolist())
+    assert_close(mixed.gram(), expected @ expected.T, rtol=1e-3, atol=1e-3)
+    assert_close(whole_gradient(mixed.trimmed_mean(0)), expected.mean(0), **CLOSE)
+
+
+def test_mixtures_by_hand() -> None:
+    """Most have 0.5 of client 0 and nothing of client 1; the last has one of client 1 as well."""
+    coefficients = torch.tensor([[0.5, 0.0], [0.5, 0.0], [0.5, 1.0]])
+    mixed = two_clients().mixed(coefficients, torch.ones(3))
+    # Client 0 has 1 and 3 on the items, with its ridge; client 1 has 2 and 3.
+    assert_close(mixed.table, torch.tensor([[0.5], [1.5]]))
+    assert (mixed.owner.tolist(), mixed.item.tolist()) == ([2, 2], [0, 1])
+    assert_close(mixed.value, torch.tensor([[2.0], [3.0]]))
+    assert_close(mixed.dense, torch.tensor([[2.0], [2.0], [10.0]]))
+
+
+def test_mixtures_of_noisy_uploads_have_their_noise() -> None:
+    view = client_view()
+    noisy = FLWBC(scale=0.01).on_clients(view.plain, view).updates
+    halves = torch.full((2, len(noisy)), 0.5)
+    found, expected = (some.mixed(halves, torch.ones(2)) for some in (noisy, noisy.written_out()))
+    assert_close(whole_uploads(found), whole_uploads(expected))
 
 
 @any_shape

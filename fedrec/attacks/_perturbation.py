@@ -1,7 +1,6 @@
 """Attacks that move the mean of normal gradients as far as distances to them allow."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Literal, NamedTuple
 
 import torch
@@ -19,7 +18,7 @@ from fedrec.kernels.compiled import on_cpu
 from fedrec.kernels.sums import squared_norms, total
 from fedrec.rng import Streams
 from fedrec.settings import settings
-from fedrec.updates import Gradient, Updates
+from fedrec.updates import Gradient, Updates, with_others
 
 Perturbation = Literal["std", "unit", "sign"]
 TINY = 1e-30  # keeps the unit vector of a zero mean finite
@@ -146,25 +145,4 @@ def distances(normal: Updates, mean: Gradient, p: Gradient) -> Distances:
         constant=apart[n, :n],
         linear=2 * (of_p[n] - of_p[:n]),
         quadratic=squares[n + 1],
-    )
-
-
-def with_others(updates: Updates, *others: Gradient) -> Updates:
-    """Append gradients to uploads without noise, as if further clients had uploaded them."""
-    stack = torch.stack([other.items for other in others])
-    dense = torch.stack([other.dense for other in others])
-    weight = updates.weight.new_ones(len(others))
-    more = Updates.in_stack(updates.table, stack, dense, weight)
-    dense, weight = torch.cat([updates.dense, dense]), torch.cat([updates.weight, weight])
-    if updates.whole:
-        stack = torch.cat([updates.stack, stack])
-        return Updates.in_stack(updates.table, stack, dense, weight)
-    return replace(
-        updates,
-        owner=torch.cat([updates.owner, more.owner + len(updates)]),
-        item=torch.cat([updates.item, more.item]),
-        value=torch.cat([updates.value, more.value]),
-        ridge=torch.cat([updates.ridge, more.ridge]),
-        dense=dense,
-        weight=weight,
     )

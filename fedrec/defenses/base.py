@@ -1,7 +1,7 @@
-"""The interface of defences: tasks for honest clients, filters, transforms and one reduction."""
+"""The interface of defences: client tasks, mixers, filters, transforms and one reduction."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -15,6 +15,7 @@ from fedrec.server import Preview
 from fedrec.updates import Gradient, Updates
 
 Scores = Mapping[str, Float[Tensor, " n"]]
+Memory = Mapping[str, Tensor]  # tensors that a defence carries from round to round, by name
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,27 @@ class ServerView:
     preview: Preview
     expected_malicious: int  # malicious uploads that the server assumes: ⌈n·m%⌉; 0 without attack
     streams: Streams
+    memory: Memory = field(default_factory=dict)  # of the method; it changes the tensors in place
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Mixed uploads, and the mixture that holds each received upload."""
+
+    uploads: Updates
+    holder: Int[Tensor, " n"]  # positions in `uploads`
+
+    @staticmethod
+    def of_groups(
+        received: Updates, members: Bool[Tensor, "k n"], holder: Int[Tensor, " n"]
+    ) -> "Mixture":
+        """Mix each group of uploads to its plain mean, with the sample counts of all members.
+
+        The publications of mixers have no sample counts. With them in the mean, a client could gain
+        weight by reporting more samples.
+        """
+        weight = (received.weight * members).sum(1)
+        return Mixture(received.mixed(members / members.sum(1, keepdim=True), weight), holder)
 
 
 @dataclass(frozen=True)
@@ -53,6 +75,14 @@ class ClientTask(Protocol):
 
     def on_clients(self, honest: LocalGradients, view: ClientView) -> LocalGradients:
         """Return the honest clients' gradients with the task included."""
+
+
+@runtime_checkable
+class Mix(Protocol):
+    """Replaces the uploads by mixtures of them, before filters judge."""
+
+    def mix(self, received: Updates, view: ServerView) -> Mixture:
+        """Return the mixed uploads, one or more, and where each received upload is."""
 
 
 @runtime_checkable
@@ -79,23 +109,41 @@ class Reduce(Protocol):
         """Return the aggregated gradient of the uploads that `kept` marks."""
 
 
-DefensePart = ClientTask | Filter | Transform | Reduce
+@runtime_checkable
+class Remembering(Protocol):
+    """Has a memory, in addition to its roles on the server."""
+
+    def remember(self, shared: Shared) -> Memory:
+        """Return the memory before the first round: new tensors of zeros, by name.
+
+        In each round, `view.memory` has the same tensors. The method changes them in place, because
+        a recorded round on a GPU knows no other ones.
+        """
+
+
+DefensePart = ClientTask | Mix | Filter | Transform | Reduce
 
 
 @dataclass(frozen=True)
 class Decision:
-    """A defence's decision on the uploads of one round."""
+    """A defence's decision on the received uploads of one round."""
 
     kept: Bool[Tensor, " n"]
     scores: Scores
     gradient: Gradient
 
+    def on(self, holder: Int[Tensor, " n"]) -> "Decision":
+        """Pass a decision on mixtures back to the uploads that they hold."""
+        scores = {name: score[holder] for name, score in self.scores.items()}
+        return replace(self, kept=self.kept[holder], scores=scores)
+
 
 @dataclass(frozen=True)
 class Defense:
-    """A defence: client tasks, then filters, then transforms in order, then one reduction."""
+    """A defence: client tasks, mixers, filters, transforms in order, then one reduction."""
 
     tasks: Sequence[ClientTask]
+    mixers: Sequence[Mix]
     filters: Sequence[Filter]
     transforms: Sequence[Transform]
     reduction: Reduce
@@ -115,6 +163,7 @@ class Defense:
             )
         return Defense(
             tasks=[p for p in parts if isinstance(p, ClientTask)],
+            mixers=[p for p in parts if isinstance(p, Mix)],
             filters=[p for p in parts if isinstance(p, Filter)],
             transforms=[p for p in parts if isinstance(p, Transform)],
             reduction=reductions[0],
@@ -127,32 +176,75 @@ class Defense:
             honest = task.on_clients(honest, view)
         return honest
 
+    def remember(self, shared: Shared) -> Memory:
+        """Return the memory of all methods before the first round, by "method's number/name"."""
+        return {
+            f"{number}/{name}": tensor
+            for number, part in enumerate(self._remembering)
+            for name, tensor in part.remember(shared).items()
+        }
+
     def __call__(self, received: Updates, view: ServerView) -> Decision:
-        """Aggregate one round's uploads."""
+        """Aggregate one round's uploads. Without a memory in the view, the round is the first."""
+        if not view.memory:
+            view = replace(view, memory=self.remember(view.shared))
+        holder = None
+        for part in self.mixers:
+            mixture = part.mix(received, self._seen_by(part, view))
+            received = mixture.uploads
+            holder = mixture.holder if holder is None else mixture.holder[holder]
+        decision = self._decision(received, view)
+        return decision if holder is None else decision.on(holder)
+
+    def _decision(self, received: Updates, view: ServerView) -> Decision:
+        """Return the decision on uploads that are mixed, if the defence has mixers."""
         kept = torch.ones(len(received), dtype=torch.bool, device=received.weight.device)
         scores: dict[str, Tensor] = {}
         everyone = kept
         for part in self.filters:
-            judgement = part.judge(received, kept if self.in_turn else everyone, view)
+            among = kept if self.in_turn else everyone
+            judgement = part.judge(received, among, self._seen_by(part, view))
             kept = kept & judgement.keep
             scores.update(judgement.scores)
         if self.filters and received.whole:
             return self._unless_nobody(received, kept, scores, view)
         # Filters that each judge all uploads may drop every upload. Then the gradient is zero.
         if self.filters and not kept.any():
-            received, kept = received.scaled(torch.zeros_like(received.weight)), everyone
+            nothing = Gradient(received.table, received.dense[0]).map(torch.zeros_like)
+            return Decision(everyone, scores, nothing)
         return Decision(kept, scores, self._reduced(received, kept, view))
 
     def _unless_nobody(
         self, received: Updates, kept: Bool[Tensor, " n"], scores: Scores, view: ServerView
     ) -> Decision:
-        """Return the decision without waiting; the gradient is zero if no upload is kept."""
+        """Return the decision without waiting for a GPU.
+
+        If no upload is kept, the gradient is zero, and the memory stays as the filters left it.
+        """
         heard = kept.any()
         kept = kept | ~heard
+        before = [tensor.clone() for tensor in view.memory.values()]
         gradient = self._reduced(received, kept, view)
+        for tensor, old in zip(view.memory.values(), before, strict=True):
+            tensor.copy_(tensor.where(heard, old))
         return Decision(kept, scores, gradient.map(lambda part: part * heard))
 
     def _reduced(self, received: Updates, kept: Bool[Tensor, " n"], view: ServerView) -> Gradient:
         for step in self.transforms:
-            received = step.transform(received, view)
-        return self.reduction.reduce(received, kept, view)
+            received = step.transform(received, self._seen_by(step, view))
+        return self.reduction.reduce(received, kept, self._seen_by(self.reduction, view))
+
+    @property
+    def _remembering(self) -> list[Remembering]:
+        """The methods with a memory, each once, even if it plays several roles."""
+        parts = (*self.mixers, *self.filters, *self.transforms, self.reduction)
+        return [p for p in {id(p): p for p in parts}.values() if isinstance(p, Remembering)]
+
+    def _seen_by(self, part: object, view: ServerView) -> ServerView:
+        """Return what one method may use: of the memory, its own part."""
+        if not view.memory:
+            return view
+        number = next((i for i, p in enumerate(self._remembering) if p is part), None)
+        head = f"{number}/"
+        own = {n.removeprefix(head): t for n, t in view.memory.items() if n.startswith(head)}
+        return replace(view, memory=own)

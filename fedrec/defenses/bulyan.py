@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Bool, Float64, Int
 from torch import Tensor
 
+from fedrec.defenses._distances import squared_distances
 from fedrec.defenses.base import Judgement, ServerView
 from fedrec.settings import settings
 from fedrec.updates import Gradient, Updates
@@ -44,10 +45,7 @@ def chosen_by_krum(
 ) -> Bool[Tensor, " n"]:
     """Mark the uploads that Krum chooses, of equal scores the first; `gram`: inner products."""
     norms, place = gram.diagonal(), torch.arange(len(gram), device=gram.device)
-    distance = (
-        (norms[:, None] + norms - 2 * gram).clamp(min=0).nan_to_num(nan=torch.inf, posinf=torch.inf)
-    )
-    near, order = distance.fill_diagonal_(torch.inf).sort(dim=1)
+    near, order = squared_distances(gram).fill_diagonal_(torch.inf).sort(dim=1)
     sound = among & norms.isfinite()  # an upload whose norm overflows is not chosen
     left = sound
     for step in range(len(gram)):

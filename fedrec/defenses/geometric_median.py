@@ -7,8 +7,9 @@ from jaxtyping import Bool, Float64
 from pydantic import Field
 from torch import Tensor
 
+from fedrec.defenses._distances import distances
 from fedrec.defenses.base import ServerView
-from fedrec.kernels.sums import mean_row, total
+from fedrec.kernels.sums import total
 from fedrec.settings import settings
 from fedrec.updates import Gradient, Updates
 
@@ -64,12 +65,3 @@ class GeometricMedian:
             pull = share / distances(gram, found).clamp(min=self.smoothing)
             found = pull / total(pull)
         return found
-
-
-def distances(
-    gram: Float64[Tensor, "n n"], coefficients: Float64[Tensor, " n"]
-) -> Float64[Tensor, " n"]:
-    """Return each vector's distance from a weighted mean of them all: ‖g_i − Σ_j c_j g_j‖."""
-    along = mean_row(gram * coefficients[:, None]) * len(gram)  # g_i · Σ_j c_j g_j
-    squares = gram.diagonal() - 2 * along + total(coefficients * along)
-    return squares.clamp(min=0).sqrt()

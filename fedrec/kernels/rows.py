@@ -82,7 +82,7 @@ def excess_of_rows(rows: Rows) -> Float[Tensor, " n"]:
     if not on_cpu(rows.value):
         untouched = rows.ridge.square()[rows.owner] * rows.table.square().sum(1)[rows.item]
         return excess.index_add_(0, rows.owner, squares_of_rows(rows) - untouched)
-    own, bounds, out = arrays(rows), _bounds(rows), excess.numpy()
+    own, bounds, out = arrays(rows), bounds_of(rows), excess.numpy()
     spread(lambda some: excess_squares(own, bounds, out, *some), client_ranges(bounds))
     return excess
 
@@ -91,7 +91,7 @@ def scaled_rows(rows: Rows, factors: Float[Tensor, " n"]) -> Float[Tensor, "rows
     """Return the rows' values, times their clients' factors."""
     if not on_cpu(rows.value):
         return rows.value * factors[rows.owner][:, None]
-    scaled, bounds = torch.empty_like(rows.value), _bounds(rows)
+    scaled, bounds = torch.empty_like(rows.value), bounds_of(rows)
     given = (rows.value.numpy(), factors.numpy(), scaled.numpy())
     spread(lambda some: scale_rows(bounds, *given, *some), client_ranges(bounds))
     return scaled
@@ -105,7 +105,7 @@ def add_weighted(
         scaled = rows.value * coefficients[rows.owner][:, None]
         total.index_add_(0, rows.item, scaled)
         return
-    bounds, n = _bounds(rows), len(rows.ridge)
+    bounds, n = bounds_of(rows), len(rows.ridge)
     halves, ranges = [total], [(0, n)]
     if len(rows.item) >= MANY * len(total):
         middle = int(np.searchsorted(bounds, bounds[-1] // 2))
@@ -163,7 +163,7 @@ def joined(parts: Sequence[Float[Tensor, "_ d"]]) -> Float[Tensor, "rows d"]:
     return whole
 
 
-def _bounds(rows: Rows) -> Int[np.ndarray, " n_plus_1"]:
+def bounds_of(rows: Rows) -> Int[np.ndarray, " n_plus_1"]:
     """Return where the rows of each client begin, and where the last ones end."""
     return np.searchsorted(rows.owner.numpy(), np.arange(len(rows.ridge) + 1))
 

@@ -8,9 +8,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from fedrec.defenses.base import Filter, Reduce, ServerView, Transform
+from fedrec.defenses.base import Filter, Mix, Reduce, ServerView, Transform
 from fedrec.defenses.krum import Krum
 from fedrec.defenses.mean import Mean
+from fedrec.defenses.nnm import NNM
 from fedrec.defenses.norm_bound import NormBound
 from fedrec.defenses.union import Union
 from fedrec.kernels import philox
@@ -44,6 +45,24 @@ class ServerSide:
 
     view: ServerView
     after: Callable[[Gradient], Float[Tensor, "items d"]]
+
+
+@singledispatch
+def mix(part: Mix, uploads: Uploads, server: ServerSide) -> Uploads:
+    """Return the mixtures of uploads."""
+    raise NotImplementedError(f"no plain version of {type(part).__name__}")
+
+
+@mix.register
+def _nnm(part: NNM, uploads: Uploads, server: ServerSide) -> Uploads:
+    vectors, count = uploads.flat(), len(uploads) - server.view.expected_malicious
+    items, dense, weight = [], [], []
+    for mine in vectors:
+        near = torch.stack([(mine - other).norm() for other in vectors]).argsort()[:count]
+        items.append(uploads.items[near].mean(0))
+        dense.append(uploads.dense[near].mean(0))
+        weight.append(uploads.weight[near].sum())
+    return Uploads(torch.stack(items), torch.stack(dense), torch.stack(weight))
 
 
 @singledispatch

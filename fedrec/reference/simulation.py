@@ -21,7 +21,7 @@ from fedrec.kernels.dropout import dropped_below
 from fedrec.models.base import Batch, Model, Shared
 from fedrec.models.mf import MF
 from fedrec.models.sas_rec import SASRec
-from fedrec.reference.defenses import ServerSide, Uploads, judge, reduce, transform
+from fedrec.reference.defenses import ServerSide, Uploads, judge, mix, reduce, transform
 from fedrec.reference.losses import candidates, info_nce, mf_loss, sas_rec_loss
 from fedrec.rng import Streams
 from fedrec.updates import Gradient
@@ -111,9 +111,12 @@ class Reference:
         fed, defense = self._fed, self._fed.defense
         shared = Shared(self.items, self.dense)
         view = ServerView(shared, fed.server.preview, fed.expected_malicious, streams)
+        server = ServerSide(view, self._after)
+        for mixer in defense.mixers:
+            received = mix(mixer, received, server)
         kept = torch.ones(len(received), dtype=torch.bool)
         for part in defense.filters:
-            kept &= judge(part, received, ServerSide(view, self._after))
+            kept &= judge(part, received, server)
         for step in defense.transforms:
             received = transform(step, received)
         return reduce(defense.reduction, received, kept)

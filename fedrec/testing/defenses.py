@@ -13,7 +13,9 @@ from fedrec.defenses.base import (
     ClientTask,
     Defense,
     Filter,
+    Mix,
     Reduce,
+    Remembering,
     ServerView,
     Transform,
 )
@@ -30,7 +32,7 @@ from fedrec.testing.rules import (
 from fedrec.testing.uploads import dense_items, random_updates
 from fedrec.updates import Gradient, Updates
 
-ROLES = (ClientTask, Filter, Transform, Reduce)
+ROLES = (ClientTask, Mix, Filter, Transform, Reduce)
 MakeModel = Callable[[], Model]
 NOISY_ROUNDS = 50
 Rule = Callable[[type], None]
@@ -64,7 +66,7 @@ def model_rules_of(defense: type) -> list[ModelRule]:
 
 
 def it_plays_at_least_one_role(defense: type) -> None:
-    """It must have `on_clients`, `judge`, `transform` or `reduce`, as in `fedrec.defenses.base`."""
+    """It must have a method of a role in `fedrec.defenses.base`, such as `judge` or `reduce`."""
     assert isinstance(defense(), ROLES)
 
 
@@ -106,8 +108,13 @@ def a_single_upload_is_an_average_of_itself(defense: type) -> None:
 
 
 def the_order_of_uploads_gives_nothing_away(defense: type) -> None:
-    """Shuffled uploads must get the same verdicts and the same gradient."""
+    """Shuffled uploads must get the same verdicts and the same gradient.
+
+    A mixer may draw which uploads it mixes, so uploads have equal sample counts if there is one.
+    """
     received, order = random_updates(n=10, items=20), torch.randperm(10)
+    if isinstance(defense(), Mix):
+        received = replace(received, weight=torch.ones(10))
     shuffled, method = received.replaced(order, received), _composed(defense)
     plain = method(received, server_view(received))
     moved = method(shuffled, server_view(received))
@@ -118,12 +125,31 @@ def the_order_of_uploads_gives_nothing_away(defense: type) -> None:
 # Each role
 
 
+def a_mixer_says_which_mixture_holds_each_upload(defense: type) -> None:
+    """Every upload must be in a mixture, and every mixture must have an upload and samples."""
+    received = random_updates(n=10, items=20)
+    for expected_malicious in (0, 3):
+        mixture = defense().mix(received, server_view(received, expected_malicious))
+        assert mixture.holder.shape == (10,)
+        assert mixture.holder.unique().tolist() == [*range(len(mixture.uploads))]
+        assert (mixture.uploads.weight > 0).all()
+
+
+def equal_uploads_mix_to_themselves(defense: type) -> None:
+    """A mixture of equal uploads must be that upload."""
+    received = _all_equal(random_updates(n=10))
+    mixed = defense().mix(received, server_view(received)).uploads
+    for items, dense in zip(dense_items(mixed), mixed.dense, strict=True):
+        assert_close(items, dense_items(received)[0])
+        assert_close(dense, received.dense[0])
+
+
 def a_filter_keeps_one_at_least_of_those_it_judges_and_no_other(defense: type) -> None:
     """It must keep at least one of the uploads it judges, and not change the given mask."""
     received = random_updates(n=10, items=20)
     for among in (range(10), [3], [0, 9], [1, 2, 5, 7, 8]):
         candidates = marked(10, among)
-        keep = defense().judge(received, candidates, server_view(received)).keep
+        keep = defense().judge(received, candidates, _view(defense, received)).keep
         assert keep.any()
         assert not (keep & ~candidates).any()
         assert torch.equal(candidates, marked(10, among))
@@ -133,22 +159,22 @@ def a_filter_compares_only_those_it_judges(defense: type) -> None:
     """The other uploads must not change any verdict."""
     received, among = random_updates(n=10, items=20), marked(10, [1, 2, 5, 7, 8])
     wild = received.scaled(torch.where(among, 1.0, 50.0))
-    method, view = defense(), server_view(received)
-    keep = method.judge(received, among, view).keep
-    assert method.judge(wild, among, view).keep.tolist() == keep.tolist()
+    keep = defense().judge(received, among, _view(defense, received)).keep
+    others = defense().judge(wild, among, _view(defense, received)).keep
+    assert others.tolist() == keep.tolist()
 
 
 def scores_are_one_number_an_upload(defense: type) -> None:
     """Scores must be finite, one for each upload, judged or not."""
     received = random_updates(n=10, items=20)
-    scores = defense().judge(received, marked(10, [1, 3]), server_view(received)).scores
+    scores = defense().judge(received, marked(10, [1, 3]), _view(defense, received)).scores
     assert all(score.shape == (10,) and score.isfinite().all() for score in scores.values())
 
 
 def a_transform_keeps_the_count_and_the_sample_counts(defense: type) -> None:
     """There must be one upload for each received one, with the same weight."""
     received = random_updates(n=10, items=20)
-    changed = defense().transform(received, server_view(received))
+    changed = defense().transform(received, _view(defense, received))
     assert len(changed) == 10
     assert torch.equal(changed.weight, received.weight)
 
@@ -157,20 +183,41 @@ def a_reduction_uses_the_uploads_kept_alone(defense: type) -> None:
     """The uploads that were not kept must not change the result."""
     received, kept = random_updates(n=10, items=20), marked(10, [0, 2, 3, 6, 9])
     wild = received.scaled(torch.where(kept, 1.0, 1e4))
-    method, view = defense(), server_view(received)
-    expected = method.reduce(received, kept, view)
-    assert_close(_vector(method.reduce(wild, kept, view)), _vector(expected))
+    expected = defense().reduce(received, kept, _view(defense, received))
+    found = defense().reduce(wild, kept, _view(defense, received))
+    assert_close(_vector(found), _vector(expected))
 
 
 def equal_uploads_aggregate_to_themselves(defense: type) -> None:
-    """The average of equal gradients must be that gradient; noise must have mean 0."""
-    received, method = random_updates(n=10), defense()
-    one, everyone = received.select(marked(10, [3])), marked(10, range(10))
-    for position in range(10):
-        received = received.replaced(torch.tensor([position]), one)
-    expected = Gradient(dense_items(one)[0], one.dense[0])
-    view = server_view(received)
-    _check_mean(lambda now: method.reduce(received, everyone, now), view, expected)
+    """The average of equal small gradients must be that gradient; noise must have mean 0."""
+    received, method, everyone = _all_equal(random_updates(n=10)), defense(), marked(10, range(10))
+    small = received.scaled(1e-3 / received.norms())  # within any bound
+    expected = Gradient(dense_items(small)[0], small.dense[0])
+    view = _view(defense, small)
+    _check_mean(lambda now: method.reduce(small, everyone, now), view, expected)
+
+
+def memory_is_zero_at_first_and_new_for_each_run(defense: type) -> None:
+    """`remember` must return new tensors of zeros, which rounds change in place."""
+    received, method = random_updates(n=10, items=20), _composed(defense)
+    view, other = (server_view(received, method=method) for _ in range(2))
+    assert view.memory and not any(tensor.any() for tensor in view.memory.values())
+    method(received, view)
+    assert any(tensor.any() for tensor in view.memory.values())
+    assert not any(tensor.any() for tensor in other.memory.values())
+
+
+def what_a_defence_remembers_is_in_its_memory(defense: type) -> None:
+    """A new instance with a copy of the memory must decide as one that played the round before."""
+    first, second = (random_updates(n=10, items=20, seed=seed) for seed in (0, 1))
+    method = _composed(defense)
+    view = server_view(first, method=method)
+    method(first, view)
+    saved = {name: tensor.clone() for name, tensor in view.memory.items()}
+    found = method(second, view)
+    restored = _composed(defense)(second, replace(view, memory=saved))
+    assert torch.equal(found.kept, restored.kept)
+    assert torch.equal(_vector(found.gradient), _vector(restored.gradient))
 
 
 # With a model
@@ -246,12 +293,16 @@ DEFENSE_RULES: tuple[tuple[type, Rule], ...] = (
             the_order_of_uploads_gives_nothing_away,
         ],
     ),
+    (Mix, a_mixer_says_which_mixture_holds_each_upload),
+    (Mix, equal_uploads_mix_to_themselves),
     (Filter, a_filter_keeps_one_at_least_of_those_it_judges_and_no_other),
     (Filter, a_filter_compares_only_those_it_judges),
     (Filter, scores_are_one_number_an_upload),
     (Transform, a_transform_keeps_the_count_and_the_sample_counts),
     (Reduce, a_reduction_uses_the_uploads_kept_alone),
     (Reduce, equal_uploads_aggregate_to_themselves),
+    (Remembering, memory_is_zero_at_first_and_new_for_each_run),
+    (Remembering, what_a_defence_remembers_is_in_its_memory),
 )
 DEFENSE_MODEL_RULES: tuple[tuple[type, ModelRule], ...] = (
     (object, a_models_uploads_count_as_if_written_out),
@@ -276,17 +327,20 @@ def _check_mean(
     run: Callable[[ServerView], Gradient], view: ServerView, expected: Gradient
 ) -> None:
     """Check a gradient, or its mean over rounds within six standard errors if it has noise."""
+    wanted = _vector(expected)
     first, second = (_vector(run(_in_round(view, number))) for number in (1, 2))
     if torch.equal(first, second):
-        assert_close(first, _vector(expected))
+        assert_close(first / wanted.norm(), wanted / wanted.norm())
         return
     drawn = torch.stack([_vector(run(_in_round(view, number))) for number in range(NOISY_ROUNDS)])
     error = drawn.std(0) / NOISY_ROUNDS**0.5
-    assert ((drawn.mean(0) - _vector(expected)).abs() <= 6 * error + 1e-5).all()
+    assert ((drawn.mean(0) - wanted).abs() <= 6 * error + 1e-5).all()
 
 
 def _in_round(view: ServerView, number: int) -> ServerView:
-    return replace(view, streams=view.streams.at(number))
+    """Return the view in another round, with the same memory."""
+    memory = {name: tensor.clone() for name, tensor in view.memory.items()}
+    return replace(view, streams=view.streams.at(number), memory=memory)
 
 
 def _refuses_whole_uploads(defense: type) -> bool:
@@ -296,6 +350,19 @@ def _refuses_whole_uploads(defense: type) -> bool:
     except ConfigError:
         return True
     return False
+
+
+def _view(defense: type, received: Updates) -> ServerView:
+    """Return the view of one method, before the first round."""
+    return server_view(received, method=defense())
+
+
+def _all_equal(received: Updates) -> Updates:
+    """Return uploads that all have the gradient of the fourth."""
+    one = received.select(marked(len(received), [3]))
+    for position in range(len(received)):
+        received = received.replaced(torch.tensor([position]), one)
+    return received
 
 
 def _vector(gradient: Gradient) -> Float[Tensor, " all"]:

@@ -10,7 +10,7 @@ from fedrec.attacks.base import AttackerView, ServerRule, knowledge_of
 from fedrec.clients.devices import Devices
 from fedrec.clients.pairs import FixedPairs
 from fedrec.data.split import Split
-from fedrec.defenses.base import ClientView, Defense, DefensePart, ServerView
+from fedrec.defenses.base import ClientView, Defense, DefensePart, Remembering, ServerView
 from fedrec.defenses.mean import Mean
 from fedrec.models.base import Model, Shared
 from fedrec.models.mf import MF
@@ -60,7 +60,9 @@ def rule_of(
     """
     server = Server(view.shared, view.devices.model.learning_rate)
     streams = Streams(0, round=1)
-    return server_rule(Defense.compose(defense), server, view.devices, (f, clients), streams)
+    method = Defense.compose(defense)
+    memory = method.remember(view.shared)
+    return server_rule(method, server, view.devices, (f, clients), streams, memory)
 
 
 def informed(view: AttackerView, attack: Any) -> AttackerView:
@@ -73,11 +75,17 @@ def server_view(
     expected_malicious: int = 1,
     streams: Streams | None = None,
     learning_rate: float = 2e-3,
+    method: object = None,
 ) -> ServerView:
-    """Return the view of a server that broadcast the uploads' table and has taken no step."""
+    """Return the view of a server that broadcast the uploads' table and has taken no step.
+
+    If `method` has a memory, the view has that memory before the first round.
+    """
     shared = Shared(received.table.clone(), torch.zeros(received.dense.shape[1]))
     server = Server(shared, learning_rate)
-    return ServerView(shared, server.preview, expected_malicious, streams or Streams(0, round=1))
+    memory = method.remember(shared) if isinstance(method, Remembering) else {}
+    streams = streams or Streams(0, round=1)
+    return ServerView(shared, server.preview, expected_malicious, streams, memory)
 
 
 def client_view(

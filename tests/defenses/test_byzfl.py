@@ -8,11 +8,14 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from fedrec.defenses.base import Defense, DefensePart
+from fedrec.defenses.bucketing import Bucketing
+from fedrec.defenses.centred_clipping import CentredClipping
 from fedrec.defenses.coordinate_median import CoordinateMedian
 from fedrec.defenses.dp_fedavg import DPFedAvg
 from fedrec.defenses.geometric_median import GeometricMedian
 from fedrec.defenses.krum import Krum
 from fedrec.defenses.mean import Mean
+from fedrec.defenses.nnm import NNM
 from fedrec.defenses.norm_bound import NormBound
 from fedrec.defenses.per_row import PerRow
 from fedrec.defenses.trimmed_mean import TrimmedMean
@@ -112,6 +115,14 @@ def test_dp_fedavg_without_noise_is_average_after_clipping(seed: int, bound: flo
 
 @every_seed
 @every_f
+def test_nnm_is_nnm(seed: int, f: int) -> None:
+    received = equally_weighted(seed)
+    mixed = NNM().mix(received, server_view(received, expected_malicious=f)).uploads
+    assert_close(stack(mixed), BYZFL.NNM(f)(stack(received)), rtol=1e-5, atol=1e-5)
+
+
+@every_seed
+@every_f
 def test_rules_for_rows_are_those_for_all_if_every_client_touches_every_item(
     seed: int, f: int
 ) -> None:
@@ -120,6 +131,41 @@ def test_rules_for_rows_are_those_for_all_if_every_client_touches_every_item(
     assert_close(ours(full, PerRow()), BYZFL.Median()(stack(full)), rtol=1e-5, atol=1e-6)
     trimmed = ours(full, PerRow(rule="trimmed_mean"), f=f)
     assert_close(trimmed, BYZFL.TrMean(f)(stack(full)), rtol=1e-5, atol=1e-6)
+
+
+@every_seed
+@every_f
+def test_nnm_and_the_trimmed_mean_are_nnm_and_tr_mean(seed: int, f: int) -> None:
+    received = equally_weighted(seed)
+    found = ours(received, NNM(), TrimmedMean(trim=f / N), f=f)
+    expected = BYZFL.TrMean(f)(BYZFL.NNM(f)(stack(received)))
+    assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@every_seed
+@pytest.mark.parametrize("size", [1, 2, 3, 10])
+def test_bucketing_is_bucketing_of_the_same_order(
+    seed: int, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    received = equally_weighted(seed)
+    mixture = Bucketing(size=size).mix(received, server_view(received))
+    order = mixture.holder.argsort(stable=True)
+    monkeypatch.setattr(torch, "randperm", lambda n, **_: order)
+    expected = BYZFL.Bucketing(size)(stack(received))
+    assert_close(stack(mixture.uploads), expected, rtol=1e-5, atol=1e-5)
+
+
+@every_seed
+@pytest.mark.parametrize("radius", [0.1, 5.0, 100.0])
+@pytest.mark.parametrize("iterations", [1, 3])
+def test_centred_clipping_is_centered_clipping(seed: int, radius: float, iterations: int) -> None:
+    theirs = BYZFL.CenteredClipping(L=iterations, tau=radius)
+    defense = Defense.compose([CentredClipping(radius=radius, iterations=iterations)])
+    rounds = [equally_weighted(3 * seed + i) for i in range(3)]
+    view = server_view(rounds[0], method=defense)
+    for received in rounds:
+        found = one_vector(defense(received, view).gradient).float()
+        assert_close(found, theirs(stack(received)), rtol=1e-4, atol=1e-5)
 
 
 # Where the definitions differ

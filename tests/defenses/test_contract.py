@@ -10,13 +10,21 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from fedrec.config.methods import KINDS
-from fedrec.defenses.base import ClientView, Defense, Judgement, Reduce, ServerView
+from fedrec.defenses.base import (
+    ClientView,
+    Defense,
+    Judgement,
+    Memory,
+    Mixture,
+    Reduce,
+    ServerView,
+)
 from fedrec.defenses.mean import Mean
-from fedrec.models.base import LocalGradients
+from fedrec.models.base import LocalGradients, Shared
 from fedrec.settings import settings
 from fedrec.testing import check_defense
 from fedrec.testing.defenses import ROLES, model_rules_of, rules_of
-from fedrec.updates import Updates
+from fedrec.updates import Gradient, Updates
 from tests.defenses.views import client_view, marked, server_view
 from tests.oracles.dense import dense_items, random_updates
 
@@ -67,7 +75,7 @@ def test_a_broken_defence_is_told_which_rule_it_breaks() -> None:
 
 def test_a_defence_sees_no_label_of_malice() -> None:
     names = {kind: {f.name for f in dataclasses.fields(kind)} for kind in (ServerView, Updates)}
-    assert names[ServerView] == {"shared", "preview", "expected_malicious", "streams"}
+    assert names[ServerView] == {*("shared", "preview", "expected_malicious", "streams", "memory")}
     assert names[Updates] == {
         *("table", "owner", "item", "value", "ridge", "dense", "weight", "noise", "whole")
     }
@@ -121,6 +129,48 @@ class Task:
     def on_clients(self, honest: LocalGradients, view: ClientView) -> LocalGradients:
         factors = torch.full_like(honest.updates.weight, self.factor)
         return dataclasses.replace(honest, updates=honest.updates.scaled(factors))
+
+
+class Pairs:
+    """Mixes the first upload with the second, the third with the fourth, and so on."""
+
+    def mix(self, received: Updates, view: ServerView) -> Mixture:
+        holder = torch.arange(len(received)) // 2
+        return Mixture.of_groups(received, holder == holder.unique()[:, None], holder)
+
+
+class DropAll:
+    """Keeps no upload, and counts its calls."""
+
+    def remember(self, shared: Shared) -> Memory:
+        return {"calls": torch.zeros(())}
+
+    def judge(self, received: Updates, among: Tensor, view: ServerView) -> Judgement:
+        view.memory["calls"].add_(1)
+        return Judgement(torch.zeros_like(among))
+
+
+class Total(Mean):
+    """Adds up the gradients of all rounds."""
+
+    def remember(self, shared: Shared) -> Memory:
+        return {"items": torch.zeros_like(shared.items)}
+
+    def reduce(self, received: Updates, kept: Tensor, view: ServerView) -> Gradient:
+        found = super().reduce(received, kept, view)
+        view.memory["items"].add_(found.items)
+        return dataclasses.replace(found, items=view.memory["items"].clone())
+
+
+class DoubleWithTotal(Double):
+    """Remembers nothing of use, under a name that `Total` uses as well."""
+
+    def remember(self, shared: Shared) -> Memory:
+        return {"items": torch.zeros(1)}
+
+    def transform(self, received: Updates, view: ServerView) -> Updates:
+        view.memory["items"].sub_(1)
+        return super().transform(received, view)
 
 
 class AllInOne(DropFirst, Double, Mean, Task):
@@ -185,6 +235,57 @@ def test_one_method_may_play_several_roles() -> None:
     assert_close(decision.gradient.items, 2 * (2 * stack[1] + 3 * stack[2]) / 5)
     honest = defense.on_clients(view.plain, view)
     assert_close(honest.updates.value, 3 * view.plain.updates.value)
+
+
+def test_mixers_come_first_and_verdicts_go_back_to_what_was_received() -> None:
+    received = random_updates(n=5)  # weights 1, 2, 3, 4, 5
+    defense = Defense.compose([Mean(), DropFirst(), Pairs()])
+    decision, stack = defense(received, server_view(received)), dense_items(received)
+    assert decision.kept.tolist() == [False, False, True, True, True]
+    assert decision.scores["first"].tolist() == [3.0, 3.0, 7.0, 7.0, 5.0]
+    expected = (7 * (stack[2] + stack[3]) / 2 + 5 * stack[4]) / 12
+    assert_close(decision.gradient.items, expected)
+
+
+def test_mixers_run_one_after_the_other() -> None:
+    received = random_updates(n=6)
+    decision = Defense.compose([Pairs(), Pairs(), DropFirst(), Mean()])(
+        received, server_view(received)
+    )
+    assert decision.kept.tolist() == [False] * 4 + [True] * 2
+    assert_close(decision.gradient.items, dense_items(received)[4:].mean(0))
+
+
+def test_each_method_sees_its_own_memory_alone() -> None:
+    received = random_updates(n=4)
+    defense = Defense.compose([DoubleWithTotal(), DoubleWithTotal(), Total()])
+    view = server_view(received, method=defense)
+    for number in (1, 2):
+        once = defense(received, view).gradient.items
+        assert_close(once, number * 4 * Mean().reduce(received, marked(4, *range(4)), view).items)
+    calls = [tensor.item() for tensor in view.memory.values() if tensor.numel() == 1]
+    assert calls == [-2.0, -2.0]
+
+
+def test_without_a_memory_in_the_view_each_round_is_the_first() -> None:
+    received, defense = random_updates(n=4), Defense.compose([Total()])
+    view = server_view(received)
+    first, second = (defense(received, view).gradient.items for _ in range(2))
+    assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_dropped_uploads_leave_no_trace_in_the_memory_of_a_reduction(whole: bool) -> None:
+    received = random_updates(n=4)
+    if whole:
+        received = dataclasses.replace(received.in_whole(), whole=True)
+    defense = Defense.compose([DropAll(), Total()])
+    view = server_view(received, method=defense)
+    decision = defense(received, view)
+    assert decision.kept.all() and not decision.gradient.items.any()
+    assert not decision.gradient.dense.any()
+    calls, items = view.memory.values()
+    assert calls.item() == 1 and not items.any()
 
 
 def test_client_tasks_run_one_after_the_other() -> None:

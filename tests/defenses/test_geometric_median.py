@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from fedrec.defenses.geometric_median import GeometricMedian, distances
+from fedrec.defenses._distances import distances
+from fedrec.defenses.geometric_median import GeometricMedian
 from fedrec.updates import Updates
 from tests.defenses.views import marked, on_a_line, server_view, uploads
 from tests.oracles.defenses import geometric_median, one_vector, whole_uploads

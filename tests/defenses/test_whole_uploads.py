@@ -12,13 +12,17 @@ from torch.testing import assert_close
 
 from fedrec.bench.pretend import pretending
 from fedrec.defenses.base import Defense, DefensePart
+from fedrec.defenses.bucketing import Bucketing
 from fedrec.defenses.bulyan import Bulyan
+from fedrec.defenses.centred_clipping import CentredClipping
 from fedrec.defenses.coordinate_median import CoordinateMedian
 from fedrec.defenses.dnc import DnC
 from fedrec.defenses.dp_fedavg import DPFedAvg
 from fedrec.defenses.fools_gold import FoolsGold
 from fedrec.defenses.geometric_median import GeometricMedian
+from fedrec.defenses.krum import Krum
 from fedrec.defenses.mean import Mean
+from fedrec.defenses.nnm import NNM
 from fedrec.defenses.per_row import PerRow, RowRule
 from fedrec.errors import ConfigError
 from fedrec.federation import play_round, set_up
@@ -36,6 +40,12 @@ DEFENSES: dict[str, Sequence[DefensePart]] = {
     "dp_fedavg": [DPFedAvg(bound=5.0)],
     "fools_gold": [FoolsGold()],
     "geometric_median": [GeometricMedian()],
+    "nnm and krum": [NNM(), Krum(keep="n-f"), Mean()],
+    "nnm and coordinate_median": [NNM(), CoordinateMedian()],
+    "bucketing and krum": [Bucketing(), Krum(), Mean()],
+    "bucketing and geometric_median": [Bucketing(size=4), GeometricMedian()],
+    "centred_clipping": [CentredClipping(radius=3.0, iterations=2)],
+    "dnc and centred_clipping": [DnC(sample=5), CentredClipping()],
 }
 every_defense = pytest.mark.parametrize("name", DEFENSES)
 
@@ -82,3 +92,19 @@ def test_they_do_not_wait_for_a_gpu(name: str) -> None:
         return max(c[1] for c in costs[4:])
 
     assert waits(DEFENSES[name]) == waits([Mean()])
+
+
+def test_a_memory_is_saved_and_restored_on_a_gpu() -> None:
+    config = a_cell("MF", "LIE", "FedAvg")
+    config = replace(config, defense=Defense.compose([CentredClipping(radius=1e-3)]))
+    expected = play(Simulation(config, SPLIT, "cpu"))
+    with pretending():
+        first, rest = (Simulation(config, SPLIT, "cuda") for _ in range(2))
+        first.play()
+        while not first.can_be_saved:
+            first.play()
+        rest.restore(first.snapshot())
+        assert rest.snapshot().arrays["defense/0/items"].any()
+        found = play(first)
+        assert play(rest) == found
+    assert [e.loss for e in found] == pytest.approx([e.loss for e in expected], rel=1e-5)

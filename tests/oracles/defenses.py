@@ -159,3 +159,26 @@ def fools_gold_factors(stack: Tensor, kappa: float) -> list[float]:
         logit = kappa * (math.log(share / (1 - share)) + 0.5) if share > 0 else 0
         factors.append(min(max(logit, 0), 1))
     return factors
+
+
+def nearest_means(stack: Tensor, count: int) -> Tensor:
+    """For each vector, the mean of itself and the nearest others, `count` in all."""
+    means = []
+    for mine in stack:
+        distance = [float((mine - other).norm()) for other in stack]
+        order = sorted(range(len(stack)), key=lambda i: distance[i])
+        means.append(sum(stack[i] for i in order[:count]) / count)
+    return torch.stack(means)
+
+
+def group_means(stack: Tensor, holder: Tensor) -> Tensor:
+    """The mean of the vectors in each group; `holder` has the group of each vector."""
+    groups = sorted(set(holder.tolist()))
+    return torch.stack([stack[holder == group].mean(0) for group in groups])
+
+
+def centred_clipping(stack: Tensor, center: Tensor, radius: float, iterations: int) -> Tensor:
+    """From a center, steps by the mean of the differences, clipped to the radius."""
+    for _ in range(iterations):
+        center = center + clipped(stack - center, radius).mean(0)
+    return center

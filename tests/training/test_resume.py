@@ -16,6 +16,7 @@ from fedrec.attacks.cluster_attack import ClusterAttack
 from fedrec.config.cell_config import CellConfig
 from fedrec.config.protocol import TrainingProtocol
 from fedrec.defenses.base import Defense
+from fedrec.defenses.centred_clipping import CentredClipping
 from fedrec.defenses.fl_wbc import FLWBC
 from fedrec.defenses.mean import Mean
 from fedrec.defenses.norm_bound import NormBound
@@ -57,6 +58,9 @@ CELLS = {
     "fl-wbc": a_cell(FLWBC(scale=0.01)),
     "lazy": a_cell(user_optimizer="lazy", negatives="resampled"),
     "sas-rec": a_cell(model=SASRec(dim=8, heads=1, blocks=1)),
+    "remembering": dataclasses.replace(
+        a_cell(), defense=Defense.compose([CentredClipping(radius=1e-3)])
+    ),
     "observed": a_cell(Union(sample=20), FLWBC(scale=0.01), observe=7, window=3),
 }
 
@@ -120,6 +124,22 @@ def test_the_attacks_state_is_brought_back(tmp_path: Path) -> None:
     """Without it K would start anew: the attack of this test has changed it by then."""
     record, _ = in_pieces(CELLS["union"], tmp_path / "r.json", rounds=5)
     assert record.trajectory.attack["clusters"][-1] != 2
+
+
+def test_the_memory_of_a_defence_is_brought_back() -> None:
+    run, later, forgetful = (Simulation(CELLS["remembering"], SPLIT, "cpu") for _ in range(3))
+    for _ in range(3):
+        run.play()
+    snapshot = run.snapshot()
+    memory = {n: a for n, a in snapshot.arrays.items() if n.startswith("defense/")}
+    assert set(memory) == {"defense/0/items", "defense/0/dense"}
+    later.restore(snapshot)
+    nothing = {n: np.zeros_like(array) for n, array in memory.items()}
+    forgetful.restore(dataclasses.replace(snapshot, arrays={**snapshot.arrays, **nothing}))
+    for simulation in (run, later, forgetful):
+        simulation.play()
+    assert torch.equal(later.items, run.items)
+    assert not torch.equal(forgetful.items, run.items)
 
 
 def test_time_is_added_up_over_interruptions(tmp_path: Path) -> None:
