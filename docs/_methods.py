@@ -18,8 +18,8 @@ MANY = {"attacks": "Attacks", "defenses": "Defences", "models": "Models"}
 INTRODUCTION = {
     "attacks": "An attack decides what malicious clients upload. It sees only what these clients "
     "know.",
-    "defenses": "A defence is a task for honest clients, a mixer, a filter or a transform of uploads, a "
-    "rule that reduces uploads to one gradient, or several of these.",
+    "defenses": "A defence is a task for honest clients, a mixer of uploads, a filter, a "
+    "transform, a rule that reduces uploads to one gradient, or several of these.",
     "models": "A model is what the federation trains: it scores items for a user.",
 }
 
