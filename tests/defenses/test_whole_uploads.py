@@ -24,6 +24,7 @@ from fedrec.defenses.krum import Krum
 from fedrec.defenses.mean import Mean
 from fedrec.defenses.nnm import NNM
 from fedrec.defenses.per_row import PerRow, RowRule
+from fedrec.defenses.union import Union
 from fedrec.errors import ConfigError
 from fedrec.federation import play_round, set_up
 from fedrec.training.simulation import Simulation
@@ -42,6 +43,7 @@ DEFENSES: dict[str, Sequence[DefensePart]] = {
     "geometric_median": [GeometricMedian()],
     "nnm and krum": [NNM(), Krum(keep="n-f"), Mean()],
     "nnm and coordinate_median": [NNM(), CoordinateMedian()],
+    "nnm and union": [NNM(), Union(sample=10), Mean()],
     "bucketing and krum": [Bucketing(), Krum(), Mean()],
     "bucketing and geometric_median": [Bucketing(size=4), GeometricMedian()],
     "centred_clipping": [CentredClipping(radius=3.0, iterations=2)],
