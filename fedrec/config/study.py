@@ -101,7 +101,8 @@ class Study(Plan):
             study = Study.model_validate_json(json.dumps(values, default=str))
         except pydantic.ValidationError as error:
             raise ConfigError(explain(error, paths, known_keys)) from None
-        problems = dict.fromkeys([*study._dangling_names(), *study._unusable_cells()])
+        found = [*study._names_twice(), *study._dangling_names(), *study._unusable_cells()]
+        problems = dict.fromkeys(found)
         if problems:
             raise ConfigError(report(problems, paths))
         return study
@@ -216,6 +217,11 @@ class Study(Plan):
         """Return the parts of the entry with a name; the name may have a variant."""
         entry = getattr(self, group)[Variant.parse(name).base]
         return entry if isinstance(entry, tuple) else (entry,)
+
+    def _names_twice(self) -> Iterator[Problem]:
+        """Yield figures with the name of a table: a summary belongs to one of them."""
+        for name in self.tables.keys() & self.figures.keys():
+            yield ("figures", name), "a table has the same name: rename one of the two"
 
     def _dangling_names(self) -> Iterator[Problem]:
         """Yield names in tables, figures and `where` cases that the study does not define."""

@@ -109,6 +109,7 @@ MISTAKES = [
     ("k_core: { k: 10 }", "k_cor: { k: 10 }", "gowalla-10core.k_cor", "`k_core`"),
     ("item_lists: {}", "format: { usr: u }", "gowalla-unique.format.usr", "`user`"),
     ("item_lists: {}", "item_list: {}", "gowalla-unique.item_list", "`item_lists`"),
+    ("  figure-2:", "  table-1:", "figures.table-1", "rename one of the two"),
     ("kind: attacks", "kind: uploads", "tables.table-1: unknown kind", "known: `attacks`"),
     ("kind: attacks", "sort: attacks", "tables.table-1", "`kind` is missing"),
     ("metrics: [hr@5]", "metrics: [hr@99]", "table-3.metrics.0", "`hr@5`"),

@@ -19,7 +19,7 @@ def of_summary(table: pd.DataFrame, note: str) -> list[str]:
         "(docs/statistics.md). Losses are against the run without attack and defence, paired by "
         "seed. The CSV has Holm-corrected p-values and intervals for other users, and names the "
         "records behind each row (column records).",
-        _capital("; ".join(dict.fromkeys(first.noise.dropna()))),
+        _capital("; ".join(dict.fromkeys(filter(None, first.noise.dropna())))),
         ""
         if "paper" not in table or table.paper.isna().all()
         else "Agrees: the paper's value lies in the 95 % prediction interval for the mean of five "
