@@ -11,7 +11,11 @@ from typing import Any
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
-TABLES = Path("results/published/tables")
+# Folders of published tables, and their folders of pages here.
+TABLES = {
+    Path("results/published/tables"): "tables",
+    Path("results/arena/published/tables"): "arena",
+}
 # A page that the site carries along (`html_extra_path`) once `published-figures` has made it.
 EXPLORER = Path("results/published/explorer.html")
 # Files of the repository that are pages here.
@@ -38,8 +42,8 @@ def _link(text: str, target: str, anchor: str, written: Path, shown: Path) -> st
     if path.is_relative_to(DOCS) or not path.exists():
         return f"[{text}]({os.path.relpath(path, shown)}{anchor})"
     inside = path.relative_to(ROOT)
-    if inside.parent == TABLES and inside.suffix == ".md":
-        path = DOCS / "generated" / "tables" / inside.name
+    if inside.parent in TABLES and inside.suffix == ".md":
+        path = DOCS / "generated" / TABLES[inside.parent] / inside.name
     elif inside in PAGES:
         path = DOCS / PAGES[inside]
     elif path.is_dir():
