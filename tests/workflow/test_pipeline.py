@@ -62,7 +62,8 @@ figures:
     grid: { ratio: [0.1] }
 tables:
   table-1: { <<: *cells, title: Attacks, kind: attacks }
-  board: { <<: *cells, title: Board, kind: leaderboard, attacks: [ClusterAttack] }
+  board:
+    { <<: *cells, title: Board, kind: leaderboard, attacks: [ClusterAttack], ratios: [0.1] }
   table-2: { title: Datasets, kind: datasets, datasets: [synthetic] }
 """
 
