@@ -48,7 +48,7 @@ test: $(INSTALLED) ## all tests
 	@python -c 'import triton' 2> /dev/null \
 		|| pip install --quiet --disable-pip-version-check --no-deps --requirement envs/triton.txt \
 		|| echo "no Triton can be had: the tests of its kernels are skipped"
-	@pytest
+	@pytest --numprocesses logical --maxprocesses 8 --dist worksteal
 
 lint: $(INSTALLED) ## formatter, linter, types, import directions, snakefmt, snakemake --lint
 	ruff format --check .
