@@ -29,8 +29,8 @@ KNOWS = (
 UPLOADED = (
     "What a client uploads is the mean over the clients of a round, in KB (1,000 bytes): 8 bytes "
     "for the id of an item, 4 for each number of its row and of the other shared parameters, and 8 "
-    "for the sample count and the factor of the L2 gradient. Nothing is compressed. Runs on a GPU do "
-    "not count it."
+    "for the sample count and the factor of the L2 gradient. Nothing is compressed. Runs on a GPU "
+    "do not count it."
 )
 UPLOADS = "KB a client uploads"
 COSTS = {"ms_a_round": "median", "peak_memory_mb": "max", "upload_bytes": "median"}
