@@ -124,11 +124,22 @@ class Provenance(RecordPart):
 
 
 class Cost(RecordPart):
-    """The time and memory that the run took."""
+    """The time and memory that the run took, and what its clients uploaded.
+
+    `upload_bytes` (`fedrec.metrics.upload_sizes`) defines the bytes of an upload. They are None in
+    records of runs on a GPU, which does not count them, and in records older than these fields.
+    """
 
     seconds: float
     seconds_per_round: float
     peak_memory_mb: float
+    benign_upload_bytes: float | None = None  # mean over the uploads of benign clients
+    malicious_upload_bytes: float | None = None  # mean over forged uploads, if there were any
+
+    @model_serializer(mode="wrap")
+    def _without_absent(self, dump: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        """Omit bytes that are not known, so that older records keep their bytes in a file."""
+        return {name: value for name, value in dump(self).items() if value is not None}
 
 
 class Record(RecordPart):

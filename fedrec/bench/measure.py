@@ -14,7 +14,8 @@ from torch.profiler import ProfilerActivity, profile
 
 from fedrec.bench.cells import Case, bench_split
 from fedrec.bench.machine import seconds
-from fedrec.bench.traffic import Work, round_work, tally
+from fedrec.bench.tally import Work, tally
+from fedrec.bench.traffic import round_work
 from fedrec.config.cell_config import CellConfig
 from fedrec.data.split import Split
 from fedrec.federation import Federation, Population, play_round, set_up

@@ -19,7 +19,7 @@ def add_to(stages: Any) -> None:
     sub = stage_of(stages)("bench", bench)
     sub.add_argument("--grid", action="store_true", help="every defence, with and without attack")
     for name, default in (("model", "MF"), ("attack", "NoAttack"), ("defense", "FedAvg")):
-        text = f"names in config/paper.yaml (default: {default})"
+        text = f"names in config/arena.yaml (default: {default})"
         sub.add_argument(f"--{name}", nargs="+", default=[default], help=text)
     sizes = ["ml-1m", "gowalla", "million"]
     sub.add_argument("--size", nargs="+", choices=sizes, default=["ml-1m"])

@@ -96,6 +96,8 @@ def running(
             seconds=run.seconds,
             seconds_per_round=run.seconds / run.round,
             peak_memory_mb=peak_memory_mb(),
+            benign_upload_bytes=run.sizes.benign,
+            malicious_upload_bytes=run.sizes.malicious,
         ),
     )
 

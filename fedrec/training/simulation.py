@@ -18,6 +18,7 @@ from fedrec.federation import Federation, Round, on_host, play_round, set_up
 from fedrec.kernels.compiled import on_cpu
 from fedrec.metrics.detection import Detection
 from fedrec.metrics.ranking import LeaveOneOut, Metrics, Ranking, ranking_metrics
+from fedrec.metrics.upload_sizes import UploadSizes
 from fedrec.metrics.uploads import Observer, Watcher
 from fedrec.records import Hits, Malicious
 from fedrec.training.checkpoint import Snapshot
@@ -50,7 +51,8 @@ class Simulation:
         self._users = len(population.evaluated)
         self._rank = LeaveOneOut(split, population.evaluated, repeats, device)
         self.observer = Observer(config.protocol.observe, config.protocol.window)
-        self.watchers: list[Watcher] = [self.observer]  # of the uploads
+        self.sizes = UploadSizes(on_cpu(self.items))
+        self.watchers: list[Watcher] = [self.observer, self.sizes]  # of the uploads
         self._detection = Detection()
         self._losses: list[float] = []  # losses of the rounds since the last evaluation
         self._played: list[Round] = []  # rounds whose results have not been read yet
@@ -137,6 +139,7 @@ class Simulation:
             "detection": self._detection.state(),
             "malicious": self.malicious.model_dump(),
             "uploads": self.observer.columns,
+            "sizes": self.sizes.state(),
             "attack": None if state is None else dataclasses.asdict(state),
         }
         return Snapshot(arrays, values)
@@ -149,6 +152,8 @@ class Simulation:
         self._detection.restore(values["detection"])
         self.malicious = Malicious(**values["malicious"])
         self.observer.columns = values["uploads"]
+        if "sizes" in values:  # a checkpoint of earlier code has none; counting starts after it
+            self.sizes.restore(values["sizes"])
         self.evaluations = EVALUATIONS.validate_python(values["evaluations"])
         self._losses, self._trace = values["losses"], values["trace"]
         self.round, self._seconds_before = values["round"], values["seconds"]

@@ -10,7 +10,8 @@ from fedrec.bench.machine import Machine
 from fedrec.bench.measure import Effort, Result, measure_case
 from fedrec.bench.report import Benchmark, comparison, lines, table_lines
 from fedrec.bench.scaling import draw, growth
-from fedrec.bench.traffic import Work, adam_work, round_work, tally
+from fedrec.bench.tally import Work, tally
+from fedrec.bench.traffic import adam_work, round_work
 from fedrec.cli.main import main
 from fedrec.data.interactions import Counts
 from fedrec.errors import ConfigError
@@ -92,7 +93,7 @@ def test_a_case_is_timed(tmp_path: Path) -> None:
 
 
 def test_what_has_no_plain_version_or_reckoning_is_timed_without(tmp_path: Path) -> None:
-    case, effort = small_case(defense="TrimmedMean"), Effort(rounds=1, reference=1)
+    case, effort = small_case("ClusterAttack+CL", "TrimmedMean"), Effort(rounds=1, reference=1)
     found = measure_case(case, effort, saved(case, tmp_path))
     assert found.milliseconds > 0 and found.reference is None and found.work == {}
 

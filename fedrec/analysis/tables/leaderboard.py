@@ -26,6 +26,14 @@ WORST = (
 KNOWS = (
     "Adaptive attackers know the server's rule: {names}. The attackers of the other attacks do not."
 )
+UPLOADED = (
+    "What a client uploads is the mean over the clients of a round, in KB (1,000 bytes): 8 bytes "
+    "for the id of an item, 4 for each number of its row and of the other shared parameters, and 8 "
+    "for the sample count and the factor of the L2 gradient. Nothing is compressed. Runs on a GPU "
+    "do not count it."
+)
+UPLOADS = "KB a client uploads"
+COSTS = {"ms_a_round": "median", "peak_memory_mb": "max", "upload_bytes": "median"}
 COUNTS = ("seeds", "missing", "diverged", "stopped")
 
 
@@ -37,8 +45,8 @@ def leaderboard(
     Columns are those of `summarise`, for HR@5. `group` is that of the attack: `unaware`,
     `adaptive`, or empty without attack. `worst` marks the largest loss of its group under the
     defence. `worst_of_all` is the largest loss under the defence (%), and `rank` its place; both
-    are missing if an attack has no loss. `ms_a_round` and `peak_memory_mb` are the defence's cost
-    (`costs`).
+    are missing if an attack has no loss. `ms_a_round`, `peak_memory_mb` and `upload_bytes` are the
+    defence's cost (`costs`).
     """
     arms = summarise(records, report, wanted).query("metric == @METRIC")
     arms = arms[arms.defense.isin(arms.defense[arms.attack != BASELINE])]
@@ -48,8 +56,7 @@ def leaderboard(
     largest = losses.max(axis="columns", skipna=False)
     arms["worst_of_all"] = arms.defense.map(largest)
     arms["rank"] = arms.defense.map(largest.rank(method="min"))
-    made = costs(records)
-    arms = arms.merge(made[["defense", "ms_a_round", "peak_memory_mb"]], on="defense", how="left")
+    arms = arms.merge(costs(records)[["defense", *COSTS]], on="defense", how="left")
     return arms.sort_values("rank", kind="stable", ignore_index=True)
 
 
@@ -63,7 +70,8 @@ def costs(records: Sequence[Record]) -> pd.DataFrame:
     """Return the cost of each defence's runs without attack, on the device that made most of them.
 
     `ms_a_round` is the median, with evaluations; `peak_memory_mb` is the largest, in MiB of host
-    memory. Every row names the `device` and the processors.
+    memory; `upload_bytes` is the median of what a client uploads in a round, or missing if no
+    record has it. Every row names the `device` and the processors.
     """
     found = pd.DataFrame(
         [
@@ -73,15 +81,15 @@ def costs(records: Sequence[Record]) -> pd.DataFrame:
                 "processor": record.provenance.processor,
                 "ms_a_round": 1000 * record.cost.seconds_per_round,
                 "peak_memory_mb": record.cost.peak_memory_mb,
+                "upload_bytes": record.cost.benign_upload_bytes,
             }
             for record in records
             if record.cell.attack == BASELINE
         ],
-        columns=["defense", "device", "processor", "ms_a_round", "peak_memory_mb"],
-    )
+        columns=["defense", "device", "processor", *COSTS],
+    ).astype(dict.fromkeys(COSTS, float))
     here = found[found.device.isin(found.device.mode()[:1])]
-    by = here.groupby("defense", sort=False)
-    made = by.agg({"ms_a_round": "median", "peak_memory_mb": "max"}).reset_index()
+    made = here.groupby("defense", sort=False).agg(COSTS).reset_index()
     return made.assign(
         device=", ".join(here.device.unique()),
         processors=", ".join(sorted(here.processor.unique())),
@@ -92,11 +100,16 @@ def costs(records: Sequence[Record]) -> pd.DataFrame:
 def notes_of(block: Leaderboard, records: Sequence[Record]) -> list[str]:
     """Return the notes on worst cases, groups of attacks, and costs."""
     knows = [KNOWS.format(names=", ".join(block.adaptive))] if block.adaptive else []
-    return [WORST, *knows, *(_cost_note(row) for row in rows_of(costs(records))[:1])]
+    made = costs(records)
+    counted = [UPLOADED] if made.upload_bytes.notna().any() else []
+    return [WORST, *knows, *(_cost_note(row) for row in rows_of(made)[:1]), *counted]
 
 
 def formatted_leaderboard(table: pd.DataFrame) -> pd.DataFrame:
-    """Format a leaderboard: one row for each defence, with a column for each attack."""
+    """Format a leaderboard: one row for each defence, with a column for each attack.
+
+    The column of uploads is left out if no record has them.
+    """
     groups = [group for group in (UNAWARE, ADAPTIVE) if (table.group == group).any()]
     return pd.DataFrame(
         [_row(rows, groups, table) for _, rows in table.groupby("defense", sort=False)]
@@ -109,6 +122,7 @@ def _row(rows: pd.DataFrame, groups: Sequence[str], table: pd.DataFrame) -> dict
     clean: Mapping[str, Any] = arms.get(BASELINE, {"mean": np.nan, "ci95": np.nan})
     attacks = dict.fromkeys(table.attack[table.group != ""])
     sums = {name: int(rows[name].sum()) for name in COUNTS}
+    uploaded = {UPLOADS: _number(first.upload_bytes / 1000, 1)}
     return {
         "Rank": MISSING if pd.isna(first["rank"]) else f"{first['rank']:.0f}",
         "Defense": first.defense,
@@ -117,6 +131,7 @@ def _row(rows: pd.DataFrame, groups: Sequence[str], table: pd.DataFrame) -> dict
         **{_head(group, groups): _worst(rows, group, table) for group in groups},
         "ms a round": _number(first.ms_a_round, 1),
         "Peak MiB": _number(first.peak_memory_mb, 0),
+        **(uploaded if table.upload_bytes.notna().any() else {}),
         "Runs": seeds_of(sums),
     }
 

@@ -108,6 +108,23 @@ def test_cost_is_that_of_runs_without_attack_on_one_device() -> None:
     assert shown([*records(), fast]).loc["FedAvg", "ms a round"] == "2.0"
 
 
+def uploading(record: Record) -> Record:
+    """Krum's runs are older than the count; all others upload 20 KB, and 1 KB more a seed."""
+    if record.cell.defense == "Krum":
+        return record
+    uploaded = {"benign_upload_bytes": 20_000.0 + 1000 * record.cell.seed}
+    return record.model_copy(update={"cost": record.cost.model_copy(update=uploaded)})
+
+
+def test_uploads_are_shown_where_records_have_them() -> None:
+    assert "KB a client uploads" not in shown(records())
+    assert not any("uploads is the mean" in note for note in notes_of(block(), records()))
+    counted = [uploading(record) for record in records()]
+    found = shown(counted)["KB a client uploads"]
+    assert found.to_dict() == {"Bulyan": "20.5", "Krum": "–", "FedAvg": "20.5"}
+    assert "8 bytes for the id of an item" in notes_of(block(), counted)[-1]
+
+
 def test_without_runs_without_attack_cost_is_missing() -> None:
     attacked = [record for record in records() if record.cell.attack != "NoAttack"]
     row = shown(attacked).loc["Krum"]
