@@ -19,12 +19,15 @@ def add_to(stages: Any) -> None:
     sub = stage_of(stages)("bench", bench)
     sub.add_argument("--grid", action="store_true", help="every defence, with and without attack")
     for name, default in (("model", "MF"), ("attack", "NoAttack"), ("defense", "FedAvg")):
-        text = f"names in config/paper.yaml (default: {default})"
+        text = f"names in config/arena.yaml or config/paper.yaml (default: {default})"
         sub.add_argument(f"--{name}", nargs="+", default=[default], help=text)
     sizes = ["ml-1m", "gowalla", "million"]
     sub.add_argument("--size", nargs="+", choices=sizes, default=["ml-1m"])
     sub.add_argument("--rounds", type=int, default=200, help="rounds to time (default: 200)")
-    text = "also time this many rounds of the plain client-by-client version (default: none)"
+    text = (
+        "also time this many rounds of the plain client-by-client version, if the methods have "
+        "one (default: none)"
+    )
     sub.add_argument("--reference", type=int, default=0, metavar="ROUNDS", help=text)
     sub.add_argument("--output", type=Path, help="write the results to this file (.json)")
     text = "also time each case with 2, 4 and 8 times the items, users and clients; plot the times"
@@ -94,6 +97,8 @@ def _bench_cases(args: argparse.Namespace) -> "list[Case]":
         Case.of(model, attack, defense, size, device, args.threads)
         for device, size, model, defense, attack in wanted
     ]
+    for case in cases:
+        case.config()  # so that a wrong name ends the command before anything is timed
     return [grown for case in cases for grown in growth(case)] if args.plot else cases
 
 
