@@ -16,8 +16,9 @@ from fedrec.data.split import Split, leave_one_out
 from fedrec.defenses.base import Judgement, ServerView
 from fedrec.federation import Federation, play_round, set_up
 from fedrec.plan.cells import Cell
+from fedrec.reference.rules import krum_scores
 from fedrec.updates import Updates
-from tests.oracles.defenses import krum_scores, whole_uploads
+from tests.oracles.defenses import whole_uploads
 
 ARCHIVE = Path(os.environ.get("FEDREC_MIRROR", "")) / "ml-1m.zip"
 STUDY = Study.load(Path(__file__).parents[1] / "config" / "paper.yaml")

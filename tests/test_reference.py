@@ -8,23 +8,45 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
+from fedrec.attacks.bit_flip import BitFlip
 from fedrec.attacks.cluster_attack import ClusterAttack
 from fedrec.attacks.fed_attack import FedAttack
+from fedrec.attacks.ipm import IPM
+from fedrec.attacks.ipm_search import IPMSearch
 from fedrec.attacks.label_flip import LabelFlip
+from fedrec.attacks.mimic import Mimic
+from fedrec.attacks.min_max import MinMax
+from fedrec.attacks.min_sum import MinSum
 from fedrec.attacks.no_attack import NoAttack
+from fedrec.attacks.spattack_l import SpattackL
+from fedrec.attacks.spattack_o import SpattackO
 from fedrec.config.cell_config import CellConfig
+from fedrec.config.methods import KINDS
 from fedrec.config.protocol import TrainingProtocol
 from fedrec.defenses.base import Defense
+from fedrec.defenses.bucketing import Bucketing
+from fedrec.defenses.bulyan import Bulyan
+from fedrec.defenses.centred_clipping import CentredClipping
+from fedrec.defenses.coordinate_median import CoordinateMedian
+from fedrec.defenses.dnc import DnC
+from fedrec.defenses.dp_fedavg import DPFedAvg
 from fedrec.defenses.fl_wbc import FLWBC
+from fedrec.defenses.fools_gold import FoolsGold
+from fedrec.defenses.geometric_median import GeometricMedian
 from fedrec.defenses.krum import Krum
 from fedrec.defenses.mean import Mean
 from fedrec.defenses.nnm import NNM
 from fedrec.defenses.norm_bound import NormBound
+from fedrec.defenses.per_row import PerRow
+from fedrec.defenses.trimmed_mean import TrimmedMean
 from fedrec.defenses.union import Union
 from fedrec.federation import play_round, set_up
 from fedrec.models.mf import MF
+from fedrec.models.ncf import NCF
 from fedrec.models.sas_rec import SASRec
 from fedrec.plan.cells import Cell
+from fedrec.reference.defenses import judge, mix, reduce, transform
+from fedrec.reference.missing import NoPlainVersion
 from fedrec.reference.simulation import Reference
 from tests.builders import tiny_split
 
@@ -40,9 +62,27 @@ CELLS = {
     "multi-krum and union": (MF(dim=8), ClusterAttack(), [UNION, Krum(keep="n-f"), Mean()]),
     "norm bound and union": (MF(dim=8), ClusterAttack(), [UNION, NormBound(), Mean()]),
     "nnm and multi-krum": (MF(dim=8), ClusterAttack(), [NNM(), Krum(keep="n-f"), Mean()]),
+    "dp-fedavg": (MF(dim=8), ClusterAttack(), [DPFedAvg(bound=0.05)]),
+    "ncf": (NCF(dim=8, layers=(8, 4), l2=1e-3), ClusterAttack(), [UNION, Krum(keep="n-f"), Mean()]),
+    "sasrec, a filter that draws": (SEQUENTIAL, ClusterAttack(), [DnC(sample=20), Mean()]),
     "sasrec": (SEQUENTIAL, NoAttack(), [Mean()]),
     "sasrec, all at once": (SEQUENTIAL, ClusterAttack(), [UNION, NormBound(bound=1.5), Mean()]),
 }
+REDUCTIONS: list[list[Any]] = [
+    [TrimmedMean()],
+    [CoordinateMedian()],
+    [GeometricMedian(iterations=2)],
+    [Bulyan()],
+    [DnC(sample=20, iterations=2), Mean()],
+    [FoolsGold()],
+    [NNM(), CoordinateMedian()],
+    [Bucketing(), GeometricMedian(weights="equal")],
+    [CentredClipping(radius=0.05, iterations=2)],
+    [Krum(keep="n-f"), CentredClipping()],
+]
+CELLS |= {repr(parts): (MF(dim=8), ClusterAttack(), parts) for parts in REDUCTIONS}
+ATTACKS = [IPM(), MinMax(), MinSum(), Mimic(), BitFlip(), SpattackO(), SpattackL(scale=0.1)]
+CELLS |= {repr(attack): (MF(dim=8), attack, [Mean()]) for attack in ATTACKS}
 
 
 def cell(model: Any, attack: Any, parts: list[Any]) -> CellConfig:
@@ -79,7 +119,27 @@ def test_the_federation_does_what_the_plain_one_does(name: str) -> None:
     assert (plain.items - start).abs().mean() > 1e-3
 
 
-def test_what_has_no_plain_version_says_so() -> None:
-    fed, _ = set_up(cell(MF(dim=8), NoAttack(), [FLWBC(), Mean()]), SPLIT, "cpu")
-    with pytest.raises(NotImplementedError, match="no plain version of FLWBC"):
+WITHOUT: dict[str, tuple[Any, list[Any]]] = {
+    "FLWBC": (NoAttack(), [FLWBC(), Mean()]),
+    "PerRow": (ClusterAttack(), [PerRow()]),
+    "Union with these settings": (NoAttack(), [Union(distance="squared"), Mean()]),
+    "IPMSearch with its knowledge of the aggregation rule": (IPMSearch(), [Mean()]),
+}
+
+
+@pytest.mark.parametrize("name", WITHOUT)
+def test_what_has_no_plain_version_says_so(name: str) -> None:
+    fed, _ = set_up(cell(MF(dim=8), *WITHOUT[name]), SPLIT, "cpu")
+    with pytest.raises(NoPlainVersion, match=f"no plain version of {name}: leave out --reference"):
         Reference(fed).play_round(1)
+
+
+def test_every_defence_has_a_plain_version_or_is_known_to_have_none() -> None:
+    missing = {NoAttack, FLWBC, PerRow}
+    for part in KINDS["defenses"].values():
+        roles = [
+            role
+            for role in (mix, judge, transform, reduce)
+            if role.dispatch(part) is not role.dispatch(object)
+        ]
+        assert roles or part in missing, part

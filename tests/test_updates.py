@@ -12,10 +12,11 @@ from torch.testing import assert_close
 
 from fedrec.defenses.fl_wbc import FLWBC
 from fedrec.kernels.threads import use_threads
+from fedrec.reference.rules import mean_near_median, trimmed_mean
 from fedrec.updates import Gradient, Updates
 from tests.defenses.views import client_view
 from tests.elsewhere import by_tensors
-from tests.oracles.defenses import mean_near_median, trimmed_mean, whole_uploads
+from tests.oracles.defenses import whole_uploads
 from tests.oracles.dense import dense_items, random_updates
 
 

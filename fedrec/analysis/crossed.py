@@ -39,6 +39,41 @@ class Runs:
 
 
 @dataclass(frozen=True)
+class Crossed:
+    """The runs of some arms, and their residuals beyond the effects of arms and seeds."""
+
+    runs: Runs
+    basis: Float[np.ndarray, "runs seeds"]
+    residuals: Float[np.ndarray, " runs"]
+
+    @staticmethod
+    def of(arms: Sequence[Values]) -> "Crossed":
+        """Return the residuals of arms' runs; each arm's mean result must be above zero."""
+        runs = pearson(arms)
+        basis = lifts(runs)
+        return Crossed(runs, basis, runs.without(basis, runs.away))
+
+    @property
+    def squares(self) -> float:
+        """The sum of the squared residuals."""
+        return float(self.residuals @ self.residuals)
+
+    @property
+    def runs_df(self) -> int:
+        """The degrees of freedom of runs around their arms."""
+        return len(self.runs.away) - len(np.unique(self.runs.arm))
+
+    @property
+    def df(self) -> int:
+        """The degrees of freedom of the residuals."""
+        return self.runs_df - self.basis.shape[1]
+
+    def groups(self, scale: Float[np.ndarray, " runs"] | float) -> list[Float[np.ndarray, " _"]]:
+        """Return the residuals of each arm, divided by their scale."""
+        return self.runs.by_arm(self.residuals / scale)
+
+
+@dataclass(frozen=True)
 class Pairing:
     """How much results vary compared with what users show; NaN if the users hit are unknown."""
 
@@ -66,10 +101,9 @@ def lifts(runs: Runs) -> Float[np.ndarray, "runs seeds"]:
     return basis
 
 
-def pairing(
-    runs: Runs, basis: Float[np.ndarray, "runs seeds"], users: Sequence[Known], left: float
-) -> Pairing:
-    """Divide the residual squares `left` by those expected from users (Satterthwaite's df)."""
+def pairing(found: Crossed, users: Sequence[Known]) -> Pairing:
+    """Divide the squares of residuals by those expected from users (Satterthwaite's df)."""
+    runs, basis = found.runs, found.basis
     rows = np.array([share for arm in users for share in arm.values()])
     expected = runs.without(basis, _covariance(runs, rows))
     total = float(np.trace(expected))
@@ -81,7 +115,7 @@ def pairing(
     scale = np.sqrt(np.maximum(sums[0], 1e-12 * total) / np.maximum(sums[1], 1e-12))
     kept = [again(arm) / (arm**2).sum(axis=1).mean() for arm in runs.by_arm(rows)]
     df = total**2 / float((expected * expected.T).sum())
-    return Pairing(left / total, df, float(np.mean(kept)), scale[runs.arm])
+    return Pairing(found.squares / total, df, float(np.mean(kept)), scale[runs.arm])
 
 
 def _covariance(

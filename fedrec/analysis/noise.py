@@ -10,7 +10,7 @@ from scipy.optimize import brentq
 from scipy.special import polygamma, psi, stdtrit
 from scipy.stats import levene
 
-from fedrec.analysis.crossed import Pairing, Values, lifts, pairing, pearson
+from fedrec.analysis.crossed import Crossed, Pairing, Values, pairing
 from fedrec.analysis.measure import Measure, by_arm
 from fedrec.analysis.users import Apart, Known, Shares, apart, of_pair, shares
 from fedrec.plan.variants import Variant
@@ -46,13 +46,16 @@ class Noise:
     borrowed: bool = False  # from `family`, because there are too few seeds
     paired: float = float("nan")
     paired_df: float = 0.0
+    paired_arms: int = 0  # with several seeds, and with users known in every run
     kept: float = float("nan")  # share of its hits that a run shares with another of its arm
 
     def __str__(self) -> str:
         if self.borrowed:
             return f"noise borrowed from {self.family} because there are too few seeds"
-        by, df = ("", self.df) if np.isnan(self.paired) else ("users and seeds of ", self.paired_df)
-        pooled = f"noise of {self.family} from {by}{self.arms} arms, {df:.0f} degrees of freedom"
+        by, arms, df = "", self.arms, self.df
+        if not np.isnan(self.paired):
+            by, arms, df = "users and seeds of ", self.paired_arms, self.paired_df
+        pooled = f"noise of {self.family} from {by}{arms} arms, {df:.0f} degrees of freedom"
         if np.isnan(self.equal):
             return pooled
         equal = "variances are equal" if np.isinf(self.prior) else "each arm's own counts too"
@@ -165,36 +168,46 @@ def fit(arms: Sequence[Values], users: Sequence[Known | None] = ()) -> Noise | N
 
     It uses Pearson's residuals around arms and seeds, which are crossed: with every seed in every
     arm they have (arms - 1)(seeds - 1) degrees of freedom. Baselines that arms share drop out with
-    the seeds. `users` are each user's shares of these results.
+    the seeds. `users` are each user's shares of these results. An arm whose users are None counts
+    in all estimates but those from users.
     """
     several = [i for i, arm in enumerate(arms) if len(arm) > 1 and sum(arm.values()) > 0]
     if not several:
         return None
-    runs = pearson([arms[i] for i in several])
-    basis, within = lifts(runs), float(runs.away @ runs.away)
-    runs_df, rank = len(runs.away) - len(several), basis.shape[1]
-    df = runs_df - rank
+    every = Crossed.of([arms[i] for i in several])
+    runs, left, df = every.runs, every.squares, every.df
+    within, runs_df = float(runs.away @ runs.away), every.runs_df
     if df < 1:  # the effects of seeds and runs cannot be separated
         run = within / runs_df
         return Noise(run, float(runs_df), run, float(runs_df), len(several))
-    residuals = runs.without(basis, runs.away)
-    left = float(residuals @ residuals)
-    known = [users[i] for i in several] if users else [None]
-    pairs = pairing(runs, basis, [k for k in known if k], left) if all(known) else Pairing()
-    groups = runs.by_arm(residuals / pairs.scale)
+    known = {i: users[i] for i in several if users and users[i]}
+    part = every if len(known) == len(several) else _shown(arms, list(known))
+    pairs = pairing(part, [k for k in known.values() if k]) if part else Pairing()
+    groups = (part or every).groups(pairs.scale)
     equal = _equal(groups)
     return Noise(
         residual=left / df,
         df=float(df),
         run=within / runs_df,
-        run_df=_satterthwaite(within - left, rank, left, df),
+        run_df=_satterthwaite(within - left, every.basis.shape[1], left, df),
         arms=len(several),
         equal=equal,
         prior=prior(groups) if equal < REJECTED else float("inf"),
         paired=pairs.dispersion,
         paired_df=pairs.df,
+        paired_arms=len(known) if part else 0,
         kept=pairs.kept,
     )
+
+
+def _shown(arms: Sequence[Values], known: Sequence[int]) -> Crossed | None:
+    """Return the runs of the arms whose users are known; None if these are too few.
+
+    The users of an arm are unknown if one of its runs hits no user. It is left out as a whole:
+    without its lowest run, it would seem to vary less than it does.
+    """
+    found = Crossed.of([arms[i] for i in known]) if known else None
+    return found if found and found.df > 0 else None
 
 
 def _satterthwaite(seeds: float, seeds_df: int, left: float, df: int) -> float:

@@ -33,18 +33,10 @@ def victims(records: Sequence[Record], digits: Digits, metric: str, report: Repo
         for group in sorted(set(digits) - {"0"})
         for attack, runs in _runs(records, digits, group, metric, report)
     }
-    measure = Measure(metric, report)
-    # A run that hits no user of its group has no shares, and one such run would keep the noise of
-    # all from being paired by user. So its arm is compared by another estimate.
-    hit = {key: runs for key, runs in parts.items() if all(measure(run) > 0 for run in runs)}
-    by_user, by_result = (
-        Noises([run for runs in some.values() for run in runs], measure) for some in (hit, parts)
-    )
+    noises = Noises([run for runs in parts.values() for run in runs], Measure(metric, report))
     rows = []
     for (attack, group), runs in parts.items():
         plain = () if attack == BASELINE else parts.get((BASELINE, group), ())
-        known = (attack, group) in hit and (not plain or (BASELINE, group) in hit)
-        noises = by_user if known else by_result
         mean, half = noises.mean(runs)
         lost = _loss(runs, plain, noises)
         rows.append((attack, int(group), mean, half, *lost))

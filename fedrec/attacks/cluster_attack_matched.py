@@ -1,6 +1,7 @@
 """ClusterAttack whose uploads look as uniform to UNION as honest ones."""
 
 from collections.abc import Callable
+from dataclasses import fields
 from typing import ClassVar, Literal, NamedTuple
 
 import torch
@@ -8,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 from pydantic import Field, PositiveFloat
 from torch import Tensor
 
+from fedrec.attacks._cluster_settings import ClusterSettings
 from fedrec.attacks._normal_gradients import normal_clients
 from fedrec.attacks.base import Forgery, Knowledge, PreviewingView, Trace
 from fedrec.attacks.cluster_attack import ClusterAttack, Clustering
@@ -40,8 +42,13 @@ class Interval(NamedTuple):
         return (found >= self.low) & (found <= self.high)
 
 
+# The settings of ClusterAttack, and those that published records of ClusterAttackMatched state.
+OF_CLUSTER_ATTACK = fields(ClusterSettings)
+STATED = ("clusters", "spread", "normal_clients")
+
+
 @settings
-class ClusterAttackMatched:
+class ClusterAttackMatched(ClusterSettings):
     """Uploads λ · (ClusterAttack's upload) + (1 − λ) · (the client's own honest upload).
 
     λ is the largest share for which the uniformity dᵢ of the upload (paper, Algorithm 2, lines 1 to
@@ -53,11 +60,14 @@ class ClusterAttackMatched:
 
     This attack is not from a publication. The attacker knows how UNION measures uniformity, and can
     preview the server's step, which takes the server's Adam moments. It does not know which items
-    the server samples, and draws its own, nor any benign client's upload. Settings of
-    ClusterAttack that are not listed here have their defaults.
+    the server samples, and draws its own, nor any benign client's upload. It has all settings of
+    ClusterAttack.
     """
 
     knows: ClassVar[Knowledge] = "the server's preview"
+    LATER: ClassVar[tuple[str, ...]] = tuple(
+        field.name for field in OF_CLUSTER_ATTACK if field.name not in STATED
+    )
 
     within: Within = Field(
         default="range",
@@ -76,12 +86,6 @@ class ClusterAttackMatched:
     distance: Literal["unsquared", "squared"] = Field(
         default="unsquared", description="The distance that the attacker expects, as in UNION."
     )
-    clusters: int = Field(
-        default=2, ge=1, le=50, description="Initial K of ClusterAttack (Gowalla: 8)."
-    )
-    spread: float = Field(
-        default=3.0, ge=0, description="Upper end of λ ~ U[0, 3] in ClusterAttack's norm bound."
-    )
     normal_clients: int = Field(
         default=50,
         ge=1,
@@ -92,9 +96,7 @@ class ClusterAttackMatched:
     @property
     def plain(self) -> ClusterAttack:
         """The attack whose uploads are mixed in."""
-        return ClusterAttack(
-            clusters=self.clusters, spread=self.spread, normal_clients=self.normal_clients
-        )
+        return ClusterAttack(**{f.name: getattr(self, f.name) for f in OF_CLUSTER_ATTACK})
 
     def initial_state(self) -> Clustering:
         """Return the initial values of Algorithm 1."""

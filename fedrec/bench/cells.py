@@ -71,11 +71,15 @@ class Case(RecordPart):
 
 
 def bench_cell(attack: str, defense: str = "FedAvg", model: str = "MF") -> CellConfig:
-    """Return a cell on ML-1M of the two studies' methods; an attack has 1 % of malicious users."""
-    ratio = 0.0 if attack == BASELINE else ATTACKED
-    return Study.load(STUDY).cell_config(
-        Cell(dataset="ml-1m", model=model, attack=attack, defense=defense, ratio=ratio, seed=0)
-    )
+    """Return a cell on ML-1M of the two studies' methods; an attack has 1 % of malicious users.
+
+    Raises:
+        ConfigError: the studies have no method with such a name.
+    """
+    study, ratio = Study.load(STUDY), 0.0 if attack == BASELINE else ATTACKED
+    cell = Cell(dataset="ml-1m", model=model, attack=attack, defense=defense, ratio=ratio, seed=0)
+    study.check_names(cell)
+    return study.cell_config(cell)
 
 
 def bench_split(size: Counts, seed: int = 0) -> Split:

@@ -21,6 +21,7 @@ from fedrec.data.split import Split
 from fedrec.federation import Federation, Population, play_round, set_up
 from fedrec.kernels.threads import prepare, torch_threads
 from fedrec.metrics.ranking import LeaveOneOut
+from fedrec.reference.missing import NoPlainVersion
 from fedrec.reference.simulation import Reference
 from fedrec.settings import RecordPart
 from fedrec.training.run import peak_memory_mb
@@ -49,6 +50,7 @@ class Result(RecordPart):
     evaluation: float  # milliseconds for as many users as SCORES allows
     work: dict[str, tuple[float, float]]  # bytes and operations of parts; empty if not estimated
     reference: float | None  # milliseconds of the plain version's round
+    no_reference: str = ""  # why there is no such time, although it was asked for
 
 
 def measure(cases: Iterable[Case], effort: Effort) -> Iterator[Result]:
@@ -78,6 +80,7 @@ def measure_case(case: Case, effort: Effort, path: Path) -> Result:
     _play(fed, 0, WARM_UP)
     milliseconds, peak = _round_milliseconds(fed, case.device, effort), peak_memory_mb()
     parts = _parts(fed, effort)
+    reference, why = _reference(config, split, case, effort) if effort.reference else (None, "")
     return Result(
         case=case,
         milliseconds=milliseconds,
@@ -85,7 +88,8 @@ def measure_case(case: Case, effort: Effort, path: Path) -> Result:
         parts=parts,
         evaluation=_evaluation_milliseconds(config, split, case.device, fed, population),
         work={name: (w.bytes, w.operations) for name, w in _work(config, fed).items()},
-        reference=_reference(config, split, case, effort) if effort.reference else None,
+        reference=reference,
+        no_reference=why,
     )
 
 
@@ -130,16 +134,21 @@ def _work(config: CellConfig, fed: Federation) -> dict[str, Work]:
         return {}
 
 
-def _reference(config: CellConfig, split: Split, case: Case, effort: Effort) -> float | None:
-    """Time the plain version, which uses PyTorch's own threads; its first round is a warm-up."""
-    plain = Reference(set_up(config, split, case.device)[0])
-    rounds = [partial(plain.play_round, number) for number in range(1, effort.reference + 2)]
+def _reference(
+    config: CellConfig, split: Split, case: Case, effort: Effort
+) -> tuple[float | None, str]:
+    """Time the plain version, or say why there is none.
+
+    It uses PyTorch's own threads, and its first round is a warm-up.
+    """
     try:
+        plain = Reference(set_up(config, split, case.device)[0])
+        rounds = [partial(plain.play_round, number) for number in range(1, effort.reference + 2)]
         with torch_threads():
             rounds[0]()
-            return _median(rounds[1:], case.device)
-    except NotImplementedError:
-        return None
+            return _median(rounds[1:], case.device), ""
+    except NoPlainVersion as error:
+        return None, str(error)
 
 
 def _median(work: Sequence[Callable[[], object]], device: str) -> float:

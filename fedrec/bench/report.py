@@ -92,6 +92,8 @@ def lines(result: Result, machine: Machine) -> Iterator[str]:
         yield _line("plain version's round", result.reference, 0.0)
         yield f"{'speed-up':30s}{result.reference / result.milliseconds:9.0f}"
     yield f"{'peak memory, MiB':30s}{result.peak_memory_mb:9.0f}"
+    if result.no_reference:
+        yield result.no_reference
 
 
 def _line(name: str, milliseconds: float, limit: float) -> str:
@@ -116,6 +118,8 @@ def table_lines(results: Iterable[Result], made: Benchmark) -> Iterator[str]:
             f"{result.case.name:60s}{result.milliseconds:12.2f}{''.join(ratios)}"
             f"{result.peak_memory_mb:10.0f}"
         )
+        if result.no_reference:
+            yield f"  {result.no_reference}"
 
 
 def _ratio(over: float | None, under: float | None, width: int) -> str:

@@ -24,7 +24,10 @@ def add_to(stages: Any) -> None:
     sizes = ["ml-1m", "gowalla", "million"]
     sub.add_argument("--size", nargs="+", choices=sizes, default=["ml-1m"])
     sub.add_argument("--rounds", type=int, default=200, help="rounds to time (default: 200)")
-    text = "also time this many rounds of the plain client-by-client version (default: none)"
+    text = (
+        "also time this many rounds of the plain client-by-client version, if the methods have "
+        "one (default: none)"
+    )
     sub.add_argument("--reference", type=int, default=0, metavar="ROUNDS", help=text)
     sub.add_argument("--output", type=Path, help="write the results to this file (.json)")
     text = "also time each case with 2, 4 and 8 times the items, users and clients; plot the times"
@@ -94,6 +97,8 @@ def _bench_cases(args: argparse.Namespace) -> "list[Case]":
         Case.of(model, attack, defense, size, device, args.threads)
         for device, size, model, defense, attack in wanted
     ]
+    for case in cases:
+        case.config()  # so that a wrong name ends the command before anything is timed
     return [grown for case in cases for grown in growth(case)] if args.plot else cases
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, layer_norm, logsigmoid, relu
 
 from fedrec.kernels.device.transformer import NORM_EPS
+from fedrec.models.ncf import NCF
 from fedrec.models.sas_rec import SASRec
 
 Named = Mapping[str, Tensor]
@@ -29,6 +30,32 @@ def mf_loss(
     u, p, n = user * keep[:, 0], items[positive] * keep[:, 1], items[negative] * keep[:, 2]
     bpr = -logsigmoid((u * p).sum(1) - (u * n).sum(1)).mean()
     return bpr + penalty * (items.square().sum() + user.square().sum()), bpr
+
+
+def ncf_loss(
+    model: NCF,
+    user: Float[Tensor, " d"],
+    items: Float[Tensor, "items d"],
+    dense: Float[Tensor, " params"],
+    positive: Int[Tensor, " pairs"],
+    negative: Int[Tensor, " pairs"],
+    masks: Float[Tensor, "pairs 3 d"],
+) -> Float[Tensor, ""]:
+    """Return the mean BPR loss; `masks` is 0 or 1."""
+    net, keep = _named(model, dense), masks / (1 - model.dropout)
+    u, p, n = user * keep[:, 0], items[positive] * keep[:, 1], items[negative] * keep[:, 2]
+    return -logsigmoid(ncf_score(net, u, p) - ncf_score(net, u, n)).mean()
+
+
+def ncf_score(
+    net: Named, user: Float[Tensor, "*pairs d"], item: Float[Tensor, "*pairs d"]
+) -> Float[Tensor, "*pairs"]:
+    """Return NCF's score of each pair: a perceptron on the two embeddings in a row."""
+    weight = torch.cat([net["0.user"], net["0.item"]], 1)
+    state = relu(torch.cat([user, item], -1) @ weight.T + net["0.bias"])
+    for layer in range(1, len(net) // 2 - 1):
+        state = relu(state @ net[f"{layer}"].T + net[f"{layer}.bias"])
+    return state @ net["out"]
 
 
 def candidates(
@@ -122,7 +149,7 @@ def _attend(model: SASRec, x: Tensor, block: str, own: Named, kept: Named) -> Te
     return torch.cat(mixed, dim=1) + queries
 
 
-def _named(model: SASRec, dense: Float[Tensor, " params"]) -> Named:
+def _named(model: SASRec | NCF, dense: Float[Tensor, " params"]) -> Named:
     parts = dense.split([prod(shape) for shape in model.shapes.values()])
     return {
         name: part.view(shape)

@@ -20,9 +20,11 @@ from fedrec.kernels import philox
 from fedrec.kernels.dropout import dropped_below
 from fedrec.models.base import Batch, Model, Shared
 from fedrec.models.mf import MF
+from fedrec.models.ncf import NCF
 from fedrec.models.sas_rec import SASRec
 from fedrec.reference.defenses import ServerSide, Uploads, judge, mix, reduce, transform
-from fedrec.reference.losses import candidates, info_nce, mf_loss, sas_rec_loss
+from fedrec.reference.losses import candidates, info_nce, mf_loss, ncf_loss, sas_rec_loss
+from fedrec.reference.missing import no_plain
 from fedrec.rng import Streams
 from fedrec.updates import Gradient
 
@@ -41,9 +43,14 @@ class Reference:
     Every client differentiates its loss, including L2 over all items, for the whole item table. The
     server holds all gradients side by side, and PyTorch's Adam steps all parameters. Only the
     forging of the attack is the package's own code.
+
+    Raises:
+        NoPlainVersion: the attack has no plain version. `play_round` raises it for other methods.
     """
 
     def __init__(self, fed: Federation) -> None:
+        if (known := knowledge_of(fed.attack)) != "own data":
+            raise no_plain(fed.attack, f"with its knowledge of {known}")
         self._fed, self._model = fed, fed.devices.model
         shared, local = fed.server.shared, fed.devices.local
         self.items, self.dense = shared.items.clone(), shared.dense.clone()
@@ -52,6 +59,7 @@ class Reference:
         self._adam = torch.optim.Adam([self.items, self.dense], lr=rate)
         self._local_adam = torch.optim.Adam([self.local], lr=rate)
         self._attack_state = fed.attack_state
+        self._last = Gradient(torch.zeros_like(self.items), torch.zeros_like(self.dense))
 
     def play_round(self, number: int) -> None:
         """Run one round: broadcast, train each client, forge, upload, defend, step."""
@@ -95,9 +103,6 @@ class Reference:
     def _forge(self, selected: Int[Tensor, " m"], streams: Streams) -> Forgery[Any]:
         """Return the forged uploads of the malicious clients, and update the attack's state."""
         fed, shared = self._fed, Shared(self.items, self.dense)
-        if knowledge_of(fed.attack) != "own data":
-            name = type(fed.attack).__name__
-            raise NotImplementedError(f"no plain version of what {name} knows about the server")
         pairs = fed.malicious_pairs
         devices = Devices(self._model, pairs, self.local[pairs.users])
         positions = fed.position[selected]
@@ -111,7 +116,7 @@ class Reference:
         fed, defense = self._fed, self._fed.defense
         shared = Shared(self.items, self.dense)
         view = ServerView(shared, fed.server.preview, fed.expected_malicious, streams)
-        server = ServerSide(view, self._after)
+        server = ServerSide(view, self._last, self._after)
         for mixer in defense.mixers:
             received = mix(mixer, received, server)
         kept = torch.ones(len(received), dtype=torch.bool)
@@ -119,7 +124,8 @@ class Reference:
             kept &= judge(part, received, server)
         for step in defense.transforms:
             received = transform(step, received)
-        return reduce(defense.reduction, received, kept)
+        self._last = reduce(defense.reduction, received, kept, server)
+        return self._last
 
     def _after(self, gradient: Gradient) -> Float[Tensor, "items d"]:
         """Return the item table after a copy of the server takes a step down one upload."""
@@ -134,18 +140,31 @@ def client_loss(
     model: Model, own: Parameters, batch: Batch, streams: Streams
 ) -> tuple[Tensor, float]:
     """Return the loss of one client (Eq. 1), and its sample count."""
-    raise NotImplementedError(f"no plain version of {type(model).__name__}")
+    raise no_plain(model)
 
 
 @client_loss.register
 def _mf(model: MF, own: Parameters, batch: Batch, streams: Streams) -> tuple[Tensor, float]:
-    lanes = philox.lanes(
-        streams.of("dropout", int(batch.clients)), (len(batch.positive), 3 * model.dim), 16
-    )
-    masks = kept(lanes, model.dropout).float().view(-1, 3, model.dim)
+    masks = pair_masks(model, batch, streams)
     pairs = (batch.positive, batch.negative)
     loss, _ = mf_loss(own.user, own.items, *pairs, masks, model.dropout, model.ridge / 2)
     return loss, float(len(batch.positive))
+
+
+@client_loss.register
+def _ncf(model: NCF, own: Parameters, batch: Batch, streams: Streams) -> tuple[Tensor, float]:
+    pairs = (batch.positive, batch.negative)
+    masks = pair_masks(model, batch, streams)
+    loss = ncf_loss(model, own.user, own.items, own.dense, *pairs, masks)
+    squares = own.items.square().sum() + own.user.square().sum() + own.dense.square().sum()
+    return loss + model.ridge / 2 * squares, float(len(batch.positive))
+
+
+def pair_masks(model: MF | NCF, batch: Batch, streams: Streams) -> Float[Tensor, "pairs 3 d"]:
+    """Return the dropout masks (0 or 1) of each pair's user, positive and negative."""
+    shape = (len(batch.positive), 3 * model.dim)
+    lanes = philox.lanes(streams.of("dropout", int(batch.clients)), shape, 16)
+    return kept(lanes, model.dropout).float().view(-1, 3, model.dim)
 
 
 @client_loss.register
@@ -186,7 +205,7 @@ def task_loss(
     streams: Streams,
 ) -> Tensor:
     """Return the loss that a defence adds for one honest client."""
-    raise NotImplementedError(f"no plain version of {type(task).__name__}")
+    raise no_plain(task)
 
 
 @task_loss.register

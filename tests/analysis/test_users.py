@@ -129,6 +129,36 @@ def test_an_arm_that_hits_nobody_or_nobody_known_is_not_paired_by_users() -> Non
         assert found.users is None and found.error > 0
 
 
+def test_an_arm_with_a_run_that_hits_nobody_leaves_the_others_paired() -> None:
+    """It counts among all arms, and its own loss is judged from results."""
+    rng = np.random.default_rng(5)
+    many = {f"A{i}": rng.random((4, 80)) < 0.4 for i in range(5)}
+    records = [
+        hitting(attack, seed, *np.flatnonzero(hit).tolist())
+        for attack, runs in {"NoAttack": rng.random((4, 80)) < 0.5, **many}.items()
+        for seed, hit in enumerate(runs)
+    ]
+    rare = [hitting("Krum", seed, *range(seed)) for seed in range(4)]  # nobody at seed 0
+    alone, both = (Noises(some, Measure()) for some in (records, [*records, *rare]))
+    before, after = (loss(records[4:8], records[:4], noises) for noises in (alone, both))
+    assert before.users is not None and after.users is not None
+    assert (after.half, after.df) == (before.half, before.df)
+    assert before.noise and after.noise and after.noise.arms == 7
+    assert "users and seeds of 6 arms" in str(after.noise)
+    assert after.noise.residual != before.noise.residual
+    lost = loss(rare, records[:4], both)
+    assert lost.users is None and lost.error > 0
+
+
+def test_one_arm_with_known_users_is_not_paired() -> None:
+    """It cannot be told apart from the seeds."""
+    records = study()[:4]
+    rare = [hitting(attack, s, *range(s)) for attack in ("Krum", "LIE") for s in range(4)]
+    noise = Noises([*records, *rare], Measure()).of(records[0])
+    assert noise is not None and noise.arms == 3 and np.isnan(noise.paired)
+    assert "noise of ml-1m, MF from 3 arms" in str(noise)
+
+
 def test_numbers_that_share_a_baseline_move_together() -> None:
     records = study()
     shown = Evidence(records, {}, Scorecard(), Measure())

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from fedrec.attacks.base import AttackerView, PreviewingView, knowledge_of
+from fedrec.attacks.cluster_attack import ClusterAttack
 from fedrec.attacks.cluster_attack_matched import (
     ClusterAttackMatched,
     Interval,
@@ -22,6 +23,7 @@ from fedrec.defenses.union import Union
 from fedrec.models.mf import MF
 from fedrec.models.sas_rec import SASRec
 from fedrec.rng import Streams
+from fedrec.settings import preset_values, written
 from fedrec.testing.federation import rule_of, server_view
 from tests.attacks.views import attacker_view
 from tests.oracles.attacks import flat, three_clients, told_view
@@ -175,3 +177,27 @@ def test_what_it_knows_is_declared() -> None:
     assert knowledge_of(ClusterAttackMatched) == "the server's preview"
     with pytest.raises(ValueError, match="within"):
         replace(ClusterAttackMatched(), within=0.0)
+
+
+def test_it_has_every_setting_of_cluster_attack() -> None:
+    """Also in the upload: rows that are clipped (Eq. 3) are shorter than rows at their bounds."""
+    given: dict[str, Any] = {"norm_rule": "clip", "max_clusters": 9, "decay": 0.5, "spread": 1.0}
+    assert ClusterAttackMatched(**given).plain == ClusterAttack(**given)
+    text = preset_values(ClusterAttackMatched, "paper")
+    assert ClusterAttackMatched(**text).plain == ClusterAttack(**text)
+    with pytest.raises(ValueError, match="clusters must lie in"):
+        ClusterAttackMatched(clusters=10, max_clusters=9)
+    view = previewing(attacker_view(MF(dim=4)), *UNION)
+    pulled = []
+    for attack in (ClusterAttackMatched(within=1e6), ClusterAttackMatched(within=1e6, **given)):
+        forged = attack.forge(view, attack.initial_state(), STREAMS)
+        pulled.append(float(dense_items(forged.updates).norm()))
+    assert pulled[1] < 0.9 * pulled[0]
+
+
+def test_records_state_the_newer_settings_only_where_they_differ() -> None:
+    """So records from before these settings keep their hashes."""
+    known = {"clusters", "spread", "normal_clients"}
+    own = {"within", "steps", "sample", "preview", "distance"}
+    assert set(written(ClusterAttackMatched())) == known | own
+    assert set(written(ClusterAttackMatched(decay=0.9))) == known | own | {"decay"}

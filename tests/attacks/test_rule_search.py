@@ -26,12 +26,12 @@ from fedrec.defenses.norm_bound import NormBound
 from fedrec.defenses.trimmed_mean import TrimmedMean
 from fedrec.defenses.union import Union
 from fedrec.models.mf import MF
+from fedrec.reference.rules import clipped, krum_scores, trimmed_mean, weighted_mean
 from fedrec.rng import Streams
 from fedrec.testing.federation import rule_of
 from fedrec.updates import Gradient, Updates
 from tests.attacks.views import attacker_view
 from tests.oracles.attacks import flat, searched, statistics, three_clients, told_view
-from tests.oracles.defenses import clipped, krum_scores, trimmed_mean, weighted_mean
 from tests.oracles.dense import random_updates
 
 STREAMS = Streams(0).at(1)

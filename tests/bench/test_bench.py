@@ -92,10 +92,26 @@ def test_a_case_is_timed(tmp_path: Path) -> None:
     assert "clients: local gradients" in text and "speed-up" in text
 
 
-def test_what_has_no_plain_version_or_reckoning_is_timed_without(tmp_path: Path) -> None:
-    case, effort = small_case("ClusterAttack+CL", "TrimmedMean"), Effort(rounds=1, reference=1)
+def test_what_has_no_plain_version_is_timed_without(tmp_path: Path) -> None:
+    case, effort = small_case(defense="RowMedian"), Effort(rounds=1, reference=1)
     found = measure_case(case, effort, saved(case, tmp_path))
-    assert found.milliseconds > 0 and found.reference is None and found.work == {}
+    assert found.milliseconds > 0 and found.reference is None
+    sentence = "there is no plain version of PerRow: leave out --reference"
+    made = benchmark()
+    for shown in (lines(found, MACHINE), table_lines([made.add(found)], made)):
+        assert list(shown)[-1].strip().startswith(sentence)
+
+
+def test_what_has_no_work_estimate_is_timed_without(tmp_path: Path) -> None:
+    case = small_case("ClusterAttack+CL", "TrimmedMean")
+    found = measure_case(case, Effort(rounds=1), saved(case, tmp_path))
+    assert found.milliseconds > 0 and found.work == {}
+
+
+def test_a_method_beyond_the_paper_has_a_plain_version(tmp_path: Path) -> None:
+    case = small_case("IPM", "CoordinateMedian")
+    found = measure_case(case, Effort(rounds=1, reference=1), saved(case, tmp_path))
+    assert found.reference and not found.no_reference
 
 
 def test_results_are_read_as_they_were_written(tmp_path: Path) -> None:
@@ -112,6 +128,13 @@ def test_two_files_are_compared_case_by_case() -> None:
     text = list(comparison(benchmark(result(3.0)), benchmark(result(1.5), other)))
     assert "3.00" in text[1] and "1.50" in text[1] and "2.00" in text[1]
     assert not any("Krum" in line for line in text)
+
+
+def test_a_name_that_no_study_has_ends_the_command_at_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["bench", "--attack", "ClusterAtack", "--reference", "1"]) == 1
+    assert "did you mean `ClusterAttack`?" in capsys.readouterr().err
 
 
 def test_the_command_compares_two_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,10 +17,12 @@ from fedrec.data.dataset import Dataset
 from fedrec.data.sources import LocalFile
 from fedrec.defenses.mean import Mean
 from fedrec.errors import ConfigError
+from fedrec.federation import Population
 from fedrec.models.mf import MF
 from fedrec.models.sas_rec import SASRec
 from fedrec.plan.cells import Cell
 from fedrec.records import DRAWS
+from fedrec.rng import Streams
 from fedrec.yaml_files import read_yaml
 
 ROOT = Path(__file__).parents[2]
@@ -339,6 +341,25 @@ def test_sweeps_leave_out_the_same_users_in_every_arm() -> None:
     assert len(ratios) == 3 * (1 + 7 * 2 * 4)
     assert len(belief) == 3 * (1 + 2 * (1 + 3 * 5))
     assert len({*ratios} & {*belief}) == 3 * (1 + 2 * 3)
+    left_in = set()
+    for cell in {*ratios, *belief}:
+        assert study.cell_config(cell).protocol.pool_drawn == "once"
+        drawn = Population.draw(6040, study.cell_config(cell).protocol.pool, cell.ratio, Streams(0))
+        left_in.add(tuple(drawn.evaluated))
+        assert len(drawn.malicious) == int(6040 * cell.ratio)
+    assert [len(users) for users in left_in] == [6040 - 604]
+
+
+@pytest.mark.parametrize(("model", "bound"), [("MF", 0.1), ("SASRec", 1.5), ("NCF", 1.5)])
+def test_the_arena_clips_each_model_to_its_own_bound(model: str, bound: float) -> None:
+    study = Study.load(ROOT / "config" / "arena.yaml")
+    fields = {"NormBound": "bound", "NormBound+UNION": "bound", "DP-FedAvg": "bound"}
+    for defense, field in {**fields, "CentredClipping": "radius"}.items():
+        named = Cell(
+            dataset="ml-1m", model=model, attack="NoAttack", defense=defense, ratio=0.0, seed=0
+        )
+        parts = study.cell_config(named).values["defense"]
+        assert [part[field] for part in parts if field in part] == [bound]
 
 
 def test_a_field_of_the_method_comes_before_one_of_the_protocol() -> None:

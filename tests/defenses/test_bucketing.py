@@ -13,10 +13,11 @@ from fedrec.defenses.geometric_median import GeometricMedian
 from fedrec.defenses.krum import Krum
 from fedrec.defenses.mean import Mean
 from fedrec.defenses.trimmed_mean import TrimmedMean
+from fedrec.reference.rules import group_means
 from fedrec.rng import Streams
 from fedrec.updates import Updates
 from tests.defenses.views import on_a_line, server_view
-from tests.oracles.defenses import group_means, one_vector, whole_uploads
+from tests.oracles.defenses import one_vector, whole_uploads
 from tests.oracles.dense import random_updates
 
 AFTER = {

@@ -8,14 +8,10 @@ from torch.testing import assert_close
 
 from fedrec.defenses.base import Decision, Defense
 from fedrec.defenses.bulyan import Bulyan
+from fedrec.reference.rules import iterated_krum, mean_near_median
 from fedrec.updates import Updates
 from tests.defenses.views import marked, on_a_line, server_view
-from tests.oracles.defenses import (
-    iterated_krum,
-    mean_near_median,
-    one_vector,
-    whole_uploads,
-)
+from tests.oracles.defenses import one_vector, whole_uploads
 from tests.oracles.dense import random_updates
 
 

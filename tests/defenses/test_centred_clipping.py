@@ -9,9 +9,10 @@ from torch.testing import assert_close
 from fedrec.defenses.base import Defense
 from fedrec.defenses.centred_clipping import CentredClipping
 from fedrec.defenses.fl_wbc import FLWBC
+from fedrec.reference.rules import centred_clipping
 from fedrec.updates import Updates
 from tests.defenses.views import client_view, marked, on_a_line, server_view
-from tests.oracles.defenses import centred_clipping, one_vector, whole_uploads
+from tests.oracles.defenses import one_vector, whole_uploads
 from tests.oracles.dense import random_updates
 
 

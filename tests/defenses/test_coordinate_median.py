@@ -8,9 +8,10 @@ from torch.testing import assert_close
 
 from fedrec.defenses.coordinate_median import CoordinateMedian
 from fedrec.defenses.trimmed_mean import TrimmedMean
+from fedrec.reference.rules import median
 from fedrec.updates import Updates
 from tests.defenses.views import marked, on_a_line, server_view, uploads
-from tests.oracles.defenses import median, one_vector, whole_uploads
+from tests.oracles.defenses import one_vector, whole_uploads
 from tests.oracles.dense import random_updates
 
 

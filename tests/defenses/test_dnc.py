@@ -7,10 +7,11 @@ import torch
 from torch.testing import assert_close
 
 from fedrec.defenses.dnc import DnC, outlier_scores
+from fedrec.reference.rules import projections
 from fedrec.rng import Streams
 from fedrec.updates import Updates
 from tests.defenses.views import marked, on_a_line, server_view, uploads
-from tests.oracles.defenses import projections, whole_uploads
+from tests.oracles.defenses import whole_uploads
 from tests.oracles.dense import dense_items, random_updates
 
 

@@ -10,10 +10,11 @@ from torch.testing import assert_close
 from fedrec.bench.pretend import pretending
 from fedrec.defenses.base import Defense
 from fedrec.defenses.dp_fedavg import DPFedAvg, normal
+from fedrec.reference.rules import clipped
 from fedrec.rng import Streams
 from fedrec.updates import Updates
 from tests.defenses.views import server_view, uploads
-from tests.oracles.defenses import clipped, one_vector, whole_uploads
+from tests.oracles.defenses import one_vector, whole_uploads
 from tests.oracles.dense import random_updates
 
 

@@ -15,11 +15,11 @@ from fedrec.defenses.fl_wbc import FLWBC, changes
 from fedrec.models.base import Model, Shared
 from fedrec.models.mf import MF
 from fedrec.models.sas_rec import SASRec
+from fedrec.reference.rules import mean_near_median
 from fedrec.rng import Streams
 from fedrec.updates import Updates
 from tests.defenses.views import client_view, marked
 from tests.masks import dropout_masks
-from tests.oracles.defenses import mean_near_median
 from tests.oracles.dense import dense_items, random_updates
 from tests.oracles.recommender import mf_gradients
 

@@ -9,9 +9,10 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from fedrec.defenses.fools_gold import FoolsGold
+from fedrec.reference.rules import fools_gold_factors
 from fedrec.updates import Updates
 from tests.defenses.views import marked, server_view, uploads
-from tests.oracles.defenses import fools_gold_factors, one_vector, whole_uploads
+from tests.oracles.defenses import one_vector, whole_uploads
 from tests.oracles.dense import random_updates
 
 

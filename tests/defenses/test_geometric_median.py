@@ -8,9 +8,10 @@ from torch.testing import assert_close
 
 from fedrec.defenses._distances import distances
 from fedrec.defenses.geometric_median import GeometricMedian
+from fedrec.reference.rules import geometric_median
 from fedrec.updates import Updates
 from tests.defenses.views import marked, on_a_line, server_view, uploads
-from tests.oracles.defenses import geometric_median, one_vector, whole_uploads
+from tests.oracles.defenses import one_vector, whole_uploads
 from tests.oracles.dense import random_updates
 
 

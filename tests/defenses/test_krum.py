@@ -10,9 +10,10 @@ from torch.testing import assert_close
 from fedrec.defenses.base import Defense
 from fedrec.defenses.krum import Krum, Neighbours
 from fedrec.defenses.mean import Mean
+from fedrec.reference.rules import krum_scores
 from fedrec.updates import Updates
 from tests.defenses.views import marked, on_a_line, server_view
-from tests.oracles.defenses import krum_scores, one_vector, whole_uploads
+from tests.oracles.defenses import one_vector, whole_uploads
 from tests.oracles.dense import random_updates
 
 

@@ -7,9 +7,10 @@ import torch
 from torch.testing import assert_close
 
 from fedrec.defenses.mean import Mean
+from fedrec.reference.rules import weighted_mean
 from fedrec.updates import Updates
 from tests.defenses.views import marked, on_a_line, server_view
-from tests.oracles.defenses import one_vector, weighted_mean, whole_uploads
+from tests.oracles.defenses import one_vector, whole_uploads
 from tests.oracles.dense import random_updates
 
 

@@ -9,8 +9,9 @@ from torch.testing import assert_close
 from fedrec.defenses.base import Defense
 from fedrec.defenses.mean import Mean
 from fedrec.defenses.norm_bound import NormBound
+from fedrec.reference.rules import clipped, weighted_mean
 from tests.defenses.views import server_view, uploads
-from tests.oracles.defenses import clipped, one_vector, weighted_mean, whole_uploads
+from tests.oracles.defenses import one_vector, whole_uploads
 from tests.oracles.dense import dense_items, random_updates
 
 

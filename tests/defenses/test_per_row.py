@@ -16,9 +16,10 @@ from fedrec.defenses.mean import Mean
 from fedrec.defenses.per_row import PerRow, RowRule
 from fedrec.defenses.trimmed_mean import TrimmedMean
 from fedrec.kernels.threads import use_threads
+from fedrec.reference.rules import median, trimmed_mean
 from fedrec.updates import Gradient, Updates
 from tests.defenses.views import client_view, marked, on_a_line, server_view, uploads
-from tests.oracles.defenses import by_touched_rows, median, one_vector, row_krum, trimmed_mean
+from tests.oracles.defenses import by_touched_rows, one_vector, row_krum
 from tests.oracles.dense import dense_items, random_updates
 
 every_rule = pytest.mark.parametrize("rule", get_args(RowRule))

@@ -7,8 +7,9 @@ import torch
 from torch.testing import assert_close
 
 from fedrec.defenses.trimmed_mean import TrimmedMean
+from fedrec.reference.rules import trimmed_mean
 from tests.defenses.views import marked, on_a_line, server_view, uploads
-from tests.oracles.defenses import one_vector, trimmed_mean, whole_uploads
+from tests.oracles.defenses import one_vector, whole_uploads
 from tests.oracles.dense import random_updates
 
 

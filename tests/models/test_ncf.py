@@ -19,10 +19,10 @@ from fedrec.kernels.threads import use_threads
 from fedrec.models import ncf
 from fedrec.models.base import Batch, LocalGradients, Sequences, Shared
 from fedrec.models.ncf import NCF
+from fedrec.reference.losses import ncf_score
 from fedrec.rng import Streams
 from tests.masks import dropout_masks
 from tests.oracles.dense import dense_items
-from tests.oracles.recommender import ncf_score
 
 STREAMS = Streams(0).at(3)
 N_ITEMS = 12

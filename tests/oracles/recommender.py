@@ -58,12 +58,3 @@ def sasrec_states(
             hidden = linear(inner, f"{b}.in").clamp(min=0) * kept(f"{b}.in")[t]
             x.append(linear(hidden, f"{b}.out") * kept(f"{b}.out")[t] + inner)
     return torch.stack([norm(vector, "last") for vector in x])
-
-
-def ncf_score(net: dict[str, Tensor], user: Tensor, item: Tensor) -> Tensor:
-    """NCF's score of one user and one item: a perceptron on the two embeddings in a row."""
-    weight = torch.cat([net["0.user"], net["0.item"]], 1)
-    state = (weight @ torch.cat([user, item]) + net["0.bias"]).clamp(min=0)
-    for layer in range(1, len(net) // 2 - 1):
-        state = (net[f"{layer}"] @ state + net[f"{layer}.bias"]).clamp(min=0)
-    return net["out"] @ state

@@ -1,5 +1,7 @@
 """Losses by the values of a field, worked out by hand."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
@@ -9,10 +11,14 @@ from fedrec.analysis.figures.sweep import draw
 from fedrec.analysis.measure import Measure
 from fedrec.analysis.noise import Noises
 from fedrec.analysis.statistics import loss
+from fedrec.config.study import Study
+from fedrec.federation import Population
 from fedrec.plan.blocks import Sweep
 from fedrec.plan.cells import Cell
 from fedrec.records import Record
-from tests.builders import make_record
+from fedrec.rng import Streams
+from fedrec.training.run import run_cell
+from tests.builders import make_record, tiny_split
 
 NAMED = {
     "title": "Sweep", "kind": "sweep", "datasets": ("ml-1m",), "models": ("MF",),
@@ -138,3 +144,57 @@ def test_a_figure_without_losses_is_empty() -> None:
 def test_the_legend_names_each_defence_once() -> None:
     (legend,) = draw(RECORDS, BLOCK, "best_val").legends
     assert [text.get_text() for text in legend.get_texts()] == ["FedAvg", "Krum"]
+
+
+STUDY = """
+results: results/tiny
+seeds: [0]
+protocol: { rounds: 4, clients_per_round: 20, evaluate_every: 2, pool: 0.2 }
+datasets: { synthetic: { synthetic: {} } }
+models: { MF: { kind: mf, dim: 8 } }
+attacks:
+  NoAttack: { kind: no_attack }
+  ClusterAttack: { kind: cluster_attack }
+defenses:
+  FedAvg: [{ kind: mean }]
+  TrimmedMean: [{ kind: trimmed_mean }]
+claims: null
+tables: {}
+figures:
+  ratios: &swept
+    title: Ratios
+    kind: sweep
+    datasets: [synthetic]
+    models: [MF]
+    attacks: [ClusterAttack]
+    defenses: [FedAvg, TrimmedMean]
+    grid: { ratio: [0.05, 0.1, 0.2] }
+  belief:
+    <<: *swept
+    title: Belief
+    ratios: [0.1]
+    grid: { defense.believed: [0.5, 1.0, 2.0] }
+    unchanged: { defense.believed: 1.0 }
+"""
+
+
+def test_the_sweeps_of_a_tiny_study_are_trained_on_the_same_users(tmp_path: Path) -> None:
+    """Every arm evaluates the 48 of 60 users outside the pool, whatever its share of attackers."""
+    (tmp_path / "tiny.yaml").write_text(STUDY)
+    study, records = Study.load(tmp_path / "tiny.yaml"), dict[Cell, Record]()
+    for name, values in {"ratios": 3, "belief": 3}.items():
+        block = study.figures[name]
+        assert isinstance(block, Sweep)
+        cells = study.cells(block)
+        for cell in cells:
+            if cell not in records:
+                records[cell] = run_cell(study.cell_config(cell), tiny_split(), "cpu")
+        (axes,) = draw([records[cell] for cell in cells], block, "best_val").axes
+        assert lines(axes)["TrimmedMean"].shape == (2, values)
+    assert len(records) == 1 + 2 * 3 + 2
+    hits = [record.hits["last"] for record in records.values() if record.hits]
+    assert [hit.users for hit in hits] == [48] * len(records)
+    pool = set(range(60)) - {*Population.draw(60, 0.2, 0.0, Streams(0)).evaluated.tolist()}
+    assert not pool & {user for hit in hits for user in hit.user}
+    attackers = {cell.ratio: record.malicious.users for cell, record in records.items()}
+    assert attackers == {0.0: 0, 0.05: 3, 0.1: 6, 0.2: 12}
