@@ -2,12 +2,13 @@
 
 import re
 import tomllib
-from importlib.metadata import distribution
+from importlib.metadata import distribution, distributions
 from pathlib import Path
 
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
@@ -29,6 +30,15 @@ WANTED = [*PROJECT["project"]["dependencies"], *PROJECT["dependency-groups"]["de
 def test_each_dependency_is_locked_within_its_bounds(text: str) -> None:
     wanted = Requirement(text)
     assert LOCK[canonicalize_name(wanted.name)] in wanted.specifier
+
+
+def test_what_is_locked_runs_on_the_oldest_python_that_the_project_does() -> None:
+    """Such as that of Debian 12, 3.11.2: there, pip would refuse the lock."""
+    oldest = PROJECT["project"]["requires-python"].removeprefix(">=")
+    for found in distributions():
+        python = found.metadata["Requires-Python"]
+        if python and LOCK.get(canonicalize_name(found.name)) == Version(found.version):
+            assert SpecifierSet(python).contains(f"{oldest}.0"), found.name
 
 
 def test_the_conda_environment_agrees_with_the_lock() -> None:

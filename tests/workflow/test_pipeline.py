@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from fedrec.records import read_record, read_records
+from tests.copies import copy_project
 
-ROOT = Path(__file__).parents[2]
 CELL = "synthetic/MF/ClusterAttack/FedAvg/m0.1/seed0.json"
 SEEDS = (CELL, CELL.replace("seed0", "seed1"))
 COMPOSED = CELL.replace("FedAvg", "NormBound+UNION")  # its name has to be quoted in a pattern
@@ -141,11 +141,8 @@ class Project:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.study = folder, folder / "config" / "tiny.yaml"
-        for part in ("fedrec", "workflow", "config", "envs", "profiles", "tests"):
-            # With what is compiled in it: half a minute that the copy need not spend again.
-            shutil.copytree(ROOT / part, folder / part)
-        for part in ("Snakefile", "pyproject.toml"):
-            shutil.copy(ROOT / part, folder)
+        folders = ("fedrec", "workflow", "config", "envs", "profiles", "tests")
+        copy_project(folder, (*folders, "Snakefile", "pyproject.toml"))
         self.study.write_text(STUDY)
 
     def environment(self, base: Mapping[str, str] = os.environ) -> dict[str, str]:
