@@ -22,7 +22,7 @@ from fedrec.attacks.spattack_l import SpattackL
 from fedrec.attacks.spattack_o import SpattackO
 from fedrec.bench.defense_work import defense_work
 from fedrec.bench.model_work import NORMAL, WORD, model_work, task_work
-from fedrec.bench.tally import FLOAT, INT, Tally, Work
+from fedrec.bench.tally import FLOAT, INT, Number, Tally, Work
 from fedrec.config.cell_config import CellConfig
 
 
@@ -157,12 +157,12 @@ def _cluster_matched(attack: ClusterAttackMatched, t: Tally, config: CellConfig)
     return attack_work(attack.plain, t, config) + honest + measured + bisection + whole
 
 
-def normal_share(count: int, t: Tally) -> float:
+def normal_share(count: int, t: Tally) -> Number:
     """Return the number of clients that give normal gradients, as a share of a cohort."""
     return min(float(count), t.attackers) / t.clients
 
 
-def honest_work(clients: float, t: Tally, config: CellConfig) -> Work:
+def honest_work(clients: Number, t: Tally, config: CellConfig) -> Work:
     """Return the work of some clients' honest uploads, with the tasks of the defence."""
     tasks = sum((task_work(part, t, config.model) for part in config.defense.tasks), Work())
     return (model_work(config.model, t) + tasks) * (clients / t.clients)
@@ -180,7 +180,7 @@ def statistics_work(count: int, t: Tally, config: CellConfig) -> Work:
     return model_work(config.model, t) * share + rows_work(share, t, spread=True)
 
 
-def rows_work(share: float, t: Tally, spread: bool) -> Work:
+def rows_work(share: Number, t: Tally, spread: bool) -> Work:
     """Return the work of the mean, and if `spread` of the deviation, of normal rows."""
     rows, dense = t.rows * share, t.dense_numbers * share
     if not spread:

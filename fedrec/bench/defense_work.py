@@ -6,7 +6,7 @@ from functools import singledispatch
 import numpy as np
 
 from fedrec.bench.model_work import LAPLACE, NORMAL
-from fedrec.bench.tally import FLOAT, INT, Tally, Work
+from fedrec.bench.tally import FLOAT, INT, Number, Tally, Work
 from fedrec.defenses.base import Defense, DefensePart
 from fedrec.defenses.bucketing import Bucketing
 from fedrec.defenses.bulyan import Bulyan
@@ -206,14 +206,14 @@ def _mixed_by_bucketing(part: Bucketing, t: Tally) -> Tally:
     return _of_mixtures(t, buckets, 1 / buckets)
 
 
-def _of_mixtures(t: Tally, mixtures: float, chance: float) -> Tally:
+def _of_mixtures(t: Tally, mixtures: Number, chance: Number) -> Tally:
     """Return the tally of mixtures, each of which has any upload's rows with the same chance."""
     received = t.received.map(lambda c: mixtures * (1 - (1 - chance) ** c))
     rows = received.sum(lambda c: c)
     return replace(t, clients=mixtures, malicious=0.0, honest=rows, forged=0.0, received=received)
 
 
-def mixtures_work(t: Tally, rows: float, mixtures: float) -> Work:
+def mixtures_work(t: Tally, rows: Number, mixtures: Number) -> Work:
     """Return the work of adding uploaded rows to those of mixtures, `rows` in all."""
     # An item of a mixture is marked, counted and placed.
     places = Work(mixtures * t.items * (3 + 3 * INT), mixtures * t.items)
@@ -235,12 +235,12 @@ def sum_work(t: Tally) -> Work:
     return items + Work(3 * FLOAT * t.dense_numbers, 2 * t.dense_numbers)
 
 
-def matrix_work(t: Tally, passes: float) -> Work:
+def matrix_work(t: Tally, passes: Number) -> Work:
     """Return the work of passes over a matrix with a float64 number for each pair of uploads."""
     return Work(DOUBLE, 1.0) * (passes * t.clients**2)
 
 
-def trimmed_work(t: Tally, trim: float) -> Work:
+def trimmed_work(t: Tally, trim: Number) -> Work:
     """Return the work of a trimmed mean. Items that at most `trim` clients touch need no rows."""
     if trim == 0:
         return sum_work(t)

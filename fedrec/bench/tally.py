@@ -17,6 +17,8 @@ from fedrec.defenses.union import Union
 from fedrec.federation import Federation, sample_clients
 
 FLOAT, INT = 4.0, 8.0  # bytes
+# The type checker of the tests does not take whole numbers for floats.
+Number = float | int
 ROUNDS = 40  # rounds whose cohorts are counted
 
 
@@ -24,13 +26,13 @@ ROUNDS = 40  # rounds whose cohorts are counted
 class Work:
     """Bytes between memory and processor, and operations."""
 
-    bytes: float = 0.0
-    operations: float = 0.0
+    bytes: Number = 0.0
+    operations: Number = 0.0
 
     def __add__(self, other: "Work") -> "Work":
         return Work(self.bytes + other.bytes, self.operations + other.operations)
 
-    def __mul__(self, times: float) -> "Work":
+    def __mul__(self, times: Number) -> "Work":
         return Work(self.bytes * times, self.operations * times)
 
 
@@ -44,7 +46,7 @@ class Touched:
     clients: Float[np.ndarray, " kinds"]
     items: Float[np.ndarray, " kinds"]
 
-    def sum(self, of: Callable[[np.ndarray], np.ndarray]) -> float:
+    def sum(self, of: Callable[[np.ndarray], np.ndarray]) -> Number:
         """Return the sum over all items of a function of the number of clients."""
         return float((self.items * of(self.clients)).sum())
 
@@ -57,51 +59,51 @@ class Touched:
 class Tally:
     """The quantities in an average round that determine its work."""
 
-    users: float
-    items: float
-    d: float
-    dense: float  # parameters other than the items
-    clients: float
-    assumed: float  # malicious uploads that the server assumes: f
-    attackers: float  # malicious users, in the cohort or not
-    attacked: float  # share of rounds with a malicious client
-    malicious: float
-    pairs: float
-    rows: float  # of the honest uploads without the contrastive task
-    tokens: float  # read by a sequential model
-    squares: float  # sum over clients of the squared number of tokens
-    anchors: float  # of the contrastive task
-    honest: float  # rows that the server receives from benign clients
-    forged: float  # rows that it receives from malicious clients
+    users: Number
+    items: Number
+    d: Number
+    dense: Number  # parameters other than the items
+    clients: Number
+    assumed: Number  # malicious uploads that the server assumes: f
+    attackers: Number  # malicious users, in the cohort or not
+    attacked: Number  # share of rounds with a malicious client
+    malicious: Number
+    pairs: Number
+    rows: Number  # of the honest uploads without the contrastive task
+    tokens: Number  # read by a sequential model
+    squares: Number  # sum over clients of the squared number of tokens
+    anchors: Number  # of the contrastive task
+    honest: Number  # rows that the server receives from benign clients
+    forged: Number  # rows that it receives from malicious clients
     plain: Touched  # items of the honest uploads without the contrastive task
     received: Touched  # items of all uploads
 
     @property
-    def row(self) -> float:
+    def row(self) -> Number:
         """Bytes of an embedding."""
         return FLOAT * self.d
 
     @property
-    def table(self) -> float:
+    def table(self) -> Number:
         """Bytes of all embeddings."""
         return self.row * self.items
 
     @property
-    def numbers(self) -> float:
+    def numbers(self) -> Number:
         """Coordinates of all embeddings."""
         return self.d * self.items
 
     @property
-    def uploaded(self) -> float:
+    def uploaded(self) -> Number:
         """Rows that the server receives."""
         return self.honest + self.forged
 
     @property
-    def dense_numbers(self) -> float:
+    def dense_numbers(self) -> Number:
         """Numbers of all clients' dense gradients."""
         return self.clients * self.dense
 
-    def cohort(self, honest: float, forged: float) -> "Tally":
+    def cohort(self, honest: Number, forged: Number) -> "Tally":
         """Return the tally of another cohort; its forged uploads have a row for every item."""
         share = honest / (self.clients - self.malicious)
 
@@ -137,8 +139,8 @@ def tally(fed: Federation, config: CellConfig) -> Tally:
         clients=float(fed.clients_per_round),
         assumed=float(fed.expected_malicious),
         attackers=float(fed.is_malicious.sum()),
-        plain=Touched(np.arange(len(plain)), plain),
-        received=Touched(np.arange(len(received)), received),
+        plain=Touched(np.arange(float(len(plain))), plain),
+        received=Touched(np.arange(float(len(received))), received),
         **{name: float(mean) for name, mean in means.items()},
     )
 
@@ -157,8 +159,8 @@ def _count(fed: Federation, config: CellConfig, number: int) -> dict[str, Any]:
     other = malicious & (forged != rows)  # an attack that keeps the rows keeps their items
     touching = np.bincount(item[~other[owner]], minlength=n_items)
     honest = _task_rows(config, sizes, rows, n_items)[~malicious]
-    negatives = honest.sum() - rows[~malicious].sum()
-    received = _spread(touching, negatives, len(cohort) - other.sum())
+    negatives = float(honest.sum() - rows[~malicious].sum())
+    received = _spread(touching, negatives, len(cohort) - int(other.sum()))
     return {
         "attacked": float(malicious.any()),
         "malicious": float(malicious.sum()),
@@ -180,7 +182,7 @@ def _histogram(clients: np.ndarray, most: int) -> Float[np.ndarray, " most_and_1
 
 
 def _spread(
-    touching: Int[np.ndarray, " items"], more: float, n: int
+    touching: Int[np.ndarray, " items"], more: Number, n: int
 ) -> Float[np.ndarray, " items"]:
     """Spread `more` rows evenly over the pairs of n clients and an item that have none yet."""
     free = n - touching

@@ -8,7 +8,7 @@ random bits, but not those on addresses. The estimates are for the loops of a CP
 from fedrec.bench.attack_work import attack_work
 from fedrec.bench.defense_work import defense_work
 from fedrec.bench.model_work import model_work, task_work
-from fedrec.bench.tally import FLOAT, INT, Tally, Work
+from fedrec.bench.tally import FLOAT, INT, Number, Tally, Work
 from fedrec.config.cell_config import CellConfig
 from fedrec.models.sas_rec import SASRec
 
@@ -40,7 +40,7 @@ def round_work(config: CellConfig, t: Tally) -> dict[str, Work]:
     }
 
 
-def adam_work(parameters: float) -> Work:
+def adam_work(parameters: Number) -> Work:
     """Return the work of one step of dense Adam."""
     passes, operations = ADAM
     return Work(passes * FLOAT * parameters, operations * parameters)

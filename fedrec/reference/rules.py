@@ -76,7 +76,7 @@ def _sums_of_nearest(
     apart: Float[Tensor, "n n"], neighbours: int, squared: bool = True
 ) -> list[float]:
     rows = [row[:i] + row[i + 1 :] for i, row in enumerate(apart.double().tolist())]
-    return [sum(x**2 if squared else x for x in sorted(row)[:neighbours]) for row in rows]
+    return [sum((x**2 if squared else x for x in sorted(row)[:neighbours]), 0.0) for row in rows]
 
 
 def best(scores: Sequence[float], count: int) -> list[int]:
