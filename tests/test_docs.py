@@ -125,8 +125,6 @@ def test_every_page_of_the_folder_is_in_the_site(site: Path) -> None:
 # Commands of the pages that no test can run, by how they begin, and why.
 NOT_RUN = {
     ".venv/bin/pip uninstall --yes torch": "would take PyTorch away from the tests",
-    "pip install snakemake-executor-plugin-kubernetes": "needs a network; nothing else uses them",
-    "snakemake --executor kubernetes": "needs that plug-in; docs/cluster.md says it is untested",
 }
 # Added to commands: plans of what takes hours or a network, or is run by another test.
 PLANNED = {
