@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int, Num
+from scipy.sparse import csr_array
 
 from fedrec.analysis.users import Known, again
 
@@ -126,12 +127,13 @@ def _covariance(
     The estimate is unbiased: it corrects for deviations from the means of n and m runs, some of
     the same seeds, which are too small.
     """
-    beyond = runs.centred(rows)
+    hit = csr_array(rows)  # few users are hit
+    beyond = runs.centred(runs.centred((hit @ hit.T).toarray()).T)  # products of centred rows
     seeds = range(runs.seed.max() + 1)
     has = np.array([np.isin(seeds, arm).astype(float) for arm in runs.by_arm(runs.seed)])
     common, size = has @ has.T, has.sum(axis=1)
     seen = 1 - 1 / size - 1 / size[:, None] + common / np.outer(size, size)
     same = runs.seed[:, None] == runs.seed
     factor = np.where(same, 1 / seen[runs.arm][:, runs.arm], 0.0)
-    found: np.ndarray = beyond @ beyond.T * factor * np.outer(runs.root, runs.root)
+    found: np.ndarray = beyond * factor * np.outer(runs.root, runs.root)
     return found

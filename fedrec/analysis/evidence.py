@@ -1,6 +1,7 @@
 """The numbers behind the claims, with their standard errors, from records."""
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -252,11 +253,11 @@ def _moves(found: Loss, noises: Noises) -> Mapping[Hashable, float]:
     if found.noise is None:
         return {}
     if found.users is not None:
-        return {
-            (seed, int(user)): -float(by[user])
-            for seed, by in found.users.beyond.items()
-            for user in np.flatnonzero(by)
-        }
+        moves: dict[Hashable, float] = {}
+        for seed, by in found.users.beyond.items():
+            users = np.flatnonzero(by)
+            moves.update(zip(product([seed], users.tolist()), (-by[users]).tolist(), strict=True))
+        return moves
     sides = list(zip(*found.pairs, strict=True))
     means = [float(np.mean([noises.measure(run) for run in side])) for side in sides]
     ratio, n = means[0] / means[1], len(found.pairs)

@@ -1,10 +1,10 @@
 """Losses of one arm against another, with intervals from noise and users."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy.special import stdtr
 
 from fedrec.analysis.measure import Measure
@@ -93,29 +93,34 @@ def users_error(pairs: Sequence[tuple[Record, Record]], measure: Measure) -> flo
     NaN if a record does not name the users hit, or if the metric is not HR@k or NDCG@k with k up
     to 20.
     """
-    sides = zip(*pairs, strict=True)
-    rates = [_rates(side, measure) for side in sides]
-    if any(side is None for side in rates):
+    parts = [_parts(side, measure) for side in zip(*pairs, strict=True)]
+    if any(side is None for side in parts):
         return ALONE
-    ours, theirs = (side or {} for side in rates)
-    base = sum(theirs.values())
+    (users, ours), (others, theirs) = (side for side in parts if side is not None)
+    base = theirs.sum()
     if not base:
         return ALONE
-    ratio = sum(ours.values()) / base
-    beyond = [ratio * theirs.get(u, 0.0) - ours.get(u, 0.0) for u in {*ours, *theirs}]
-    return float(100 * np.sqrt(np.square(beyond).sum()) / base)
+    beyond = np.concatenate([-ours, ours.sum() / base * theirs])
+    by_user = np.bincount(np.concatenate([users, others]), beyond)
+    return float(100 * np.sqrt(np.square(by_user).sum()) / base)
 
 
-def _rates(records: Sequence[Record], measure: Measure) -> Mapping[int, float] | None:
-    """Return each user's contribution to the mean over runs; None if it is unknown."""
-    found: dict[int, float] = {}
+def _parts(
+    records: Sequence[Record], measure: Measure
+) -> tuple[Int[np.ndarray, " hits"], Float[np.ndarray, " hits"]] | None:
+    """Return the users hit, and the parts of the mean over runs that their hits are.
+
+    A user occurs once for each run that hits it. None if the parts are unknown.
+    """
+    found = []
     for record in records:
         if record.hits is None or measure.metric == "mrr" or measure.settled:
             return None
         hits = record.hits[measure.report]
-        for user, gain in gains(hits, measure.metric).items():
-            found[user] = found.get(user, 0.0) + gain / hits.users / len(records)
-    return found
+        user, gain = gains(hits, measure.metric)
+        found.append((user, gain / hits.users / len(records)))
+    users, parts = zip(*found, strict=True)
+    return np.concatenate(users), np.concatenate(parts)
 
 
 def holm(p_values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from fedrec.analysis.measure import Measure
 from fedrec.records import Hits, Record
@@ -23,14 +23,18 @@ class Apart:
     beyond: Mapping[int, Shares] = field(default_factory=dict)  # users' chance parts, by seed
 
 
-def gains(hits: Hits, metric: str) -> Mapping[int, float]:
-    """Return each user's part of the sum of HR@k, NDCG@k or MRR; MRR uses the first 20 alone."""
+def gains(hits: Hits, metric: str) -> tuple[Int[np.ndarray, " hits"], Float[np.ndarray, " hits"]]:
+    """Return users, and each one's part of the sum of HR@k, NDCG@k or MRR.
+
+    MRR uses the first 20 positions alone.
+    """
     name, _, k = metric.partition("@")
-    return {
-        user: {"hr": 1.0, "ndcg": 1 / float(np.log2(position + 1)), "mrr": 1 / position}[name]
-        for user, position in zip(hits.user, hits.position, strict=True)
-        if not k or position <= int(k)
-    }
+    user, position = np.array(hits.user, dtype=np.int64), np.array(hits.position, dtype=float)
+    if k:
+        user, position = user[position <= int(k)], position[position <= int(k)]
+    if name == "hr":
+        return user, np.ones(len(user))
+    return user, 1 / (np.log2(position + 1) if name == "ndcg" else position)
 
 
 def shares(record: Record, measure: Measure, users: int) -> Shares | None:
@@ -41,9 +45,10 @@ def shares(record: Record, measure: Measure, users: int) -> Shares | None:
     """
     if record.hits is None:
         return None
-    found, added = np.zeros(users), gains(record.hits[measure.report], measure.metric)
-    found[list(added)] = list(added.values())
-    return found / found.sum() if added else None
+    found = np.zeros(users)
+    hit, parts = gains(record.hits[measure.report], measure.metric)
+    found[hit] = parts
+    return found / found.sum() if len(hit) else None
 
 
 def apart(arms: Sequence[Known], weights: Sequence[float]) -> Apart:

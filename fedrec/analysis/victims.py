@@ -57,7 +57,7 @@ def of_group(record: Record, digits: Digits, group: str, metric: str, report: Re
     own = Hits(
         users=digits.count(group), user=[u for u, _ in inside], position=[p for _, p in inside]
     )
-    share = sum(gains(own, metric).values()) / own.users
+    share = float(gains(own, metric)[1].sum()) / own.users
     alone = Trajectory(
         round=[record.trajectory.round[record.reported_index(report)]],
         validation={SELECTION_METRIC: [0.0]},

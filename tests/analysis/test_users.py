@@ -24,9 +24,13 @@ def hitting(attack: str, seed: int, *users: int, of: int = 100) -> Record:
 
 def test_what_a_user_adds() -> None:
     hits = Hits(users=9, user=[3, 4, 5], position=[1.0, 3.0, 8.0])
-    assert gains(hits, "hr@5") == {3: 1.0, 4: 1.0}
-    assert gains(hits, "ndcg@10") == pytest.approx({3: 1.0, 4: 0.5, 5: 1 / np.log2(9)})
-    assert gains(hits, "mrr") == pytest.approx({3: 1.0, 4: 1 / 3, 5: 1 / 8})
+
+    def by_user(metric: str) -> dict[int, float]:
+        return dict(zip(*(column.tolist() for column in gains(hits, metric)), strict=True))
+
+    assert by_user("hr@5") == {3: 1.0, 4: 1.0}
+    assert by_user("ndcg@10") == pytest.approx({3: 1.0, 4: 0.5, 5: 1 / np.log2(9)})
+    assert by_user("mrr") == pytest.approx({3: 1.0, 4: 1 / 3, 5: 1 / 8})
 
 
 def test_shares_sum_to_one_where_they_are_known() -> None:
