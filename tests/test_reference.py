@@ -53,17 +53,19 @@ from tests.builders import tiny_split
 SPLIT = tiny_split()
 ROUNDS = 4
 UNION = Union(sample=20, negatives=5)
+KRUM = Krum(keep="n-f")
 SEQUENTIAL = SASRec(dim=8, hidden=6, heads=2, length=6)
-CELLS = {
+CELLS: dict[str, Any] = {
     "fedavg": (MF(dim=8, l2=1e-3), NoAttack(), [Mean()]),
     "cluster attack": (MF(dim=8), ClusterAttack(), [Mean()]),
     "label flip": (MF(dim=8), LabelFlip(), [Mean()]),
     "fed attack": (MF(dim=8), FedAttack(), [Mean()]),
-    "multi-krum and union": (MF(dim=8), ClusterAttack(), [UNION, Krum(keep="n-f"), Mean()]),
+    "multi-krum and union": (MF(dim=8), ClusterAttack(), [UNION, KRUM, Mean()]),
+    "filters in turn": (MF(dim=8), ClusterAttack(), [UNION, KRUM, Krum(keep="n-f"), Mean()], True),
     "norm bound and union": (MF(dim=8), ClusterAttack(), [UNION, NormBound(), Mean()]),
-    "nnm and multi-krum": (MF(dim=8), ClusterAttack(), [NNM(), Krum(keep="n-f"), Mean()]),
+    "nnm and multi-krum": (MF(dim=8), ClusterAttack(), [NNM(), KRUM, Mean()]),
     "dp-fedavg": (MF(dim=8), ClusterAttack(), [DPFedAvg(bound=0.05)]),
-    "ncf": (NCF(dim=8, layers=(8, 4), l2=1e-3), ClusterAttack(), [UNION, Krum(keep="n-f"), Mean()]),
+    "ncf": (NCF(dim=8, layers=(8, 4), l2=1e-3), ClusterAttack(), [UNION, KRUM, Mean()]),
     "sasrec, a filter that draws": (SEQUENTIAL, ClusterAttack(), [DnC(sample=20), Mean()]),
     "sasrec": (SEQUENTIAL, NoAttack(), [Mean()]),
     "sasrec, all at once": (SEQUENTIAL, ClusterAttack(), [UNION, NormBound(bound=1.5), Mean()]),
@@ -78,19 +80,19 @@ REDUCTIONS: list[list[Any]] = [
     [NNM(), CoordinateMedian()],
     [Bucketing(), GeometricMedian(weights="equal")],
     [CentredClipping(radius=0.05, iterations=2)],
-    [Krum(keep="n-f"), CentredClipping()],
+    [KRUM, CentredClipping()],
 ]
 CELLS |= {repr(parts): (MF(dim=8), ClusterAttack(), parts) for parts in REDUCTIONS}
 ATTACKS = [IPM(), MinMax(), MinSum(), Mimic(), BitFlip(), SpattackO(), SpattackL(scale=0.1)]
 CELLS |= {repr(attack): (MF(dim=8), attack, [Mean()]) for attack in ATTACKS}
 
 
-def cell(model: Any, attack: Any, parts: list[Any]) -> CellConfig:
+def cell(model: Any, attack: Any, parts: list[Any], in_turn: bool = False) -> CellConfig:
     """20 of 60 clients a round, a tenth of them malicious."""
     ratio = 0.0 if isinstance(attack, NoAttack) else 0.1
     named = Cell(dataset="d", model="m", attack="a", defense="d", ratio=ratio, seed=0)
     protocol = TrainingProtocol(rounds=ROUNDS, clients_per_round=20, pool=0.2)
-    return CellConfig(named, protocol, model, attack, Defense.compose(parts), {})
+    return CellConfig(named, protocol, model, attack, Defense.compose(parts, in_turn), {})
 
 
 def told_apart(model: Any, params: int) -> Tensor:

@@ -21,7 +21,7 @@ from fedrec.attacks.no_attack import NoAttack
 from fedrec.attacks.spattack_l import SpattackL
 from fedrec.attacks.spattack_o import SpattackO
 from fedrec.bench.defense_work import defense_work
-from fedrec.bench.model_work import NORMAL, WORD, model_work, task_work
+from fedrec.bench.model_work import NORMAL, WORD, anchor_work, model_work, task_work
 from fedrec.bench.tally import FLOAT, INT, Number, Tally, Work
 from fedrec.config.cell_config import CellConfig
 
@@ -43,13 +43,17 @@ def _none(attack: NoAttack, t: Tally, config: CellConfig) -> Work:
 
 @attack_work.register
 def _cluster(attack: ClusterAttack, t: Tally, config: CellConfig) -> Work:
-    """Count at least one iteration of k-means, and the variance's gradient, bounded per client."""
-    if attack.contrastive:
-        raise NotImplementedError("no work estimate for ClusterAttack+CL")
+    """Count at least one iteration of k-means, and the variance's gradient, bounded per client.
+
+    With the contrastive task, each client adds a gradient of its own over all items.
+    """
     clusters = Work(2 * t.table, 2 * attack.clusters * t.numbers)
     forged = Work(6 * t.table, 6 * t.numbers) + Work(2 * t.table, 2 * t.numbers) * t.malicious
     share = normal_share(attack.normal_clients, t)
     normal = (model_work(config.model, t) + Work(2 * t.rows * t.row)) * share
+    if attack.contrastive:
+        anchors = anchor_work(attack.negatives, t) * (t.anchors / t.clients)
+        forged += (anchors + Work(4 * t.table, t.numbers)) * t.malicious
     return clusters + forged + normal + placed(t)
 
 

@@ -71,14 +71,19 @@ def task_work(part: object, t: Tally, model: Model) -> Work:
     raise NotImplementedError(f"no work estimate for {type(part).__name__}")
 
 
+def anchor_work(negatives: int, t: Tally) -> Work:
+    """Return the work of the contrastive task for one anchor: itself, a positive, negatives."""
+    candidates = negatives + 2
+    return Work(candidates * (3 * t.row + 2 * INT), candidates * t.d * (10 + WORD / 4))
+
+
 @task_work.register
 def _contrastive(part: Union, t: Tally, model: Model) -> Work:
     if part.weight == 0:
         return Work()
-    candidates = part.negatives + 2
-    anchor = Work(candidates * (3 * t.row + 2 * INT), candidates * t.d * (10 + WORD / 4))
     marks = Work(2 * t.clients * t.items)  # which client touches which item, a byte each
-    return anchor * t.anchors + marks + Work((t.honest + 2 * t.rows) * t.row)
+    rows = Work((t.honest + 2 * t.rows) * t.row)
+    return anchor_work(part.negatives, t) * t.anchors + marks + rows
 
 
 @task_work.register

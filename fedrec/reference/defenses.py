@@ -50,6 +50,10 @@ class Uploads:
         """Return one client's upload."""
         return Gradient(self.items[client], self.dense[client])
 
+    def only(self, some: Bool[Tensor, " n"]) -> "Uploads":
+        """Return the uploads that a mask marks."""
+        return Uploads(self.items[some], self.dense[some], self.weight[some])
+
     def gradient(self, vector: Float[Tensor, " coordinates"]) -> Gradient:
         """Return the gradient that one long vector is."""
         return self.of_vectors(vector[None], self.weight[:1]).of(0)

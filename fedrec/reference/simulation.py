@@ -121,7 +121,10 @@ class Reference:
             received = mix(mixer, received, server)
         kept = torch.ones(len(received), dtype=torch.bool)
         for part in defense.filters:
-            kept &= judge(part, received, server)
+            among = kept if defense.in_turn else torch.ones_like(kept)
+            keep = torch.zeros_like(kept)
+            keep[among] = judge(part, received.only(among), server)
+            kept = kept & keep
         for step in defense.transforms:
             received = transform(step, received)
         self._last = reduce(defense.reduction, received, kept, server)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fedrec.bench.cells import SIZES, Case, bench_split
+from fedrec.bench.defense_work import server_work
 from fedrec.bench.machine import Machine
 from fedrec.bench.measure import Effort, Result, measure_case
 from fedrec.bench.report import Benchmark, comparison, lines, table_lines
@@ -102,8 +103,13 @@ def test_what_has_no_plain_version_is_timed_without(tmp_path: Path) -> None:
         assert list(shown)[-1].strip().startswith(sentence)
 
 
-def test_what_has_no_work_estimate_is_timed_without(tmp_path: Path) -> None:
-    case = small_case("ClusterAttack+CL", "TrimmedMean")
+def test_what_has_no_work_estimate_is_timed_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(  # as if Mean were a user's own defence
+        "fedrec.bench.defense_work.server_work", server_work.dispatch(object)
+    )
+    case = small_case()
     found = measure_case(case, Effort(rounds=1), saved(case, tmp_path))
     assert found.milliseconds > 0 and found.work == {}
 
