@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from fedrec.records import read_record, read_records
 from tests.copies import copy_project
@@ -141,9 +142,10 @@ class Project:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.study = folder, folder / "config" / "tiny.yaml"
-        folders = ("fedrec", "workflow", "config", "envs", "profiles", "tests")
-        copy_project(folder, (*folders, "Snakefile", "pyproject.toml"))
-        self.study.write_text(STUDY)
+        if not folder.exists():
+            folders = ("fedrec", "workflow", "config", "envs", "profiles", "tests")
+            copy_project(folder, (*folders, "Snakefile", "pyproject.toml"))
+            self.study.write_text(STUDY)
 
     def environment(self, base: Mapping[str, str] = os.environ) -> dict[str, str]:
         """In which Python finds the copy before the installed package."""
@@ -194,10 +196,20 @@ class Project:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The copy, after one run of everything by the target's name."""
-    project = Project(tmp_path_factory.mktemp("project") / "fedrec")
-    project.snakemake("reproduce-all")
-    return project
+    """The copy, after one run of everything by the target's name.
+
+    The first of several test processes makes it, and each has a copy of that.
+    """
+    own = tmp_path_factory.getbasetemp()
+    common = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    made = common / "pipeline"
+    with FileLock(common / "pipeline.lock"):
+        if not made.exists():
+            first = Project(common / "pipeline-begun")
+            first.snakemake("reproduce-all")
+            first.folder.rename(made)
+    shutil.copytree(made, own / "project")  # with the times of files
+    return Project(own / "project")
 
 
 def test_everything_is_made(project: Project) -> None:
