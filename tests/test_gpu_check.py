@@ -7,7 +7,7 @@ import pytest
 
 from fedrec.bench.pretend import pretending
 from fedrec.data.interactions import Counts
-from tools.gpu_check import compared, page, small_cell, trained
+from tools.gpu_check import arguments, compared, compared_cells, page, roofline, small_cell, trained
 
 TINY = Counts(users=60, items=40, interactions=1200)
 
@@ -44,6 +44,20 @@ def test_a_run_that_diverged_to_nan_can_be_repeated() -> None:
     assert told["same_twice"] and told["loss_from_cpu"] == 0
     told = compared(sound, over, over)
     assert told["same_twice"] and told["loss_from_cpu"] == inf
+
+
+def test_every_attack_meets_every_defence() -> None:
+    paper, few = (compared_cells(["MF", "SASRec"], few) for few in (False, True))
+    assert len(set(paper)) == len(paper) == 2 * 8 * 9 + 20
+    assert set(few) < set(paper) and len(few) == 2 * 16 + 20
+    assert ("SASRec", "Fang", "Krum") in paper
+
+
+def test_parts_of_a_round_are_set_against_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tools.gpu_check.CELLS", ["--size", "ml-1m"])
+    found = roofline(arguments().parse_args(["--device", "cpu", "--timed-rounds", "2"]))
+    (measured,) = found["measured"]["results"]
+    assert measured["work"] and measured["parts"] and "x limit" in " ".join(found["said"])
 
 
 def test_the_page_names_machine_and_parts() -> None:

@@ -16,9 +16,11 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from itertools import product
 from math import inf, isnan
 from multiprocessing import get_context
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -39,10 +41,9 @@ ATTACKS = [
     *("ClusterAttack", "ClusterAttack+CL"),
 ]
 DEFENSES = [
-    *("TrimmedMean", "Krum", "MultiKrum", "NormBound", "FL-WBC"),
+    *("FedAvg", "TrimmedMean", "Krum", "MultiKrum", "NormBound", "FL-WBC"),
     *("UNION", "MultiKrum+UNION", "NormBound+UNION"),
 ]
-PAIRS = [(a, "FedAvg") for a in ATTACKS] + [("ClusterAttack", d) for d in DEFENSES]
 # Methods beyond the paper. Per-row defences are left out: they need the CPU.
 MORE_ATTACKS = [
     *("IPM", "MinMax", "MinSum", "Mimic", "SignFlip", "Spattack-O", "Spattack-L"),
@@ -53,6 +54,8 @@ MORE_DEFENSES = [
     *("CentredClipping", "NNM+CoordinateMedian", "NNM+MultiKrum", "Bucketing+GeometricMedian"),
 ]
 MORE = [(a, "FedAvg") for a in MORE_ATTACKS] + [("ClusterAttack", d) for d in MORE_DEFENSES]
+# Of `fedrec bench`.
+CELLS = ["--attack", "NoAttack", "ClusterAttack", "--defense", "FedAvg", "NormBound+UNION"]
 SMALL = Counts(users=600, items=400, interactions=24_000)
 RATIO = 0.05
 PROFILED, DEAREST = 20, 14  # rounds profiled, and slowest kernels listed
@@ -121,7 +124,7 @@ def kernels(args: argparse.Namespace) -> Found:
 
 def same_as_the_cpu(args: argparse.Namespace) -> Found:
     """Run each attack and each defence on the CPU, and twice on the GPU."""
-    jobs = compared_cells(args.models)
+    jobs = compared_cells(args.models, args.few)
     read = json.loads(args.reference.read_text()) if args.reference else on_the_cpu(args)
     with ProcessPoolExecutor(args.processes, get_context("spawn")) as pool:
         turns = [
@@ -131,19 +134,30 @@ def same_as_the_cpu(args: argparse.Namespace) -> Found:
         return {name: compared(read[name], *(run.result() for run in runs)) for name, *runs in rows}
 
 
-def compared_cells(models: Sequence[str]) -> list[tuple[str, str, str]]:
-    """Return model, attack and defence of each cell; only MF has the methods beyond the paper."""
-    pairs = {model: PAIRS + MORE if model == "MF" else PAIRS for model in models}
-    return [(model, *pair) for model, some in pairs.items() for pair in some]
+def compared_cells(models: Sequence[str], few: bool) -> list[tuple[str, str, str]]:
+    """Return model, attack and defence of each cell: of the paper's methods, every pair.
+
+    Only MF has the methods beyond the paper. With `few`, each method occurs once, against
+    FedAvg or ClusterAttack.
+    """
+    pairs = list(product(ATTACKS, DEFENSES))
+    if few:
+        pairs = [pair for pair in pairs if pair[0] == "ClusterAttack" or pair[1] == "FedAvg"]
+    found = [(model, *pair) for model in models for pair in pairs]
+    return found + [("MF", *pair) for pair in MORE if "MF" in models]
 
 
 def on_the_cpu(args: argparse.Namespace) -> Found:
-    """Make the same runs on the CPU, whose bits do not depend on the machine."""
-    found = {}
-    for job in compared_cells(args.models):
-        found["/".join(job)] = attempt(*job, args.rounds, "cpu")
-        print("/".join(job), file=sys.stderr, flush=True)
-    return found
+    """Make the same runs on the CPU."""
+    with ProcessPoolExecutor(args.processes, get_context("spawn")) as pool:
+        jobs = {
+            "/".join(job): pool.submit(attempt, *job, args.rounds, "cpu")
+            for job in compared_cells(args.models, args.few)
+        }
+        for name, job in jobs.items():
+            job.result()
+            print(name, file=sys.stderr, flush=True)
+        return {name: job.result() for name, job in jobs.items()}
 
 
 def attempt(model: str, attack: str, defense: str, rounds: int, device: str) -> Found:
@@ -258,6 +272,24 @@ def busy_times(fed: Federation, first: int, device: str) -> Found:
     }
 
 
+def roofline(args: argparse.Namespace) -> Found:
+    """Time a round's parts against the limits of the card, by `fedrec bench`."""
+    with TemporaryDirectory() as folder:
+        output = Path(folder) / "bench.json"
+        command = [sys.executable, "-m", "fedrec.cli.main", "bench", *CELLS]
+        command += ["--device", args.device, "--rounds", str(args.timed_rounds)]
+        done = subprocess.run(
+            [*command, "--output", str(output)],
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+            env=environment(),
+        )
+        if done.returncode:
+            return {"error": done.stderr[-2000:]}
+        return {"said": done.stdout.splitlines(), "measured": json.loads(output.read_text())}
+
+
 def together(args: argparse.Namespace) -> Found:
     """Time five seeds of a cell in one process, in turn on a stream each, against one alone."""
     found, split = {}, bench_split(SIZES["ml-1m"])
@@ -302,7 +334,7 @@ def long_cell(args: argparse.Namespace) -> Found:
 
 PARTS = {
     part.__name__: part
-    for part in (kernels, speed, together, same_as_the_cpu, long_cell, on_the_cpu)
+    for part in (kernels, speed, roofline, together, long_cell, same_as_the_cpu, on_the_cpu)
 }
 
 
@@ -366,7 +398,8 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--long-rounds", type=int, default=6000)
     parser.add_argument("--sizes", nargs="*", default=["ml-1m", "gowalla"])
     parser.add_argument("--models", nargs="*", default=["MF", "SASRec"])
-    parser.add_argument("--processes", type=int, default=4, help="processes that share the card")
+    parser.add_argument("--processes", type=int, default=8, help="processes that share the card")
+    parser.add_argument("--few", action="store_true", help="compare each method in one cell alone")
     parser.add_argument("--reference", type=Path, help="report of --parts on_the_cpu")
     parser.add_argument("--cell", default="", help="time only cells whose names contain this")
     parser.add_argument("--part", help=argparse.SUPPRESS)
