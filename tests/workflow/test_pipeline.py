@@ -194,7 +194,7 @@ class Project:
         return {row[0].partition("/runs/")[2] for row in rows if "no update" not in row[-1]}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")  # a process may leave this module and come back
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The copy, after one run of everything by the target's name.
 
@@ -205,11 +205,12 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     made = common / "pipeline"
     with FileLock(common / "pipeline.lock"):
         if not made.exists():
-            first = Project(common / "pipeline-begun")
+            first = Project(tmp_path_factory.mktemp("begun") / "pipeline")
             first.snakemake("reproduce-all")
             first.folder.rename(made)
-    shutil.copytree(made, own / "project")  # with the times of files
-    return Project(own / "project")
+    copy = tmp_path_factory.mktemp("copy") / "project"
+    shutil.copytree(made, copy)  # with the times of files
+    return Project(copy)
 
 
 def test_everything_is_made(project: Project) -> None:
