@@ -17,27 +17,29 @@ from fedrec.records import Record
 
 METRIC = "hr@5"
 TRACED = "The CSV names the records behind each loss, including the runs without attack."
-EFFECTS = ("attack_loss", "defended_loss")
+ARMS = ("attack", "defended")
 
 
 def deviations(
     switches: Sequence[Switch], records: Sequence[Record], block: DeviationTable, report: Report
 ) -> pd.DataFrame:
-    """Return one row per switch set otherwise: the attack's loss (%), with and without defence.
+    """Return one row per switch set otherwise: what the attack costs, with and without defence.
 
-    Losses of HR@5 are against the run without attack and defence under the same value, with 95 %
-    intervals from the noise of all records of the table. The first row is the study as configured.
-    Losses without records are missing.
+    Losses of HR@5 (%) are against the run without attack and defence under the same value. Changes
+    (%) are against the same arm as configured, seed by seed. Both have 95 % intervals from the
+    noise of all records of the table. The first row is the study as configured. What has no
+    records is missing.
     """
     shown = of_block(records, block)
     arms, noises = by_arm(shown), Noises(shown, Measure(METRIC, report))
     trio = [seedless(cell) for cell in block.trios([0])[0]]
-    rows = [_row(None, trio, arms, noises)]
+    concerned = {f"{name}_concerned": True for name in ARMS}
+    rows = [_names(None) | _effects(trio, trio, arms, noises) | concerned]
     used = _kinds(shown)
     for switch in switches:
         known = arms if switch.kind in used else {}  # another method may have a field of that name
         changed = [switch.applied(cell, switch.other) for cell in trio]
-        rows.append(_row(switch, changed, known, noises))
+        rows.append(_names(switch) | _effects(changed, trio, known, noises))
     return pd.DataFrame(rows)
 
 
@@ -71,7 +73,6 @@ def of_block(records: Sequence[Record], block: DeviationTable) -> list[Record]:
 def formatted_deviations(table: pd.DataFrame, block: DeviationTable) -> pd.DataFrame:
     """Format the table of deviations."""
     attack, defense = block.attacks[0], block.defenses[0]
-    losses = {"attack_loss": f"{attack}: lost", "defended_loss": f"{attack}, {defense}: lost"}
     shown = pd.DataFrame(
         {
             "Switch": table.switch,
@@ -80,55 +81,72 @@ def formatted_deviations(table: pd.DataFrame, block: DeviationTable) -> pd.DataF
             "If instead": table["if"],
         }
     )
-    for effect, title in losses.items():
-        shown[title] = [_interval(row, effect) for row in rows_of(table)]
+    for arm, title in zip(ARMS, (attack, f"{attack}, {defense}"), strict=True):
+        shown[f"{title}: lost"] = [_interval(row, arm, "loss") for row in rows_of(table)]
+        changes = [_interval(row, arm, "change", "+z.1f") for row in rows_of(table)]
+        shown[f"{title}: HR@5 against as configured"] = ["", *changes[1:]]
     return shown
 
 
-def _row(
-    switch: Switch | None,
+def _names(switch: Switch | None) -> dict[str, str]:
+    """Return the text of a row: a switch set otherwise; without a switch, as configured."""
+    if not switch:
+        empty = dict.fromkeys(("meaning", "paper", "code", "ours", "if"), "")
+        return {"switch": "as configured", **empty}
+    return {
+        "switch": f"{switch.kind}.{switch.field}",
+        "meaning": switch.meaning,
+        **{name: _text(getattr(switch, name)) for name in ("paper", "code", "ours")},
+        "if": _text(switch.other),
+    }
+
+
+def _effects(
     trio: Sequence[Cell],
+    configured: Sequence[Cell],
     arms: Mapping[Cell, Sequence[Record]],
     noises: Noises,
 ) -> dict[str, Any]:
-    """Return one row: the study with one switch set otherwise; without a switch, as configured."""
-    names = {"switch": "as configured"}
-    names |= dict.fromkeys(("meaning", "paper", "code", "ours", "if"), "")
-    if switch:
-        names = {
-            "switch": f"{switch.kind}.{switch.field}",
-            "meaning": switch.meaning,
-            **{name: _text(getattr(switch, name)) for name in ("paper", "code", "ours")},
-            "if": _text(switch.other),
-        }
+    """Return the effects of a switch on the attack, with and without defence."""
     plain, *attacked = (arms.get(cell, ()) for cell in trio)
     found: dict[str, Any] = {}
-    for effect, arm, cell in zip(EFFECTS, attacked, trio[1:], strict=True):
-        concerned = switch is None or "@" in f"{cell.model}{cell.attack}{cell.defense}"
-        found |= _effect(effect, arm, plain, noises) | {f"{effect}_changes": concerned}
+    for name, arm, cell, same in zip(ARMS, attacked, trio[1:], configured[1:], strict=True):
+        found |= _lost(f"{name}_loss", arm, plain, noises)
+        found |= _changed(f"{name}_change", arm, arms.get(same, ()), noises)
+        found[f"{name}_concerned"] = cell != same
         used = (*arm, *plain) if arm else ()
-        found[f"{effect}_records"] = " ".join(cell_path(record.cell) for record in used)
-    return names | found
+        found[f"{name}_loss_records"] = " ".join(cell_path(record.cell) for record in used)
+    return found
 
 
-def _effect(
-    name: str, arm: Sequence[Record], plain: Sequence[Record], noises: Noises
+def _lost(
+    name: str, arm: Sequence[Record], reference: Sequence[Record], noises: Noises
 ) -> dict[str, float]:
+    """Return the loss of an arm against another one with its interval; NaN without records."""
     try:
-        found = loss(arm, plain, noises)
+        found = loss(arm, reference, noises)
     except ValueError:
         return dict.fromkeys((name, f"{name}_low", f"{name}_high"), float("nan"))
     low, high = found.percent - found.half, found.percent + found.half
     return {name: found.percent, f"{name}_low": low, f"{name}_high": high}
 
 
-def _interval(row: Mapping[Any, Any], effect: str) -> str:
-    value, low, high = (row[f"{effect}{end}"] for end in ("", "_low", "_high"))
-    if not row[f"{effect}_changes"]:
+def _changed(
+    name: str, arm: Sequence[Record], reference: Sequence[Record], noises: Noises
+) -> dict[str, float]:
+    """Return how much more an arm reaches than another one: the loss with its sign turned."""
+    value, low, high = _lost(name, arm, reference, noises).values()
+    return {name: -value, f"{name}_low": -high, f"{name}_high": -low}
+
+
+def _interval(row: Mapping[Any, Any], arm: str, effect: str, digits: str = "z.1f") -> str:
+    value, low, high = (row[f"{arm}_{effect}{end}"] for end in ("", "_low", "_high"))
+    if not row[f"{arm}_concerned"]:
         return "as configured"
     if pd.isna(value):
         return MISSING
-    return f"{value:.1f} %" + ("" if pd.isna(low) else f" [{low:.1f}, {high:.1f}]")
+    limits = "" if pd.isna(low) else f" [{low:{digits}}, {high:{digits}}]"
+    return f"{value:{digits}} %{limits}"
 
 
 def _text(value: Any) -> str:
