@@ -20,6 +20,7 @@ from fedrec.attacks.min_sum import MinSum
 from fedrec.attacks.no_attack import NoAttack
 from fedrec.attacks.spattack_l import SpattackL
 from fedrec.attacks.spattack_o import SpattackO
+from fedrec.attacks.ua_fedrec import UAFedRec
 from fedrec.config.cell_config import CellConfig
 from fedrec.config.methods import KINDS
 from fedrec.config.protocol import TrainingProtocol
@@ -85,6 +86,7 @@ REDUCTIONS: list[list[Any]] = [
 CELLS |= {repr(parts): (MF(dim=8), ClusterAttack(), parts) for parts in REDUCTIONS}
 ATTACKS = [IPM(), MinMax(), MinSum(), Mimic(), BitFlip(), SpattackO(), SpattackL(scale=0.1)]
 CELLS |= {repr(attack): (MF(dim=8), attack, [Mean()]) for attack in ATTACKS}
+CELLS["ua-fedrec"] = (NCF(dim=8, layers=(8, 4)), UAFedRec(), [Mean()])
 
 
 def cell(model: Any, attack: Any, parts: list[Any], in_turn: bool = False) -> CellConfig:

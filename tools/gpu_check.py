@@ -47,7 +47,7 @@ DEFENSES = [
 # Methods beyond the paper. Per-row defences are left out: they need the CPU.
 MORE_ATTACKS = [
     *("IPM", "MinMax", "MinSum", "Mimic", "SignFlip", "Spattack-O", "Spattack-L"),
-    *("LIE-search", "IPM-search", "ClusterAttack-matched"),
+    *("UA-FedRec", "LIE-search", "IPM-search", "ClusterAttack-matched"),
 ]
 MORE_DEFENSES = [
     *("CoordinateMedian", "GeometricMedian", "Bulyan", "DnC", "FoolsGold", "DP-FedAvg"),

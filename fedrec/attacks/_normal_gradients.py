@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from fedrec.attacks.base import AttackerView
@@ -65,11 +65,25 @@ def coordinate_statistics(updates: Updates) -> tuple[Gradient, Gradient]:
     squares = updates.table.square() * total(excess.square()).float()
     squares.index_add_(0, updates.item, touched.square_().sub_(untouched.square_()))
     variance = squares.sub_(summed.square() / n).div_(max(n - 1, 1)).clamp_(min=0)
-    dense = updates.dense
+    mean, spread = dense_statistics(updates.dense)
+    items = summed.div_(n).add_(updates.table * center)
+    return Gradient(items, mean), Gradient(variance.sqrt_(), spread)
+
+
+def dense_statistics(
+    dense: Float[Tensor, "n params"],
+) -> tuple[Float[Tensor, " params"], Float[Tensor, " params"]]:
+    """Return μ and σ of each coordinate of the dense parts; for a single client σ is 0."""
     # std() warns about a single client and about an empty tensor.
-    spread = dense.std(0) if n > 1 and dense.numel() else torch.zeros_like(dense[0])
-    mean = Gradient(summed.div_(n).add_(updates.table * center), mean_row(dense))
-    return mean, Gradient(variance.sqrt_(), spread)
+    spread = dense.std(0) if len(dense) > 1 and dense.numel() else torch.zeros_like(dense[0])
+    return mean_row(dense), spread
+
+
+def mean_and_deviation(x: Float[Tensor, " n"]) -> tuple[Float64[Tensor, ""], Float64[Tensor, ""]]:
+    """Return μ and σ of a number of each client; for a single client σ is 0."""
+    mean = total(x) / len(x)
+    squares = total((x.double() - mean).square())
+    return mean, (squares / max(len(x) - 1, 1)).sqrt()
 
 
 def _statistics_of(whole: Updates) -> tuple[Gradient, Gradient]:

@@ -20,6 +20,7 @@ from fedrec.attacks.mimic import Mimic
 from fedrec.attacks.no_attack import NoAttack
 from fedrec.attacks.spattack_l import SpattackL
 from fedrec.attacks.spattack_o import SpattackO
+from fedrec.attacks.ua_fedrec import UAFedRec
 from fedrec.bench.defense_work import defense_work
 from fedrec.bench.model_work import NORMAL, WORD, anchor_work, model_work, task_work
 from fedrec.bench.tally import FLOAT, INT, Number, Tally, Work
@@ -106,6 +107,17 @@ def _spattack_o(attack: SpattackO, t: Tally, config: CellConfig) -> Work:
 def _spattack_l(attack: SpattackL, t: Tally, config: CellConfig) -> Work:
     drawn = t.numbers + t.dense
     return Work(3 * FLOAT * drawn, (NORMAL + 1) * drawn) + everywhere(t)
+
+
+@attack_work.register
+def _ua_fedrec(attack: UAFedRec, t: Tally, config: CellConfig) -> Work:
+    """Count normal gradients and their norms, all inner products, and the rows of both partners."""
+    share = normal_share(attack.normal_clients, t)
+    rows, dense = t.rows * share, t.dense_numbers * share
+    normal = model_work(config.model, t) * share + Work(2 * rows * t.row, 4 * rows * t.d)
+    products = Work(2 * t.table + 3 * FLOAT * t.items**2, 2 * (t.d + 1) * t.items**2)
+    moves = Work(12 * t.table, 9 * t.numbers)  # three are read and three added; then the norm
+    return normal + Work(2 * FLOAT * dense, 5 * dense) + products + moves + everywhere(t)
 
 
 @attack_work.register

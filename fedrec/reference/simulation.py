@@ -76,7 +76,7 @@ class Reference:
             forgery = self._forge(cohort[malicious], streams)
             for i, place in enumerate(malicious.nonzero()[:, 0].tolist()):
                 forged = forgery.updates.weighted_sum(torch.eye(len(forgery.updates))[i])
-                uploads[place] = (forged.items, forged.dense, uploads[place][2])
+                uploads[place] = (forged.items, forged.dense, float(forgery.updates.weight[i]))
                 if forgery.local is not None:
                     self.local.grad[cohort[place]] = forgery.local[i]
         items, dense, weights = zip(*uploads, strict=True)

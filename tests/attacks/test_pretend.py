@@ -16,6 +16,7 @@ from fedrec.attacks.min_max import MinMax
 from fedrec.attacks.min_sum import MinSum
 from fedrec.attacks.spattack_l import SpattackL
 from fedrec.attacks.spattack_o import SpattackO
+from fedrec.attacks.ua_fedrec import UAFedRec
 from fedrec.bench.pretend import pretending
 from fedrec.config.cell_config import CellConfig
 from fedrec.config.study import Study
@@ -39,6 +40,7 @@ ATTACKS = [
     ClusterAttackMatched(steps=4),
     SpattackO(),
     SpattackL(),
+    UAFedRec(),
 ]
 KNOWING = [
     (LIESearch(trials=3), "MultiKrum"),

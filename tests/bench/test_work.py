@@ -22,6 +22,7 @@ from fedrec.attacks.min_max import MinMax
 from fedrec.attacks.min_sum import MinSum
 from fedrec.attacks.spattack_l import SpattackL
 from fedrec.attacks.spattack_o import SpattackO
+from fedrec.attacks.ua_fedrec import UAFedRec
 from fedrec.bench.attack_work import attack_work
 from fedrec.bench.cells import STUDY, bench_split
 from fedrec.bench.defense_work import comparisons, defense_work, mixed, server_work
@@ -202,6 +203,17 @@ MOVED = Work(3 * 24, 2 * 6)
         (Fang(), added(HALF_STATISTICS, Work(72, 24), PLACED)),
         (Gaussian(), added(HALF_STATISTICS, Work(96, 6 * (NORMAL + 2)), PLACED)),
         (SpattackL(), added(Work(72, 6 * (NORMAL + 1)), EVERYWHERE)),
+        # Three rows and their embeddings; nine products, looked through twice; the partners' rows.
+        (
+            UAFedRec(),
+            added(
+                GRADIENTS * 0.5,
+                Work(2 * 24, 4 * 6),
+                Work(2 * 24 + 3 * 36, 9 * 4 + 2 * 9),
+                Work(12 * 24, 9 * 6),
+                EVERYWHERE,
+            ),
+        ),
         # μ and p are two more uploads: every item has 1 + 2 rows, and so 9 products.
         (
             MinMax(),

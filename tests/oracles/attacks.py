@@ -289,3 +289,19 @@ def info_nce(
         losses.append(-torch.log(top / (top + torch.exp(others @ anchor).sum())))
     total = torch.stack(losses).sum()
     return total / len(losses) if reduction == "mean" else total
+
+
+def confused(items: Tensor) -> Tensor:
+    """Half the gradient of Σ_i ‖v_i − f_i‖² − ‖v_i − n_i‖², by autograd, partners found one by one.
+
+    UA-FedRec's.
+    """
+    table = items.double().requires_grad_()
+    loss = torch.zeros((), dtype=torch.float64)
+    for i, own in enumerate(items.double()):
+        others = [j for j in range(len(items)) if j != i]
+        products = {j: float(own @ items[j].double()) for j in others}
+        nearest, farthest = max(others, key=products.__getitem__), min(others, key=products.get)
+        loss = loss + (table[i] - table[farthest]).square().sum()
+        loss = loss - (table[i] - table[nearest]).square().sum()
+    return torch.autograd.grad(loss, table)[0] / 2
