@@ -33,7 +33,7 @@ def deviations(
     shown = of_block(records, block)
     arms, noises = by_arm(shown), Noises(shown, Measure(METRIC, report))
     trio = [seedless(cell) for cell in block.trios([0])[0]]
-    concerned = {f"{name}_concerned": True for name in ARMS}
+    concerned = {f"{name}_concerned": True for name in ARMS}  # its numbers are shown
     rows = [_names(None) | _effects(trio, trio, arms, noises) | concerned]
     used = _kinds(shown)
     for switch in switches:
