@@ -1,13 +1,25 @@
 """The script for a lent GPU, tried without one: on the pretend device."""
 
+import json
 from math import inf, nan
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fedrec.bench.pretend import pretending
 from fedrec.data.interactions import Counts
-from tools.gpu_check import arguments, compared, compared_cells, page, roofline, small_cell, trained
+from tools.gpu_check import (
+    apart,
+    arguments,
+    compared,
+    compared_cells,
+    page,
+    reference,
+    roofline,
+    small_cell,
+    trained,
+)
 
 TINY = Counts(users=60, items=40, interactions=1200)
 
@@ -48,9 +60,16 @@ def test_a_run_that_diverged_to_nan_can_be_repeated() -> None:
 
 def test_every_attack_meets_every_defence() -> None:
     paper, few = (compared_cells(["MF", "SASRec"], few) for few in (False, True))
-    assert len(set(paper)) == len(paper) == 2 * 8 * 9 + 21
-    assert set(few) < set(paper) and len(few) == 2 * 16 + 21
+    assert len(set(paper)) == len(paper) == 2 * 8 * 9 + 27
+    assert set(few) < set(paper) and len(few) == 2 * 16 + 27
     assert ("SASRec", "Fang", "Krum") in paper
+
+
+def test_a_report_of_the_cpu_is_the_reference_of_another(tmp_path: Path) -> None:
+    given = ["--device", "cpu", "--models", "--processes", "1"]
+    report = {"parts": {"on_the_cpu": apart("on_the_cpu", given, 60)}}
+    (tmp_path / "report.json").write_text(json.dumps(report))
+    assert reference(tmp_path / "report.json") == {}
 
 
 def test_parts_of_a_round_are_set_against_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
