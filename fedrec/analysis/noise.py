@@ -2,13 +2,12 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from scipy.optimize import brentq
-from scipy.special import polygamma, psi, stdtrit
-from scipy.stats import levene
+from scipy.special import fdtrc, polygamma, psi, stdtrit
 
 from fedrec.analysis.crossed import Crossed, Pairing, Values, pairing
 from fedrec.analysis.measure import Measure, by_arm
@@ -70,17 +69,23 @@ class Noises:
     """The noise of each family of arms among some records."""
 
     def __init__(self, records: Iterable[Record], measure: Measure) -> None:
-        records = list(records)
-        self.measure, self._users = measure, _users(records)
-        self._shares: dict[int, Shares | None] = {}  # by the id of a record, which callers keep
+        self._records, self.measure = list(records), measure
+        self._shares: dict[int, Shares | None] = {}  # by the id of a record
+
+    @cached_property
+    def _own(self) -> dict[Family, Noise]:
         families: dict[Family, list[tuple[Values, Known | None]]] = {}
-        for runs in by_arm(records).values():
-            values = {run.cell.seed: measure(run) for run in runs}
+        for runs in by_arm(self._records).values():
+            values = {run.cell.seed: self.measure(run) for run in runs}
             families.setdefault(family(runs[0]), []).append((values, self.users(runs)))
         fitted = {key: fit(*zip(*arms, strict=True)) for key, arms in families.items()}
-        self._own = {
+        return {
             key: replace(noise, family=", ".join(key[:2])) for key, noise in fitted.items() if noise
         }
+
+    @cached_property
+    def _users(self) -> Mapping[str, int]:
+        return _users(self._records)
 
     def of(self, record: Record) -> Noise | None:
         """Return the noise of a record's family, or of another one if it has too few seeds.
@@ -141,7 +146,7 @@ class Noises:
         return float(values.mean()), half
 
 
-def _users(records: Iterable[Record]) -> Mapping[str, int]:
+def _users(records: Sequence[Record]) -> Mapping[str, int]:
     """Return for each dataset the highest user hit, plus one."""
     found: dict[str, int] = {}
     for record in records:
@@ -184,15 +189,15 @@ def fit(arms: Sequence[Values], users: Sequence[Known | None] = ()) -> Noise | N
     part = every if len(known) == len(several) else _shown(arms, list(known))
     pairs = pairing(part, [k for k in known.values() if k]) if part else Pairing()
     groups = (part or every).groups(pairs.scale)
-    equal = _equal(groups)
+    p = equal(groups)
     return Noise(
         residual=left / df,
         df=float(df),
         run=within / runs_df,
         run_df=_satterthwaite(within - left, every.basis.shape[1], left, df),
         arms=len(several),
-        equal=equal,
-        prior=prior(groups) if equal < REJECTED else float("inf"),
+        equal=p,
+        prior=prior(groups) if p < REJECTED else float("inf"),
         paired=pairs.dispersion,
         paired_df=pairs.df,
         paired_arms=len(known) if part else 0,
@@ -216,12 +221,20 @@ def _satterthwaite(seeds: float, seeds_df: int, left: float, df: int) -> float:
     return (seeds + left) ** 2 / spread if spread else float(df)
 
 
-def _equal(groups: Sequence[Float[np.ndarray, " _"]]) -> float:
-    """Return the p-value of the test of Brown and Forsythe."""
+def equal(groups: Sequence[Float[np.ndarray, " _"]]) -> float:
+    """Return the p-value of the test of Brown and Forsythe: of arms with `FEWEST` runs or more.
+
+    It is that of `scipy.stats.levene`, which takes as long to import as a table to make.
+    """
     large = [group for group in groups if len(group) >= FEWEST]
     if len(large) < 2 or not any(np.ptp(group) > 0 for group in large):
         return float("nan")
-    return float(levene(*large, center="median").pvalue)
+    away = [np.abs(group - np.median(group)) for group in large]
+    every = np.concatenate(away)
+    means = np.concatenate([np.full(len(each), each.mean()) for each in away])
+    between, within = ((means - every.mean()) ** 2).sum(), ((every - means) ** 2).sum()
+    df, rest = len(large) - 1, len(every) - len(large)
+    return float(fdtrc(df, rest, between / df / (within / rest)))
 
 
 def prior(groups: Sequence[Float[np.ndarray, " _"]]) -> float:
@@ -229,6 +242,8 @@ def prior(groups: Sequence[Float[np.ndarray, " _"]]) -> float:
 
     They follow from how far the arms' variances differ beyond chance; infinite if they do not.
     """
+    from scipy.optimize import brentq  # slow to import, and seldom needed
+
     half = np.array([(len(group) - 1) / 2 for group in groups])
     squares = np.array([max(float(group @ group), 1e-300) for group in groups])
     logarithms = np.log(squares / (2 * half)) - psi(half) + np.log(half)

@@ -10,6 +10,7 @@ from fedrec.analysis.measure import Measure
 from fedrec.analysis.noise import (
     Noise,
     Noises,
+    equal,
     fit,
     half_of,
     mean_error,
@@ -106,6 +107,13 @@ def test_the_prior_is_found_again() -> None:
     centred = [group - group.mean() for group in groups]
     assert prior(centred) == pytest.approx(8, rel=0.2)
     assert np.isinf(prior([np.array([-1.0, 0.0, 1.0])] * 5))  # all the same
+
+
+def test_the_test_of_equal_variances_agrees_with_scipys() -> None:
+    rng = np.random.default_rng(3)
+    groups = [rng.normal(scale=scale, size=size) for scale, size in ((1, 3), (2, 5), (4, 4))]
+    expected = stats.levene(*groups, center="median").pvalue
+    assert equal([*groups, np.array([9.0, -9.0])]) == pytest.approx(expected)
 
 
 def test_unequal_variances_are_noticed() -> None:
