@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from pydantic_core import from_json
+
 # Names of files and folders that come from a config: no dot at either end, no two dots in a row.
 NAME = r"[A-Za-z0-9+_@=,-]+(\.[A-Za-z0-9+_@=,-]+)*"
 SEAL = "sha256"  # the key of the checksum in a JSON object; it covers all other keys
@@ -83,7 +85,7 @@ def unsealed(text: str | bytes) -> dict[str, Any]:
     Raises:
         ValueError: the text is not a JSON object, or its checksum does not match.
     """
-    values = json.loads(text)
+    values = from_json(text)  # twice as fast as the standard library
     if not isinstance(values, dict):
         raise ValueError("is not a JSON object")
     seal = values.pop(SEAL, None)

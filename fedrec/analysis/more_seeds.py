@@ -1,7 +1,8 @@
 """How many seeds would decide an open claim, and which runs the next look needs."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 
 import numpy as np
 
@@ -95,13 +96,14 @@ def seconds_of(cell: Cell, records: Sequence[Record]) -> float | None:
     Similar runs are those of its arm, else of its dataset, model and defence, else of its dataset
     and model. None if there are none.
     """
-    alike: Sequence[Mapping[str, object]] = (
-        cell.model_dump(exclude={"seed"}),
-        cell.model_dump(include={"dataset", "model", "defense"}),
-        cell.model_dump(include={"dataset", "model"}),
+    alike: Sequence[Sequence[str]] = (
+        [name for name in Cell.model_fields if name != "seed"],
+        ["dataset", "model", "defense"],
+        ["dataset", "model"],
     )
     for names in alike:
-        found = [r.cost.seconds for r in records if names.items() <= r.cell.model_dump().items()]
+        of = attrgetter(*names)
+        found = [record.cost.seconds for record in records if of(record.cell) == of(cell)]
         if found:
             return float(np.median(found))
     return None
