@@ -153,8 +153,7 @@ class Tapes:
             tape.record(lambda host: body(host, UNKNOWN))
         except NotRecordable as reason:
             self._pool = torch.cuda.graph_pool_handle()  # the other may be left half released
-            warnings.warn(
-                f"rounds are played by their code, which is slower: {reason}", stacklevel=2
-            )
+            why = str(reason).partition("\n")[0]  # CUDA adds lines of advice
+            warnings.warn(f"rounds are played by their code, which is slower: {why}", stacklevel=2)
             return None
         return tape
