@@ -5,10 +5,13 @@ import hashlib
 import json
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pydantic
+from jaxtyping import Float, Int
 from pydantic import Field, model_serializer, model_validator
 
 from fedrec.errors import RecordError
@@ -65,6 +68,11 @@ class Hits(RecordPart):
     users: int  # number of evaluated users, with and without a hit
     user: list[int]
     position: list[float]  # from 1; ties share their mean position
+
+    @cached_property
+    def arrays(self) -> tuple[Int[np.ndarray, " hits"], Float[np.ndarray, " hits"]]:
+        """The users and their positions, for computing."""
+        return np.array(self.user, dtype=np.int64), np.array(self.position, dtype=float)
 
 
 class Malicious(RecordPart):

@@ -29,7 +29,7 @@ def gains(hits: Hits, metric: str) -> tuple[Int[np.ndarray, " hits"], Float[np.n
     MRR uses the first 20 positions alone.
     """
     name, _, k = metric.partition("@")
-    user, position = np.array(hits.user, dtype=np.int64), np.array(hits.position, dtype=float)
+    user, position = hits.arrays
     if k:
         user, position = user[position <= int(k)], position[position <= int(k)]
     if name == "hr":
