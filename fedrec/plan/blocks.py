@@ -208,6 +208,12 @@ class AttackGrid(Drawing):
     kind: Literal["attack_grid"]
 
 
+class LossMap(Drawing, Losses):
+    """Losses as a map: a column for each attack, a row for each defence, the best at the top."""
+
+    kind: Literal["loss_map"]
+
+
 class AdaptiveClustering(Drawing):
     """An attack with an adaptive or a fixed number of clusters (paper, Figure 3)."""
 
@@ -280,11 +286,20 @@ Table: TypeAlias = Annotated[
     AttackTable | DatasetTable | DeviationTable | Leaderboard, Field(discriminator="kind")
 ]
 Figure: TypeAlias = Annotated[
-    AttackGrid | AdaptiveClustering | Sweep | TrainingCurves | UploadFigure | VictimFigure,
+    AttackGrid
+    | LossMap
+    | AdaptiveClustering
+    | Sweep
+    | TrainingCurves
+    | UploadFigure
+    | VictimFigure,
     Field(discriminator="kind"),
 ]
 TABLES = (AttackTable, DatasetTable, DeviationTable, Leaderboard)
-FIGURES = (AttackGrid, AdaptiveClustering, Sweep, TrainingCurves, UploadFigure, VictimFigure)
+FIGURES = (
+    *(AttackGrid, LossMap, AdaptiveClustering, Sweep),
+    *(TrainingCurves, UploadFigure, VictimFigure),
+)
 FIGURE: TypeAdapter[Figure] = TypeAdapter(Figure)
 
 

@@ -1,6 +1,6 @@
 """Attacks under defences, as bars (paper, Figure 2)."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import cycle
 from typing import Any
 
@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from fedrec.analysis.figures.style import HALO, REFERENCE, new_figure, share, styled
+from fedrec.analysis.figures.style import HALO, REFERENCE, new_figure, panels, styled
 from fedrec.analysis.measure import Measure, by_arm
 from fedrec.analysis.noise import Noises
 from fedrec.analysis.tables.table import MISSING
@@ -44,12 +44,12 @@ def draw(
     a missing record. The dashed line is the performance without attack and defence. There is a
     panel for each model, dataset and share of malicious clients.
     """
-    panels = list(_shares(_means(records, Noises(records, Measure(block.metric, report)))))
+    shown = list(panels(_means(records, Noises(records, Measure(block.metric, report)))))
     looks = _looks(block.attacks)
     with styled():
-        figure = new_figure(7.0, 1 + 1.9 * len(panels), block.title, note)
-        column = figure.subplots(len(panels), squeeze=False, sharex=True)[:, 0]
-        for axes, (name, panel) in zip(column, panels, strict=True):
+        figure = new_figure(7.0, 1 + 1.9 * len(shown), block.title, note)
+        column = figure.subplots(len(shown), squeeze=False, sharex=True)[:, 0]
+        for axes, (name, panel) in zip(column, shown, strict=True):
             means = panel.set_index(["defense", "attack"])
             _draw_groups(axes, means, looks, block.defenses)
             axes.set_title(name)
@@ -66,13 +66,6 @@ def _means(records: Sequence[Record], noises: Noises) -> pd.DataFrame:
     arms = by_arm(records)
     found = pd.DataFrame([noises.mean(runs) for runs in arms.values()], columns=["mean", "half"])
     return pd.DataFrame([arm.model_dump(exclude={"seed"}) for arm in arms]).join(found)
-
-
-def _shares(frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Yield the panels by title: the attacks at one ratio, beside no attack."""
-    for (dataset, model), panel in frame.groupby(["dataset", "model"], sort=False):
-        for ratio in sorted(set(panel.ratio) - {0}) or [0.0]:
-            yield f"{model}, {dataset}{share(ratio)}", panel[panel.ratio.isin([0, ratio])]
 
 
 def _looks(attacks: Sequence[str]) -> Styles:

@@ -8,6 +8,7 @@ from textwrap import wrap
 from typing import Any
 
 import matplotlib as mpl
+import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
@@ -54,6 +55,13 @@ def new_figure(width: float, height: float, title: str, note: str = "") -> Figur
 def share(ratio: float) -> str:
     """Return a share of malicious clients as the end of a title; empty if there are none."""
     return f", {100 * ratio:g} % malicious" if ratio else ""
+
+
+def panels(arms: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield the panels by title: the attacks of a model and dataset at one ratio, and no attack."""
+    for (dataset, model), panel in arms.groupby(["dataset", "model"], sort=False):
+        for ratio in sorted(set(panel.ratio) - {0}) or [0.0]:
+            yield f"{model}, {dataset}{share(ratio)}", panel[panel.ratio.isin([0, ratio])]
 
 
 def save_figure(figure: Figure, pdf: Path) -> None:

@@ -12,6 +12,7 @@ from matplotlib.testing.compare import compare_images
 
 from fedrec.analysis.figures import (
     adaptive_clustering,
+    loss_map,
     numbers,
     scorecard,
     sweep,
@@ -22,6 +23,7 @@ from fedrec.analysis.figures import (
 from fedrec.analysis.figures.style import FORMATS, save_figure
 from tests.analysis.figures import test_adaptive_clustering as clusters
 from tests.analysis.figures import test_attack_grid as grid
+from tests.analysis.figures import test_loss_map as mapped
 from tests.analysis.figures import test_numbers as stated
 from tests.analysis.figures import test_scorecard as card
 from tests.analysis.figures import test_sweep as swept
@@ -39,6 +41,7 @@ def pictures() -> dict[str, Figure]:
         "training-curves": training_curves.draw(curves.RECORDS, curves.BLOCK, "best_val", NOTE),
         "attack-grid": grid.grid(grid.cells()),
         "adaptive-clustering": adaptive_clustering.draw(clusters.RECORDS, clusters.BLOCK, "last"),
+        "loss-map": loss_map.draw(mapped.RECORDS, mapped.BLOCK, "best_val", NOTE),
         "uploads": uploads.draw(seen.RECORDS, seen.BLOCK, "last", NOTE),
         "numbers": numbers.draw(stated.FOUND, "Numbers", NOTE),
         "sweep": sweep.draw(swept.RECORDS, swept.BLOCK, "best_val", NOTE),
