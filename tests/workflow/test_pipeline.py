@@ -349,7 +349,9 @@ def test_published_records_need_no_pytorch(project: Project) -> None:
     for folder in ("tables", "figures"):
         shutil.rmtree(published / folder, ignore_errors=True)
     project.snakemake("published-figures")
+    told = project.snakemake("--dry-run", "--forceall", "reproduce-all", check=False)
     absent.unlink()
+    assert "training need PyTorch" in told and "envs/torch.txt" in told
     assert (published / "figures" / "claims.svg").exists()
     assert "Tiny." in (published / "tables" / "table-1.md").read_text()
 

@@ -221,9 +221,19 @@ def block_json(wildcards):
     return block.model_dump_json()
 
 
+def dataset_of(wildcards):
+    """Return a dataset's entry in the config. Without PyTorch, only the plan of the config is known."""
+    if type(STUDY) is Plan:
+        raise WorkflowError(
+            "making data and training need PyTorch, which is not installed: "
+            "pip install --requirement envs/torch.txt"
+        )
+    return STUDY.datasets[wildcards.dataset]
+
+
 def dataset_json(wildcards):
     """Return a dataset's entry in the config as JSON."""
-    return STUDY.datasets[wildcards.dataset].model_dump_json(exclude_none=True)
+    return dataset_of(wildcards).model_dump_json(exclude_none=True)
 
 
 def files(kind):
@@ -239,7 +249,7 @@ def files(kind):
         return f"{DOWNLOADS}/{dataset}/{source.name}"
 
     def paths(wildcards):
-        sources = getattr(STUDY.datasets[wildcards.dataset], kind)
+        sources = getattr(dataset_of(wildcards), kind)
         return [path(wildcards.dataset, source) for source in sources]
 
     return paths
