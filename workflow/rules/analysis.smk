@@ -39,7 +39,9 @@ rule switches:
     conda:
         "../../envs/fedrec.yaml"
     params:
-        switches=lambda w: json.dumps([s.model_dump() for s in STUDY.switches()]),
+        switches=lambda w: json.dumps(
+            [s.model_dump() for s in whole_study().switches()]
+        ),
     shell:
         "printf '%s\\n' {params.switches:q} > {output:q} 2> {log:q}"
 

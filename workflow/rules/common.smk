@@ -221,19 +221,19 @@ def block_json(wildcards):
     return block.model_dump_json()
 
 
-def dataset_of(wildcards):
-    """Return a dataset's entry in the config. Without PyTorch, only the plan of the config is known."""
+def whole_study():
+    """Return the study with all settings. Without PyTorch, only its plan is known."""
     if type(STUDY) is Plan:
         raise WorkflowError(
             "making data and training need PyTorch, which is not installed: "
             "pip install --requirement envs/torch.txt"
         )
-    return STUDY.datasets[wildcards.dataset]
+    return STUDY
 
 
 def dataset_json(wildcards):
     """Return a dataset's entry in the config as JSON."""
-    return dataset_of(wildcards).model_dump_json(exclude_none=True)
+    return whole_study().datasets[wildcards.dataset].model_dump_json(exclude_none=True)
 
 
 def files(kind):
@@ -249,7 +249,7 @@ def files(kind):
         return f"{DOWNLOADS}/{dataset}/{source.name}"
 
     def paths(wildcards):
-        sources = getattr(dataset_of(wildcards), kind)
+        sources = getattr(whole_study().datasets[wildcards.dataset], kind)
         return [path(wildcards.dataset, source) for source in sources]
 
     return paths

@@ -93,8 +93,8 @@ rule groups:
     conda:
         "../../envs/fedrec.yaml"
     params:
-        pool=lambda w: STUDY.protocol_part().settings()["pool"],
-        repeats=lambda w: STUDY.protocol_part().settings()["repeat_targets"],
+        pool=lambda w: whole_study().protocol_part().settings()["pool"],
+        repeats=lambda w: whole_study().protocol_part().settings()["repeat_targets"],
         version=__version__,
     shell:
         "fedrec groups --input {input:q} --pool {params.pool} --repeat-targets {params.repeats}"

@@ -25,7 +25,7 @@ rule train:
         together=0,
     params:
         # Only the cell's own settings, so a changed constant re-runs only the cells that use it.
-        cell=lambda w: STUDY.cell_config(cell_of(w)).to_json(),
+        cell=lambda w: whole_study().cell_config(cell_of(w)).to_json(),
         version=__version__,
     shell:
         "fedrec train {params.cell:q} --split {input:q} --output {output:q}"
