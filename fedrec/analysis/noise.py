@@ -85,7 +85,14 @@ class Noises:
 
     @cached_property
     def _users(self) -> Mapping[str, int]:
-        return _users(self._records)
+        """For each dataset the highest user hit, plus one."""
+        found: dict[str, int] = {}
+        for record in self._records:
+            hit = [user for hits in (record.hits or {}).values() for user in hits.user]
+            found[record.cell.dataset] = max(
+                found.get(record.cell.dataset, 0), max(hit, default=-1) + 1
+            )
+        return found
 
     def of(self, record: Record) -> Noise | None:
         """Return the noise of a record's family, or of another one if it has too few seeds.
@@ -144,17 +151,6 @@ class Noises:
         values, noise = np.array([self.measure(run) for run in runs]), self.of(runs[0])
         half = half_of(*mean_error(values, noise)) if noise else float("nan")
         return float(values.mean()), half
-
-
-def _users(records: Sequence[Record]) -> Mapping[str, int]:
-    """Return for each dataset the highest user hit, plus one."""
-    found: dict[str, int] = {}
-    for record in records:
-        hit = [user for hits in (record.hits or {}).values() for user in hits.user]
-        found[record.cell.dataset] = max(
-            found.get(record.cell.dataset, 0), max(hit, default=-1) + 1
-        )
-    return found
 
 
 def half_of(error: float, df: float) -> float:

@@ -48,6 +48,17 @@ def half_width(values: Float[np.ndarray, " n"]) -> float:
     return half_of(float(error), float(len(values) - 1))
 
 
+def percent_lost(
+    arm: Sequence[Record], reference: Sequence[Record], noises: Noises
+) -> tuple[float, float]:
+    """Return a loss (%) and half of its 95 % interval; NaN if there is nothing to compare with."""
+    try:
+        found = loss(arm, reference, noises)
+    except ValueError:
+        return float("nan"), float("nan")
+    return found.percent, found.half
+
+
 def loss(arm: Sequence[Record], reference: Sequence[Record], noises: Noises) -> Loss:
     """Return the loss of an arm against another one, over the seeds that both have.
 

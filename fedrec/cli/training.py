@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fedrec.cli.arguments import add_config, add_machine, json_of, stage_of
+from fedrec.cli.kept import Kept
 from fedrec.cli.running import add_cell, cell_of
 from fedrec.data.sources import LocalFile
 from fedrec.data.split import Split
@@ -33,9 +34,8 @@ def add_to(stages: Any) -> None:
 
     sub = stage("missing", missing)
     sub.add_argument("blocks", metavar="NAME", nargs="*", help="tables and figures (default: all)")
-    text = "records that already exist (default: %(default)s)"
-    default = Path("results/published/records.jsonl.gz")
-    sub.add_argument("--records", type=Path, default=default, help=text)
+    text = "records that already exist (default: those published in the study's folder)"
+    sub.add_argument("--records", type=Path, help=text)
     for name in ("dataset", "model", "defense"):
         sub.add_argument(f"--{name}", nargs="+", help="only these and their variants")
     add_config(sub)
@@ -189,7 +189,7 @@ def missing(args: argparse.Namespace) -> None:
         if name not in blocks:
             raise ConfigError(f"no table or figure {name!r}{nearest_name(name, blocks)}")
     wanted = study.distinct(c for name in args.blocks or blocks for c in study.cells(blocks[name]))
-    kept = read_records([args.records]) if args.records.exists() else []
+    kept = read_records([args.records]) if args.records else Kept.of(study).published().values()
     there = {record.cell for record in kept}
     for cell in sorted(wanted, key=lambda cell: cell.seed):
         if cell not in there and _asked_for(cell, args):

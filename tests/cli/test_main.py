@@ -530,6 +530,9 @@ def test_a_kept_record_is_run_again(tmp_path: Path, capsys: pytest.CaptureFixtur
 def test_what_a_table_lacks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "records.jsonl.gz"
     command = ["missing", "table-4", "--config", MINIATURE, "--records", str(path)]
+    assert main(command) == 1
+    assert f"{path}: cannot be read" in capsys.readouterr().err
+    pack([], path)
     assert main(command) == 0
     everything = capsys.readouterr().out.splitlines()
     assert "results/miniature/runs/synthetic/MF/Fang/FedAvg/m0.005/seed0.json" in everything
@@ -541,6 +544,22 @@ def test_what_a_table_lacks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr().out == ""
     assert main(["missing", "tabel-4", "--config", MINIATURE]) == 1
     assert "no table or figure 'tabel-4'; did you mean `table-4`" in capsys.readouterr().err
+
+
+def test_a_study_lacks_what_its_own_folder_lacks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not what the paper's study lacks."""
+    config = tmp_path / "study.yaml"
+    config.write_text(f"extends: {Path(MINIATURE).resolve()}\nresults: {tmp_path / 'mine'}\n")
+    command = ["missing", "table-4", "--config", str(config)]
+    assert main(command) == 0
+    everything = capsys.readouterr().out.splitlines()
+    record = make_record("Fang", 0, [0.1], dataset="synthetic")
+    pack([record], tmp_path / "mine" / "published" / "records.jsonl.gz")
+    assert main(command) == 0
+    gone = set(everything) - set(capsys.readouterr().out.splitlines())
+    assert gone == {f"{tmp_path}/mine/runs/synthetic/MF/Fang/FedAvg/m0.01/seed0.json"}
 
 
 def test_only_records_of_this_kind_of_device_are_chosen_to_be_verified(

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from fedrec.analysis.figures.style import HALO, REFERENCE, new_figure, panels, styled
+from fedrec.analysis.figures.style import HALO, REFERENCE, UNDEFENDED, new_figure, panels, styled
 from fedrec.analysis.measure import Measure, by_arm
 from fedrec.analysis.noise import Noises
 from fedrec.analysis.tables.table import MISSING
@@ -109,7 +109,7 @@ def _draw_bars(
 
 def _defense_label(name: str) -> str:
     """Return the paper's name of a defence; the parts of a combination are below each other."""
-    return "No defense" if name == PLAIN else name.replace("+", "\n+")
+    return UNDEFENDED if name == PLAIN else name.replace("+", "\n+")
 
 
 def _grid_legend(looks: Styles, *, with_line: bool) -> list[Patch | Line2D]:

@@ -9,17 +9,16 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fedrec.analysis.figures.style import new_figure, panels, styled
+from fedrec.analysis.figures.style import UNDEFENDED, new_figure, panels, styled
 from fedrec.analysis.measure import Measure, by_arm
 from fedrec.analysis.noise import Noises
-from fedrec.analysis.statistics import loss
+from fedrec.analysis.statistics import percent_lost
 from fedrec.analysis.tables.table import MISSING
 from fedrec.plan.blocks import LossMap, unattacked
 from fedrec.plan.cells import PLAIN
 from fedrec.plan.metrics import Report
 from fedrec.records import Record
 
-NONE = "No defense"
 DARK = 30  # %: on darker colours text is white
 SHOWN = 50  # %: from here on the colour is the darkest; below 0 it is the lightest
 KEY = "Bold: its 95 % interval excludes 0."
@@ -48,12 +47,8 @@ def _losses(records: Sequence[Record], noises: Noises) -> Iterator[dict[str, obj
     """Yield each arm with its loss (%), and whether the interval excludes 0."""
     arms = by_arm(records)
     for arm, runs in arms.items():
-        try:
-            found = loss(runs, arms.get(unattacked(arm), ()), noises)
-            lost = {"lost": found.percent, "sure": abs(found.percent) > found.half}
-        except ValueError:  # nothing to compare with
-            lost = {"lost": np.nan, "sure": False}
-        yield arm.model_dump(exclude={"seed"}) | lost
+        lost, half = percent_lost(runs, arms.get(unattacked(arm), ()), noises)
+        yield arm.model_dump(exclude={"seed"}) | {"lost": lost, "sure": abs(lost) > half}
 
 
 def _draw_map(axes: Axes, panel: pd.DataFrame, block: LossMap) -> None:
@@ -73,7 +68,9 @@ def _draw_map(axes: Axes, panel: pd.DataFrame, block: LossMap) -> None:
             ha="center", va="center", fontsize=7, color="white" if value > DARK else "black",
             weight="bold" if arms.sure.get((defense, attack), False) else "normal",
         )  # fmt: skip
-    axes.set_yticks(axes.get_yticks(), [NONE if name == PLAIN else name for name in lost.index])
+    axes.set_yticks(
+        axes.get_yticks(), [UNDEFENDED if name == PLAIN else name for name in lost.index]
+    )
     axes.set_xticks(
         axes.get_xticks(), lost.columns, rotation=40, ha="right", rotation_mode="anchor"
     )

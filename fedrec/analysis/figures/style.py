@@ -30,6 +30,7 @@ COLOURS = (
 )  # fmt: skip
 DASHES = ("-", "--", "-.", ":")
 REFERENCE: Mapping[str, Any] = {"color": "black", "linestyle": "--", "linewidth": 1.0}
+UNDEFENDED = "No defense"  # the paper's words
 HALO = [withStroke(linewidth=2, foreground="white")]  # makes intervals visible on dark bars
 # Sizes in points, as printed.
 SMALL = dict.fromkeys(

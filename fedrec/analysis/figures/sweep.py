@@ -16,7 +16,7 @@ from matplotlib.ticker import NullLocator
 from fedrec.analysis.figures.style import COLOURS, DASHES, new_figure, share, styled
 from fedrec.analysis.measure import Measure, by_arm
 from fedrec.analysis.noise import Noises
-from fedrec.analysis.statistics import loss
+from fedrec.analysis.statistics import percent_lost
 from fedrec.plan.blocks import Sweep, unattacked
 from fedrec.plan.cells import Cell
 from fedrec.plan.grid import RATIO, Value, Values, setting_in, varies, without_setting
@@ -71,7 +71,8 @@ def _points(records: Sequence[Record], block: Sweep, noises: Noises) -> Iterator
         if arm == plain:
             continue
         named = without_setting(arm, block.key).model_dump(include={*PANEL, "defense"})
-        yield named | {"value": _value(arm, block), **_lost(runs, arms.get(plain, ()), noises)}
+        lost, half = percent_lost(runs, arms.get(plain, ()), noises)
+        yield named | {"value": _value(arm, block), "lost": lost, "half": half}
 
 
 def _value(arm: Cell, block: Sweep) -> Value | None:
@@ -80,15 +81,6 @@ def _value(arm: Cell, block: Sweep) -> Value | None:
         return None
     given = setting_in(arm, block.key)
     return block.unchanged.get(block.key) if given is None else given
-
-
-def _lost(runs: Sequence[Record], plain: Sequence[Record], noises: Noises) -> Mapping[str, float]:
-    """Return a loss (%) and half of its interval; they are missing if there is no other."""
-    try:
-        found = loss(runs, plain, noises)
-    except ValueError:
-        return {"lost": np.nan, "half": np.nan}
-    return {"lost": found.percent, "half": found.half}
 
 
 def _looks(frame: pd.DataFrame) -> Looks:

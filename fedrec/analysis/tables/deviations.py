@@ -7,7 +7,7 @@ import pandas as pd
 
 from fedrec.analysis.measure import Measure, by_arm, seedless
 from fedrec.analysis.noise import Noises
-from fedrec.analysis.statistics import loss
+from fedrec.analysis.statistics import percent_lost
 from fedrec.analysis.tables.table import MISSING, rows_of
 from fedrec.plan.blocks import DeviationTable
 from fedrec.plan.cells import BASELINE, PLAIN, Cell, cell_path
@@ -123,12 +123,8 @@ def _lost(
     name: str, arm: Sequence[Record], reference: Sequence[Record], noises: Noises
 ) -> dict[str, float]:
     """Return the loss of an arm against another one with its interval; NaN without records."""
-    try:
-        found = loss(arm, reference, noises)
-    except ValueError:
-        return dict.fromkeys((name, f"{name}_low", f"{name}_high"), float("nan"))
-    low, high = found.percent - found.half, found.percent + found.half
-    return {name: found.percent, f"{name}_low": low, f"{name}_high": high}
+    value, half = percent_lost(arm, reference, noises)
+    return {name: value, f"{name}_low": value - half, f"{name}_high": value + half}
 
 
 def _changed(
