@@ -29,7 +29,7 @@ NARROW = {
 INNER = {"padded", "copy", "dot", "add_times", "four_of", "exponentials", "logistic", "distance"}
 INNER |= {"philox_round", "row_blocks", "row_buffer", "number_below", "draw_candidates", "distinct"}
 INNER |= {"four_products", "_columns", "log_uniform"}
-INNER |= {"kept_distances", "moved_distances", "sort_rows", "put_between", "near_median_of"}
+INNER |= {"kept_distances", "moved_distances", "sort_rows", "put_near_median"}
 INNER |= {"nearest_to_others", "sum_of_nearest"}
 
 

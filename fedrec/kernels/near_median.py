@@ -63,11 +63,11 @@ def near_median_rows(
 
     It covers the items from `first` on that `bounds` covers. A client's value is its row plus
     ridge · v, or only e = ridge · v. e is one number if all clients that lack some item are
-    `alike`. In that case only rows are sorted, and copies of e are put between them.
+    `alike`. In that case an item that less than half of the clients touch needs no sorting.
     """
     owner, _, value, ridge, table = rows
     n, d = len(ridge), table.shape[1]
-    x, line, absent = np.empty((n, d), np.float32), np.empty(n, np.float32), np.empty(n, np.bool_)
+    x, absent = np.empty((n, d), np.float32), np.empty(n, np.bool_)
     for i in range(len(bounds) - 1):
         item, present = first + i, order[bounds[i] : bounds[i + 1]]
         found, common, absent[:] = len(present), np.float32(0), True
@@ -84,44 +84,26 @@ def near_median_rows(
             share = ridge[owner[present[r]]]
             for k in range(d):
                 x[r, k] = fused(share, table[item, k], value[present[r], k])
-        if not alike:
-            for c in range(n):
-                if absent[c]:
-                    for k in range(d):
-                        x[found, k] = ridge[c] * table[item, k]
-                    found += 1
-        sort_rows(x, found)
+        for c in range(n):
+            if absent[c]:
+                for k in range(d):
+                    x[found, k] = ridge[c] * table[item, k]
+                found += 1
+        sort_rows(x, n)
+        put_near_median(x, count, mean[item])
+
+
+@compiled()
+def put_near_median(x: Float[np.ndarray, "n d"], count: int, mean: Float[np.ndarray, " d"]) -> None:
+    """mean = the mean of the `count` numbers closest to the median, in each ascending column."""
+    n, d = x.shape
+    start, total = np.zeros(d, np.int32), np.zeros(d, np.float32)
+    for s in range(n - count):
+        # Sums, because they are equal if both values are equally close. Differences are rounded.
         for k in range(d):
-            put_between(x, k, found, common * table[item, k], line)
-            mean[item, k] = near_median_of(line, count)
-
-
-@compiled()
-def put_between(
-    x: Float[np.ndarray, "rows d"],
-    k: int,
-    found: int,
-    common: float,
-    line: Float[np.ndarray, " n"],
-) -> None:
-    """line = the first `found` numbers of column k, which ascend, and copies of another number."""
-    copies, below = len(line) - found, 0
-    while below < found and x[below, k] < common:
-        line[below] = x[below, k]
-        below += 1
-    line[below : below + copies] = common
-    for r in range(below, found):
-        line[r + copies] = x[r, k]
-
-
-@compiled()
-def near_median_of(line: Float[np.ndarray, " n"], count: int) -> np.float32:
-    """Return the mean of the `count` values closest to the median of ascending numbers."""
-    n, start, total = len(line), 0, np.float32(0)
-    twice = line[(n - 1) // 2] + line[n // 2]  # the median
-    # Sums, because they are equal if both values are equally close. Differences are rounded.
-    while start + count < n and line[start] + line[start + count] < twice:
-        start += 1
-    for j in range(start, start + count):
-        total += line[j]
-    return total / np.float32(count)
+            start[k] += x[s, k] + x[s + count, k] < x[(n - 1) // 2, k] + x[n // 2, k]
+    for j in range(n):
+        for k in range(d):
+            total[k] += x[j, k] if 0 <= j - start[k] < count else np.float32(0)
+    for k in range(d):
+        mean[k] = total[k] / np.float32(count)
