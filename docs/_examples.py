@@ -45,6 +45,27 @@ TASK = """
     print(f"mean change of a coordinate: {apart.mean():.2e}")
     print(f"coordinates that change: {(apart > 0).float().mean():.0%}")
 """
+PIECK = """
+    from dataclasses import replace
+
+    from fedrec.defenses.pieck import PIECK
+    from fedrec.models.base import Shared
+    from fedrec.rng import Streams
+    from fedrec.testing import client_view, dense_items
+
+    view = client_view(cohort=(4, 0, 3), users=6, items=30, streams=Streams(0, round=200))
+    items = view.shared.items.clone()
+    items[7] += 2.0
+    items[2] += 1.0
+    view, method = replace(view, shared=Shared(items, view.shared.dense)), PIECK(popular=2)
+    honest = method.on_clients(view.plain, view)
+    apart = (dense_items(honest.updates) - dense_items(view.plain.updates)).abs().sum((0, 2))
+    print("popular items:", method.mined(view).items.tolist())
+    print("items that are pulled:", apart.nonzero().flatten().tolist())
+    for name, local in (("plain", view.plain.local), ("PIECK", honest.local)):
+        norms = [round(norm, 3) for norm in local.norm(dim=1).tolist()]
+        print(f"{name}: norms of the users' gradients {norms}")
+"""
 UNION = """
     import torch
     from fedrec.defenses.union import Union
@@ -76,6 +97,8 @@ LEADS = {
     "union": "Ten clients upload gradients. The last two pull all items to one point. UNION "
     "previews each upload, and measures how far apart items would be.",
     "fl_wbc": "FL-WBC changes what honest clients upload: here, on three clients.",
+    "pieck": "Two items have moved far since the first round. Three clients draw the other items "
+    "of their pairs towards these, and their own embeddings away.",
     "attacks": "Two of sixty malicious users are in a round. This is what one of them uploads, and "
     "what it would upload if it were honest.",
     "defenses": "Ten clients upload random gradients, and the last two upload twenty times too "
@@ -94,7 +117,7 @@ def of(group: str, kind: str, cls: type) -> str:
 
 
 def _code(group: str, kind: str, cls: type) -> str:
-    own = {"union": UNION, "fl_wbc": TASK}
+    own = {"union": UNION, "fl_wbc": TASK, "pieck": PIECK}
     template = own.get(kind) or {"attacks": ATTACK, "defenses": DEFENSE, "models": MODEL}[group]
     parts = [f"{cls.__name__}()"] + ([] if issubclass(cls, Reduce) else ["Mean()"])
     imports = {

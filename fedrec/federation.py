@@ -283,8 +283,8 @@ def _step(fed: Federation, streams: Streams, watching: Sequence[Watcher]) -> Pla
         _check_loss(streams.round, loss)
     with record_function("clients: the defence's task"):
         view = ClientView(shared, fed.devices, cohort, batch, plain, streams)
-        received = fed.defense.on_clients(plain, view).updates
-    own, trace, seen = plain.local, {}, None
+        honest = fed.defense.on_clients(plain, view)
+    received, own, trace, seen = honest.updates, honest.local, {}, None
     if len(places):
         with record_function("attack: forge"):
             forgery = _forge(fed, cohort[places], plain.updates.at(places), streams)

@@ -30,6 +30,7 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "union": {"sample": 20},
     "fl_wbc": {"scale": 0.01},
     "krum": {"keep": "n-f"},
+    "pieck": {"begins": 2},
 }
 SMALL: Mapping[str, Mapping[str, Any]] = {
     "mf": {},

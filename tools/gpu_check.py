@@ -61,6 +61,7 @@ MORE += [
     ("MF", "ClusterAttack", "MultiKrum+UNION@items=per_client"),
     ("MF@negatives=resampled", "ClusterAttack", "FedAvg"),
     ("MF@user_optimizer=lazy", "ClusterAttack", "NormBound+UNION"),
+    ("MF", "ClusterAttack", "PIECK@begins=2"),
     ("NCF", "NoAttack", "FedAvg"),
     ("NCF", "ClusterAttack", "NormBound+UNION"),
 ]

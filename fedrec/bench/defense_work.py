@@ -22,6 +22,7 @@ from fedrec.defenses.mean import Mean
 from fedrec.defenses.nnm import NNM
 from fedrec.defenses.norm_bound import NormBound
 from fedrec.defenses.per_row import PerRow
+from fedrec.defenses.pieck import PIECK
 from fedrec.defenses.trimmed_mean import TrimmedMean
 from fedrec.defenses.union import Union
 
@@ -62,6 +63,11 @@ def _fl_wbc(part: FLWBC, t: Tally) -> Work:
     """Count the noise of the benign clients, which is drawn as it is added to the mean."""
     noisy = t.clients - t.malicious
     return Work(2 * (t.table + FLOAT * t.dense), (LAPLACE + 2) * (t.numbers + t.dense)) * noisy
+
+
+@server_work.register
+def _pieck(part: PIECK, t: Tally) -> Work:
+    return Work()  # its terms are the clients'
 
 
 @server_work.register

@@ -5,6 +5,7 @@ from itertools import pairwise
 
 from fedrec.bench.tally import FLOAT, INT, Tally, Work
 from fedrec.defenses.fl_wbc import FLWBC
+from fedrec.defenses.pieck import PIECK
 from fedrec.defenses.union import Union
 from fedrec.models.base import Model
 from fedrec.models.mf import MF
@@ -84,6 +85,13 @@ def _contrastive(part: Union, t: Tally, model: Model) -> Work:
     marks = Work(2 * t.clients * t.items)  # which client touches which item, a byte each
     rows = Work((t.honest + 2 * t.rows) * t.row)
     return anchor_work(part.negatives, t) * t.anchors + marks + rows
+
+
+@task_work.register
+def _terms(part: PIECK, t: Tally, model: Model) -> Work:
+    """Count the pull of each item, from its present and first embedding, added to all rows."""
+    pulls = Work(3 * t.table, 11 * t.numbers)
+    return pulls + Work(t.rows * (3 * t.row + 2 * INT), 2 * t.rows * t.d)
 
 
 @task_work.register

@@ -43,6 +43,7 @@ from fedrec.defenses.geometric_median import GeometricMedian
 from fedrec.defenses.mean import Mean
 from fedrec.defenses.nnm import NNM
 from fedrec.defenses.per_row import PerRow
+from fedrec.defenses.pieck import PIECK
 from fedrec.defenses.trimmed_mean import TrimmedMean
 from fedrec.federation import set_up
 from fedrec.kernels.rows import sort_rows
@@ -124,6 +125,7 @@ def added(*works: Work) -> Work:
         (Bucketing(), added(Work(48 + 2 * 3 * 27, 6 + 6), MIXED)),
         (NNM(), added(SUM, GRAM, Work(8, 1) * (4 * 16), Work(4 * 3 * 27, 12), MIXED)),
         (FLWBC(), Work(3 * 48, 3 * 6 * (LAPLACE + 2))),
+        (PIECK(), Work()),
     ],
     ids=lambda given: type(given).__name__,
 )
@@ -280,6 +282,12 @@ def test_the_perceptrons_work_by_hand() -> None:
 def test_fl_wbc_takes_a_second_gradient() -> None:
     expected = added(GRADIENTS, Work(6 * 64, 7 * 6 * 2))
     assert close(task_work(FLWBC(), T, MF()), expected)
+
+
+def test_piecks_terms_pull_every_item_once_and_change_every_row() -> None:
+    """Two tables of 24 bytes and 6 numbers are read, one is written; each row is changed once."""
+    expected = Work(3 * 24 + 6 * (3 * 8 + 2 * 8), 11 * 6 + 6 * 2 * 2)
+    assert close(task_work(PIECK(), T, MF()), expected)
 
 
 def counted_comparisons(rows: int) -> int:
