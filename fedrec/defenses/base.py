@@ -74,7 +74,10 @@ class ClientTask(Protocol):
     """Changes what honest clients compute, such as an additional loss."""
 
     def on_clients(self, honest: LocalGradients, view: ClientView) -> LocalGradients:
-        """Return the honest clients' gradients with the task included."""
+        """Return the honest clients' gradients with the task included.
+
+        The server receives the uploads; clients step by their local gradients themselves.
+        """
 
 
 @runtime_checkable

@@ -15,7 +15,7 @@ from fedrec.errors import ConfigError
 from fedrec.kernels.compiled import on_cpu
 from fedrec.kernels.device.resident import Resident
 from fedrec.kernels.divergence import divergence_gradients
-from fedrec.kernels.rows import weighted_sum
+from fedrec.kernels.rows import weighted_sum, with_shares
 from fedrec.kernels.sums import inner_products, squared_norms
 from fedrec.models._resident import ResidentBatch
 from fedrec.models.base import Batch, LocalGradients, Model
@@ -151,13 +151,15 @@ def _added(honest: Updates, batch: Batch, pull: Float[Tensor, "items d"], mined:
     found[torch.isin(batch.row_item, mined.items)] = 0
     whole = torch.bincount(batch.row_owner, weights=found, minlength=len(honest)).float()
     share = found / whole.clamp(min=1)[batch.row_owner]
-    value = share[:, None] * pull[batch.row_item]
-    return replace(honest, value=honest.value.index_add(0, _places(honest, batch), value))
+    given = _places(honest, batch), batch.row_item, share, pull
+    return replace(honest, value=with_shares(honest.value, *given))
 
 
 def _places(honest: Updates, batch: Batch) -> Int[Tensor, " rows"]:
     """Return the rows of uploads that are a batch's rows; another task may have added rows."""
-    n_items = len(honest.table)
+    n_items, rows = len(honest.table), len(batch.row_item)
+    if len(honest.item) == rows:
+        return torch.arange(rows, device=honest.item.device)
     here, there = (
         owner * n_items + item
         for owner, item in ((honest.owner, honest.item), (batch.row_owner, batch.row_item))

@@ -116,6 +116,22 @@ def add_weighted(
         total += other
 
 
+def with_shares(
+    value: Float[Tensor, "rows d"],
+    place: Int[Tensor, " some"],
+    item: Int[Tensor, " some"],
+    share: Float[Tensor, " some"],
+    table: Float[Tensor, "items d"],
+) -> Float[Tensor, "rows d"]:
+    """Return the rows with share[i] · table[item[i]] added to row place[i]; places are distinct."""
+    if not on_cpu(value):
+        return value.index_add(0, place, share[:, None] * table[item])
+    changed = value.clone()
+    given = [x.numpy() for x in (place, item, share, table.contiguous(), changed)]
+    spread(lambda part: add_shares(*given, *part), row_ranges(len(place)))
+    return changed
+
+
 def weighted_sum(
     coefficients: Float[Tensor, " n"], x: Float[Tensor, "n params"]
 ) -> Float[Tensor, " params"]:
@@ -286,6 +302,23 @@ def add_rows(
         if share != 0:
             for r in range(bounds[c], bounds[c + 1]):
                 add_times(share, value[r], total[item[r]])
+
+
+@compiled()
+def add_shares(
+    place: Int[np.ndarray, " some"],
+    item: Int[np.ndarray, " some"],
+    share: Float[np.ndarray, " some"],
+    table: Float[np.ndarray, "items d"],
+    value: Float[np.ndarray, "rows d"],
+    first: int,
+    end: int,
+) -> None:
+    """value[place[i]] += share[i] · table[item[i]] for distinct places, from `first` to `end`."""
+    for i in range(first, end):
+        row, added, own = value[place[i]], table[item[i]], share[i]
+        for k in range(len(row)):
+            row[k] += own * added[k]
 
 
 @compiled()
