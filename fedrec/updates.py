@@ -21,7 +21,7 @@ from fedrec.kernels.rows import (
     excess_of_rows,
     gather,
     gradients_on,
-    joined,
+    moments,
     scaled_rows,
     squares_of_rows,
     trimmed_mean,
@@ -112,23 +112,31 @@ class Updates:
                 put_rows(target, clients, rows)
             put_rows(self.weight[:, None], clients, others.weight[:, None])
             return self
-        item, value, noise = self._by_client(self.item), self._by_client(self.value), [*self.noise]
-        forged_item, forged_value = others._by_client(others.item), others._by_client(others.value)
-        for forged, client in enumerate(clients.tolist()):
-            item[client], value[client] = forged_item[forged], forged_value[forged]
-            if noise:
-                noise[client] = None
-        sizes = torch.tensor([len(rows) for rows in item], device=self.owner.device)
+        pieces = self._pieces(clients.tolist(), others)
+        noise = [*self.noise]
+        for client in clients.tolist() if noise else ():
+            noise[client] = None
         return Updates(
             table=self.table,
-            owner=torch.arange(len(self), device=self.owner.device).repeat_interleave(sizes),
-            item=torch.cat(item),
-            value=joined(value),
+            owner=torch.cat([owner for owner, _, _ in pieces]),
+            item=torch.cat([item for _, item, _ in pieces]),
+            value=torch.cat([value for _, _, value in pieces]),
             ridge=self.ridge.index_copy(0, clients, others.ridge),
             dense=self.dense.index_copy(0, clients, others.dense),
             weight=self.weight.index_copy(0, clients, others.weight),
             noise=tuple(noise),
         )
+
+    def _pieces(self, clients: list[int], others: "Updates") -> list[tuple[Tensor, Tensor, Tensor]]:
+        """Return the columns of rows in which some clients' rows are replaced, piece by piece."""
+        (mine, theirs), pieces, place = (u._bounds().tolist() for u in (self, others)), [], 0
+        for client, other in sorted((client, i) for i, client in enumerate(clients)):
+            kept, new = slice(place, mine[client]), slice(theirs[other], theirs[other + 1])
+            pieces += [(self.owner[kept], self.item[kept], self.value[kept])]
+            owner = torch.full_like(others.owner[new], client)
+            pieces += [(owner, others.item[new], others.value[new])]
+            place = mine[client + 1]
+        return [*pieces, (self.owner[place:], self.item[place:], self.value[place:])]
 
     def at(self, clients: Int[Tensor, " m"]) -> "Updates":
         """Select the uploads of the clients at these positions, which must ascend."""
@@ -318,6 +326,15 @@ class Updates:
         dense = Rows(owner, torch.zeros_like(owner), self.dense.contiguous(), none, table)
         return Gradient(rule(self._rows), rule(dense)[0])
 
+    def moments(
+        self, center: Float[Tensor, ""]
+    ) -> tuple[Float[Tensor, "items d"], Float[Tensor, "items d"]]:
+        """Return Σ_c (g_c − ridge[c] · v) and Σ_c (g_c − center · v)² in each coordinate of items.
+
+        The uploads must not be whole. If all ridges equal the center, only rows deviate.
+        """
+        return moments(self._rows, self.ridge - center)
+
     @property
     def _rows(self) -> Rows:
         """The item gradients without noise."""
@@ -325,10 +342,9 @@ class Updates:
             owner=self.owner, item=self.item, value=self.value, ridge=self.ridge, table=self.table
         )
 
-    def _by_client(self, column: Tensor) -> list[Tensor]:
-        """Split a column of rows into one tensor per client."""
-        bounds = torch.searchsorted(self.owner, torch.arange(len(self) + 1).to(self.owner.device))
-        return list(column.split(bounds.diff().tolist()))
+    def _bounds(self) -> Int[Tensor, " n_plus_1"]:
+        """Return where each client's rows begin; the last number is where they end."""
+        return torch.searchsorted(self.owner, torch.arange(len(self) + 1).to(self.owner.device))
 
 
 def with_others(updates: Updates, *others: Gradient) -> Updates:

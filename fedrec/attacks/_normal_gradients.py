@@ -57,13 +57,7 @@ def coordinate_statistics(updates: Updates) -> tuple[Gradient, Gradient]:
     if updates.whole:
         return _statistics_of(updates)
     center = (total(updates.ridge) / n).float()
-    excess = updates.ridge - center
-    # Deviations from center·table. If all ridges are equal, only touched rows deviate.
-    untouched = excess[updates.owner][:, None] * updates.table[updates.item]
-    touched = updates.value + untouched
-    summed = torch.zeros_like(updates.table).index_add_(0, updates.item, updates.value)
-    squares = updates.table.square() * total(excess.square()).float()
-    squares.index_add_(0, updates.item, touched.square_().sub_(untouched.square_()))
+    summed, squares = updates.moments(center)
     variance = squares.sub_(summed.square() / n).div_(max(n - 1, 1)).clamp_(min=0)
     mean, spread = dense_statistics(updates.dense)
     items = summed.div_(n).add_(updates.table * center)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -237,7 +238,7 @@ class Defense:
             received = step.transform(received, self._seen_by(step, view))
         return self.reduction.reduce(received, kept, self._seen_by(self.reduction, view))
 
-    @property
+    @cached_property
     def _remembering(self) -> list[Remembering]:
         """The methods with a memory, each once, even if it plays several roles."""
         parts = (*self.mixers, *self.filters, *self.transforms, self.reduction)

@@ -76,8 +76,9 @@ def _summed(base: Float[Tensor, "g t d"], moves: Moves) -> Float[Tensor, " n"]:
     across, sums = base.mT.contiguous().numpy(), base.new_empty(len(moves.group))
     g, _, t = across.shape
     bases = Bases(across, np.empty((g, t, padded(t, LANES)), np.float32))
-    for columns, pairs in zip(*bases, strict=True):
-        distances_before(columns, pairs)
+    if (np.diff(moves.bounds) < t - 1).any():  # otherwise no client keeps two points
+        for columns, pairs in zip(*bases, strict=True):
+            distances_before(columns, pairs)
     group, place, point = (x.numpy() for x in (moves.group, moves.place, moves.point))
     given = (bases, Moves(group, moves.bounds, place, point), sums.numpy())
     spread(lambda some: distance_sums(*given, *some), client_ranges(moves.bounds))

@@ -1,6 +1,6 @@
 """Sums, norms and orders over the item gradients of many clients, stored as few rows each."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -116,6 +116,25 @@ def add_weighted(
         total += other
 
 
+def moments(
+    rows: Rows, excess: Float[Tensor, " n"]
+) -> tuple[Float[Tensor, "items d"], Float[Tensor, "items d"]]:
+    """Return Σ_c value and Σ_c (value + excess[c] · v)² of each item, with v in the table.
+
+    A client without a row for an item has the value 0 there.
+    """
+    summed = torch.zeros_like(rows.table)
+    squares = rows.table.square() * total(excess.square()).float()
+    if on_cpu(rows.value):
+        add_moments(arrays(rows), excess.numpy(), summed.numpy(), squares.numpy())
+        return summed, squares
+    untouched = excess[rows.owner][:, None] * rows.table[rows.item]
+    touched = rows.value + untouched
+    summed.index_add_(0, rows.item, rows.value)
+    squares.index_add_(0, rows.item, touched.square_().sub_(untouched.square_()))
+    return summed, squares
+
+
 def with_shares(
     value: Float[Tensor, "rows d"],
     place: Int[Tensor, " some"],
@@ -169,14 +188,6 @@ def trimmed_mean(rows: Rows, trim: int) -> Float[Tensor, "items d"]:
         ordered = gather(rows, items).sort(dim=0).values
         mean[items] = ordered[trim : len(ordered) - trim].mean(0)
     return mean
-
-
-def joined(parts: Sequence[Float[Tensor, "_ d"]]) -> Float[Tensor, "rows d"]:
-    """Return the rows of all parts, one part after another, copied by several threads."""
-    sizes = [len(part) for part in parts]
-    whole = parts[0].new_empty(sum(sizes), parts[0].shape[1])
-    spread(lambda pair: pair[0].copy_(pair[1]), list(zip(whole.split(sizes), parts, strict=True)))
-    return whole
 
 
 def bounds_of(rows: Rows) -> Int[np.ndarray, " n_plus_1"]:
@@ -302,6 +313,25 @@ def add_rows(
         if share != 0:
             for r in range(bounds[c], bounds[c + 1]):
                 add_times(share, value[r], total[item[r]])
+
+
+@compiled()
+def add_moments(
+    rows: Rows,
+    excess: Float[np.ndarray, " n"],
+    summed: Float[np.ndarray, "items d"],
+    squares: Float[np.ndarray, "items d"],
+) -> None:
+    """Add each row to `summed`, and (value + excess · v)² − (excess · v)² to `squares`."""
+    owner, item, value, _, table = rows
+    for r in range(len(item)):
+        own, v, sums, spread = value[r], table[item[r]], summed[item[r]], squares[item[r]]
+        share = excess[owner[r]]
+        for k in range(len(own)):
+            untouched = share * v[k]
+            touched = own[k] + untouched
+            sums[k] += own[k]
+            spread[k] += touched * touched - untouched * untouched
 
 
 @compiled()
