@@ -291,8 +291,11 @@ def _step(fed: Federation, streams: Streams, watching: Sequence[Watcher]) -> Pla
             trace, seen = forgery.trace, forgery.seen
             # Malicious uploads take their clients' positions and carry no mark.
             received = received.replaced(places, forgery.updates)
-            if forgery.local is not None:
-                own = own.index_copy(0, places, forgery.local)
+            local = forgery.local
+            if local is None and own is not plain.local:  # tasks are for honest clients
+                local = plain.local.index_select(0, places)
+            if local is not None:
+                own = own.index_copy(0, places, local)
     with record_function("defense: aggregate"):
         known = (shared, fed.server.preview, fed.expected_malicious, streams, fed.memory)
         decision = fed.defense(received, ServerView(*known))

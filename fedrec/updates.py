@@ -112,15 +112,15 @@ class Updates:
                 put_rows(target, clients, rows)
             put_rows(self.weight[:, None], clients, others.weight[:, None])
             return self
-        pieces = self._pieces(clients.tolist(), others)
-        noise = [*self.noise]
+        pieces, noise = self._pieces(clients.tolist(), others), [*self.noise]
         for client in clients.tolist() if noise else ():
             noise[client] = None
+        owner, item, value = map(torch.cat, zip(*pieces, strict=True))
         return Updates(
             table=self.table,
-            owner=torch.cat([owner for owner, _, _ in pieces]),
-            item=torch.cat([item for _, item, _ in pieces]),
-            value=torch.cat([value for _, _, value in pieces]),
+            owner=owner,
+            item=item,
+            value=value,
             ridge=self.ridge.index_copy(0, clients, others.ridge),
             dense=self.dense.index_copy(0, clients, others.dense),
             weight=self.weight.index_copy(0, clients, others.weight),

@@ -39,6 +39,7 @@ from fedrec.defenses.mean import Mean
 from fedrec.defenses.nnm import NNM
 from fedrec.defenses.norm_bound import NormBound
 from fedrec.defenses.per_row import PerRow
+from fedrec.defenses.pieck import PIECK
 from fedrec.defenses.trimmed_mean import TrimmedMean
 from fedrec.defenses.union import Union
 from fedrec.federation import play_round, set_up
@@ -48,13 +49,14 @@ from fedrec.models.sas_rec import SASRec
 from fedrec.plan.cells import Cell
 from fedrec.reference.defenses import judge, mix, reduce, transform
 from fedrec.reference.missing import NoPlainVersion
-from fedrec.reference.simulation import Reference
+from fedrec.reference.simulation import Reference, task_loss
 from tests.builders import tiny_split
 
 SPLIT = tiny_split()
 ROUNDS = 4
 UNION = Union(sample=20, negatives=5)
 KRUM = Krum(keep="n-f")
+EXPONENTIAL = PIECK(begins=3, items_weight=3.0, user_weight=9.0, falling="exponentials")
 SEQUENTIAL = SASRec(dim=8, hidden=6, heads=2, length=6)
 CELLS: dict[str, Any] = {
     "fedavg": (MF(dim=8, l2=1e-3), NoAttack(), [Mean()]),
@@ -66,6 +68,9 @@ CELLS: dict[str, Any] = {
     "norm bound and union": (MF(dim=8), ClusterAttack(), [UNION, NormBound(), Mean()]),
     "nnm and multi-krum": (MF(dim=8), ClusterAttack(), [NNM(), KRUM, Mean()]),
     "dp-fedavg": (MF(dim=8), ClusterAttack(), [DPFedAvg(bound=0.05)]),
+    "pieck": (MF(dim=8), ClusterAttack(), [PIECK(begins=2, popular=3), Mean()]),
+    "pieck, ncf": (NCF(dim=8, layers=(8, 4)), NoAttack(), [EXPONENTIAL, UNION, Mean()]),
+    "pieck, sasrec": (SEQUENTIAL, NoAttack(), [PIECK(begins=2, popular=3), Mean()]),
     "ncf": (NCF(dim=8, layers=(8, 4), l2=1e-3), ClusterAttack(), [UNION, KRUM, Mean()]),
     "sasrec, a filter that draws": (SEQUENTIAL, ClusterAttack(), [DnC(sample=20), Mean()]),
     "sasrec": (SEQUENTIAL, NoAttack(), [Mean()]),
@@ -143,7 +148,7 @@ def test_every_defence_has_a_plain_version_or_is_known_to_have_none() -> None:
     for part in KINDS["defenses"].values():
         roles = [
             role
-            for role in (mix, judge, transform, reduce)
+            for role in (mix, judge, transform, reduce, task_loss)
             if role.dispatch(part) is not role.dispatch(object)
         ]
         assert roles or part in missing, part

@@ -146,7 +146,8 @@ def with_shares(
     if not on_cpu(value):
         return value.index_add(0, place, share[:, None] * table[item])
     changed = value.clone()
-    given = [x.numpy() for x in (place, item, share, table.contiguous(), changed)]
+    of_rows, whole = (place.numpy(), item.numpy(), share.numpy()), table.contiguous().numpy()
+    given = (*of_rows, whole, changed.numpy())
     spread(lambda part: add_shares(*given, *part), row_ranges(len(place)))
     return changed
 

@@ -7,7 +7,14 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, UInt32, UInt64
 from torch import Tensor
-from torch.nn.functional import cross_entropy, layer_norm, logsigmoid, relu
+from torch.nn.functional import (
+    cosine_similarity,
+    cross_entropy,
+    kl_div,
+    layer_norm,
+    logsigmoid,
+    relu,
+)
 
 from fedrec.kernels.device.transformer import NORM_EPS
 from fedrec.models.ncf import NCF
@@ -56,6 +63,32 @@ def ncf_score(
     for layer in range(1, len(net) // 2 - 1):
         state = relu(state @ net[f"{layer}"].T + net[f"{layer}.bias"])
     return state @ net["out"]
+
+
+def pieck_terms(
+    user: Float[Tensor, " k"],
+    items: Float[Tensor, "items d"],
+    pairs: Int[Tensor, " both"],
+    popular: Int[Tensor, " p"],
+    falling: str,
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """Return −mean_j Σ_k w_k cos(p_k, v_j) and −Σ_k w_k KL(softmax(u) ‖ softmax(p_k)) / d.
+
+    `pairs` are the positives and negatives of a client; v_j are those of them that are not popular.
+    """
+    place = torch.arange(len(popular), 0, -1.0)
+    weight = place.square() if falling == "squares" else place.exp()
+    weight, near = weight / weight.sum(), items.detach()[popular]
+    near_items, apart = torch.zeros(()), torch.zeros(())
+    others = pairs[~torch.isin(pairs, popular)]
+    if len(others):
+        found = cosine_similarity(near[:, None], items[others][None], dim=2).mean(1)
+        near_items = -(weight * found).sum()
+    if len(user):
+        target = user.softmax(0).expand_as(near)
+        found = kl_div(near.log_softmax(1), target, reduction="none").mean(1)
+        apart = -(weight * found).sum()
+    return near_items, apart
 
 
 def candidates(

@@ -14,6 +14,7 @@ from fedrec.attacks.base import AttackerView, Forgery, knowledge_of
 from fedrec.clients.contrastive import DROPOUT, PAIRS
 from fedrec.clients.devices import Devices
 from fedrec.defenses.base import ServerView
+from fedrec.defenses.pieck import PIECK
 from fedrec.defenses.union import Union
 from fedrec.federation import Federation, sample_clients
 from fedrec.kernels import philox
@@ -23,7 +24,14 @@ from fedrec.models.mf import MF
 from fedrec.models.ncf import NCF
 from fedrec.models.sas_rec import SASRec
 from fedrec.reference.defenses import ServerSide, Uploads, judge, mix, reduce, transform
-from fedrec.reference.losses import candidates, info_nce, mf_loss, ncf_loss, sas_rec_loss
+from fedrec.reference.losses import (
+    candidates,
+    info_nce,
+    mf_loss,
+    ncf_loss,
+    pieck_terms,
+    sas_rec_loss,
+)
 from fedrec.reference.missing import no_plain
 from fedrec.rng import Streams
 from fedrec.updates import Gradient
@@ -94,7 +102,7 @@ class Reference:
         loss, weight = client_loss(self._model, leaves, batch, streams)
         malicious = self._fed.position[client] >= 0
         for task in self._fed.defense.tasks if not malicious else ():
-            loss = loss + task_loss(task, self._model, leaves.items, batch, streams)
+            loss = loss + task_loss(task, self._model, leaves, batch, streams)
         loss.backward()
         return Parameters(
             *(torch.zeros_like(x) if x.grad is None else x.grad for x in leaves)
@@ -201,11 +209,7 @@ def kept(lanes: Integer[np.ndarray, " *shape"], rate: float) -> Bool[Tensor, " *
 
 @singledispatch
 def task_loss(
-    task: object,
-    model: Model,
-    items: Float[Tensor, "items d"],
-    batch: Batch,
-    streams: Streams,
+    task: object, model: Model, own: Parameters, batch: Batch, streams: Streams
 ) -> Tensor:
     """Return the loss that a defence adds for one honest client."""
     raise no_plain(task)
@@ -213,9 +217,9 @@ def task_loss(
 
 @task_loss.register
 def _contrastive(
-    task: Union, model: Model, items: Tensor, batch: Batch, streams: Streams
+    task: Union, model: Model, own: Parameters, batch: Batch, streams: Streams
 ) -> Tensor:
-    history, client = batch.history.numpy(), int(batch.clients)
+    items, history, client = own.items, batch.history.numpy(), int(batch.clients)
     if len(history) < 2 or task.weight == 0:
         return torch.zeros(())
     bits = philox.lanes(streams.of(PAIRS, client), (len(history), task.negatives + 1), 32)
@@ -225,3 +229,15 @@ def _contrastive(
     masks = kept(lanes, model.dropout).view(shape)
     loss = info_nce(items, torch.from_numpy(drawn), masks, model.dropout, task.reduction == "mean")
     return task.weight * loss
+
+
+@task_loss.register
+def _pieck(task: PIECK, model: Model, own: Parameters, batch: Batch, streams: Streams) -> Tensor:
+    if streams.round < task.begins:
+        return torch.zeros(())
+    first = model.init_shared(len(own.items), Streams(streams.seed)).items
+    moved = (own.items.detach() - first).norm(dim=1)
+    popular = moved.argsort(descending=True)[: task.popular]
+    pairs = torch.cat([batch.positive, batch.negative])
+    near_items, apart = pieck_terms(own.user, own.items, pairs, popular, task.falling)
+    return task.items_weight * near_items + task.user_weight * apart

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torch.nn.functional import cosine_similarity, kl_div
 from torch.testing import assert_close
 
+from fedrec.attacks.cluster_attack import ClusterAttack
 from fedrec.attacks.no_attack import NoAttack
 from fedrec.bench.pretend import pretending
 from fedrec.config.cell_config import CellConfig
@@ -19,12 +19,13 @@ from fedrec.defenses.mean import Mean
 from fedrec.defenses.pieck import PIECK, Mined, falling_weights, pulls
 from fedrec.defenses.union import Union
 from fedrec.errors import ConfigError
-from fedrec.federation import play_round, set_up
+from fedrec.federation import Federation, play_round, set_up
 from fedrec.models.base import LocalGradients, Shared
 from fedrec.models.mf import MF
 from fedrec.models.ncf import NCF
 from fedrec.models.sas_rec import SASRec
 from fedrec.plan.cells import Cell
+from fedrec.reference.losses import pieck_terms
 from fedrec.rng import Streams
 from tests.builders import tiny_split
 from tests.defenses.views import client_view
@@ -52,26 +53,14 @@ def added(method: PIECK, view: ClientView) -> tuple[Tensor, Tensor]:
     return items, honest.local - view.plain.local
 
 
-def as_the_code_has_it(method: PIECK, view: ClientView, client: int) -> tuple[Tensor, Tensor]:
-    """The same for one client, by autograd over the terms, one pair's item after another."""
-    table, own = view.shared.items, view.devices.local[view.positions[client]].clone()
-    first = view.devices.model.init_shared(len(table), Streams(0)).items
-    popular = (table - first).norm(dim=1).argsort(descending=True)[: method.popular]
-    falling = torch.arange(len(popular), 0, -1).double()
-    falling = falling**2 if method.falling == "squares" else falling.exp()
-    weight = (falling / falling.sum()).float()
+def by_autograd(method: PIECK, view: ClientView, client: int) -> tuple[Tensor, Tensor]:
+    """The same for one client, by autograd over the terms as the authors' code has them."""
+    items, local = view.shared.items, view.devices.local[view.positions[client]]
+    items, own = (x.clone().requires_grad_() for x in (items, local))
     of_client = view.batch.owner == client
     pairs = torch.cat([view.batch.positive[of_client], view.batch.negative[of_client]])
-    others = torch.tensor([item for item in pairs.tolist() if item not in popular])
-    items, own = table.clone().requires_grad_(), own.requires_grad_()
-    near = cosine_similarity(table[popular][:, None], items[others], dim=2).mean(1)
-    told_apart = kl_div(
-        table[popular].log_softmax(1),
-        own[None].softmax(1).expand_as(table[popular]),
-        reduction="none",
-    ).mean(1)
-    loss = -method.items_weight * (weight * near).sum()
-    (loss - method.user_weight * (weight * told_apart).sum()).backward()
+    near_items, apart = pieck_terms(own, items, pairs, method.mined(view).items, method.falling)
+    (method.items_weight * near_items + method.user_weight * apart).backward()
     assert items.grad is not None and own.grad is not None
     return items.grad, own.grad
 
@@ -118,7 +107,7 @@ def test_gradients_are_those_of_the_codes_terms(model: Any, falling: Any) -> Non
     view = late_view(model)
     items, own = added(method, view)
     for client in range(len(view.positions)):
-        expected = as_the_code_has_it(method, view, client)
+        expected = by_autograd(method, view, client)
         assert_close(items[client], expected[0], **CLOSE)
         assert_close(own[client], expected[1], **CLOSE)
     assert items.any() and own.any()
@@ -187,29 +176,40 @@ class Still:
         return replace(honest, local=torch.zeros_like(honest.local))
 
 
-def played(parts: list[Any], device: str = "cpu", rounds: int = 3) -> tuple[Tensor, Tensor]:
-    """The items and the users' embeddings after some rounds."""
-    cell = Cell(dataset="d", model="m", attack="a", defense="d", ratio=0.0, seed=0)
-    protocol = TrainingProtocol(clients_per_round=20, pool=0.2)
-    config = CellConfig(cell, protocol, MF(dim=8), NoAttack(), Defense.compose(parts), {})
+def played(
+    parts: list[Any], device: str = "cpu", attack: Any = None, rounds: int = 3
+) -> Federation:
+    """A federation after some rounds; with an attack, a fifth of its users is malicious."""
+    ratio = 0.2 if attack else 0.0
+    cell = Cell(dataset="d", model="m", attack="a", defense="d", ratio=ratio, seed=0)
+    protocol, defense = TrainingProtocol(clients_per_round=20, pool=0.2), Defense.compose(parts)
+    config = CellConfig(cell, protocol, MF(dim=8), attack or NoAttack(), defense, {})
     fed, _ = set_up(config, tiny_split(), device)
     for number in range(1, rounds + 1):
         play_round(fed, number)
-    return fed.server.shared.items.cpu(), fed.devices.local.cpu()
+    return fed
 
 
 def test_clients_step_by_the_gradient_that_a_task_leaves() -> None:
-    _, start = played([Mean()], rounds=0)
-    _, after = played([Still(), Mean()])
-    assert torch.equal(after, start)
+    start = played([Mean()], rounds=0).devices.local
+    assert torch.equal(played([Still(), Mean()]).devices.local, start)
+
+
+def test_malicious_clients_have_no_task() -> None:
+    """ClusterAttack says nothing about its clients' embeddings: they learn without any task."""
+    start = played([Mean()], rounds=0).devices.local
+    fed = played([Still(), Mean()], attack=ClusterAttack())
+    learnt = (fed.devices.local != start).any(1)
+    assert learnt.any()
+    assert not (learnt & ~torch.from_numpy(fed.is_malicious)).any()
 
 
 def test_a_gpu_adds_the_same() -> None:
     parts = [PIECK(begins=2, popular=3), Mean()]
-    expected, own = played(parts)
-    plain, _ = played([Mean()])
+    fed, plain = played(parts), played([Mean()])
     with pretending():
-        items, local = played(parts, "cuda")
-    assert_close(items, expected, rtol=1e-4, atol=2e-5)
-    assert_close(local, own, rtol=1e-4, atol=2e-5)
-    assert not torch.allclose(expected, plain, atol=1e-3)
+        other = played(parts, "cuda")
+        items, local = other.server.shared.items.cpu(), other.devices.local.cpu()
+    assert_close(items, fed.server.shared.items, rtol=1e-4, atol=2e-5)
+    assert_close(local, fed.devices.local, rtol=1e-4, atol=2e-5)
+    assert not torch.allclose(fed.server.shared.items, plain.server.shared.items, atol=1e-3)

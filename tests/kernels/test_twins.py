@@ -9,6 +9,8 @@ import torch
 from torch.testing import assert_close
 
 from fedrec.kernels import adam, distances, dropout, k_means, ranks, sums
+from fedrec.kernels.divergence import divergence_gradients
+from fedrec.kernels.rows import with_shares
 from fedrec.rng import Streams
 from fedrec.updates import Updates
 from tests.elsewhere import by_tensors
@@ -45,6 +47,7 @@ OF_UPLOADS: dict[str, Callable[[Updates], Any]] = {
     "trimmed_mean": lambda u: u.trimmed_mean(2).items,
     "median": lambda u: u.trimmed_mean(5).items,
     "mean_near_median": lambda u: u.mean_near_median(7).items,
+    "moments": lambda u: u.moments(torch.tensor(0.3)),
 }
 
 
@@ -62,6 +65,16 @@ def test_sums() -> None:
     x, y = drawn(9, 21), drawn(5, 21, seed=1)
     both_agree(lambda: (sums.total(x), sums.mean_row(x), sums.squared_norms(x)))
     both_agree(lambda: sums.inner_products(x, y), atol=1e-5, rtol=1e-5)
+
+
+def test_divergence_gradients() -> None:
+    both_agree(lambda: divergence_gradients(drawn(6, 21) * 9, drawn(1, 21, seed=1)[0]))
+
+
+def test_shares() -> None:
+    rows, table, place = drawn(7, 21), drawn(5, 21, seed=1), torch.tensor([6, 0, 3])
+    item, share = torch.tensor([4, 4, 1]), torch.tensor([0.5, -2.0, 3.0])
+    both_agree(lambda: with_shares(rows, place, item, share, table))
 
 
 @pytest.mark.parametrize("shape", [(4, 10), (3, 4, 4)])
