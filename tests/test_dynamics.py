@@ -59,7 +59,7 @@ def test_union_catches_nine_in_ten_malicious_uploads(split: Split) -> None:
     caught = came = 0
     for number in range(1, 51):
         played = play_round(fed, number)
-        caught += int((played.malicious & ~played.verdict.kept).sum())
+        caught += int((played.malicious & ~played.decision.kept).sum())
         came += int(played.malicious.sum())
     assert came > 50 and caught >= 0.9 * came
 
