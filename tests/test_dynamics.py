@@ -77,7 +77,7 @@ def test_krum_picks_the_upload_that_its_definition_picks(split: Split) -> None:
 
     fed.defense = dataclasses.replace(fed.defense, filters=[Spy()])
     for number in range(1, 61):
-        (kept,) = play_round(fed, number).verdict.kept.nonzero()
+        (kept,) = play_round(fed, number).decision.kept.nonzero()
         if number % 10 == 0:
             scores = krum_scores(whole_uploads(seen[-1]), neighbours=48, squared=True)
             assert int(kept) == int(np.argmin(scores))
