@@ -143,7 +143,8 @@ def pulls(table: Float[Tensor, "items d"], mined: Mined) -> Float[Tensor, "items
 def _added(honest: Updates, batch: Batch, pull: Float[Tensor, "items d"], mined: Mined) -> Updates:
     """Add to each upload its client's mean pull over the other items of its pairs."""
     if isinstance(batch, ResidentBatch):
-        share = _shares(occurrences(batch.resident, len(pull)).index_fill(1, mined.items, 0))
+        found = occurrences(batch.resident, len(pull)).index_fill(1, mined.items, 0)
+        share = found / found.sum(1, keepdim=True).clamp(min=1)
         stack = honest.in_whole().stack + share[:, :, None] * pull
         return Updates.in_stack(honest.table, stack, honest.dense, honest.weight)
     rows = torch.cat([batch.positive_row, batch.negative_row])
@@ -165,10 +166,6 @@ def _places(honest: Updates, batch: Batch) -> Int[Tensor, " rows"]:
         for owner, item in ((honest.owner, honest.item), (batch.row_owner, batch.row_item))
     )
     return torch.searchsorted(here, there)
-
-
-def _shares(found: Float[Tensor, "n items"]) -> Float[Tensor, "n items"]:
-    return found / found.sum(1, keepdim=True).clamp(min=1)
 
 
 def occurrences(own: Resident, n_items: int) -> Float[Tensor, "n items"]:
