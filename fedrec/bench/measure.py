@@ -1,5 +1,6 @@
 """Times of a round, its parts, an evaluation and the plain version's round; peak memory."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -31,6 +32,9 @@ T = TypeVar("T")
 WARM_UP = 30  # rounds until everything is compiled and memory has stopped growing
 BLOCKS = 6  # blocks of rounds, each timed
 SCORES = 2 * 10**9  # scores in an evaluation at most: all users at the paper's sizes
+
+# Otherwise PyTorch's profiler writes a line to stderr whenever it starts and stops.
+os.environ.setdefault("KINETO_LOG_LEVEL", "6")
 
 
 class Effort(RecordPart):

@@ -224,6 +224,9 @@ class Sweep(Drawing, Losses):
     """Losses by the values of one field: a panel for each attack, a line for each defence."""
 
     kind: Literal["sweep"]
+    axis: str | None = Field(
+        default=None, description="Label of the horizontal axis (default: the field's name)."
+    )
 
     @model_validator(mode="after")
     def _one_field(self) -> "Sweep":

@@ -25,6 +25,7 @@ from fedrec.records import Record
 
 BESIDE = 3  # panels in a row
 MARKERS = ("o", "s", "D", "^", "v", "P", "X")
+SHARE = "share of malicious clients (%)"
 ASIDE = 0.012  # between the points of two defences, as a part of the axis
 PANEL = ["dataset", "model", "attack", "ratio"]
 
@@ -38,9 +39,9 @@ def draw(records: Sequence[Record], block: Sweep, report: Report, note: str = ""
 
     Losses are against the run without attack and defence, paired by seed, with 95 % intervals from
     the noise of all given records. A dotted line in a band is no defence, if the field is of
-    defences. There is a panel
-    for each dataset, model and attack, and for each share of malicious clients if the field is
-    another. The axis of numbers above 0 is logarithmic; other values are evenly spaced.
+    defences. There is a panel for each dataset, model and attack, and for each share of malicious
+    clients if the field is another. The axis of numbers above 0 is logarithmic; other values are
+    evenly spaced.
     """
     noises = Noises(records, Measure(block.metric, report))
     frame = pd.DataFrame(_points(records, block, noises), columns=COLUMNS)
@@ -53,7 +54,7 @@ def draw(records: Sequence[Record], block: Sweep, report: Report, note: str = ""
         for axes, (names, panel) in zip(places, panels, strict=False):
             _draw_panel(axes, panel, looks, axis)
             axes.set_title(_title(*names))
-            axes.set_xlabel("share of malicious clients (%)" if block.key == RATIO else block.key)
+            axes.set_xlabel(block.axis or (SHARE if block.key == RATIO else block.key))
         for axes in places[len(panels) :]:
             axes.axis("off")
         for axes in places[::wide]:
