@@ -177,6 +177,6 @@ def _cost_note(cost: Mapping[str, Any]) -> str:
         f"Cost is that of the runs without attack, on {made_on}{others}: the median time of a "
         "round, evaluations included, and the largest peak of host memory of the process. A rule "
         "that prepares for malicious uploads expects none there, and may take longer under "
-        "attack. Records do not tell whether a run shared its machine or card with others, which makes it slower, "
-        "or its process with other seeds, which adds to the peak."
+        "attack. Records do not tell whether a run shared its machine or card with others, which "
+        "makes it slower, or its process with other seeds, which adds to the peak."
     )
