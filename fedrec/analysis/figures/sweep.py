@@ -25,7 +25,7 @@ from fedrec.records import Record
 
 BESIDE = 3  # panels in a row
 MARKERS = ("o", "s", "D", "^", "v", "P", "X")
-SHARE = "share of malicious clients (%)"
+RATIO_LABEL = "share of malicious clients (%)"
 ASIDE = 0.012  # between the points of two defences, as a part of the axis
 PANEL = ["dataset", "model", "attack", "ratio"]
 
@@ -54,7 +54,7 @@ def draw(records: Sequence[Record], block: Sweep, report: Report, note: str = ""
         for axes, (names, panel) in zip(places, panels, strict=False):
             _draw_panel(axes, panel, looks, axis)
             axes.set_title(_title(*names))
-            axes.set_xlabel(block.axis or (SHARE if block.key == RATIO else block.key))
+            axes.set_xlabel(block.axis or (RATIO_LABEL if block.key == RATIO else block.key))
         for axes in places[len(panels) :]:
             axes.axis("off")
         for axes in places[::wide]:

@@ -127,8 +127,8 @@ def test_an_unchanged_arm_has_its_place_and_no_defence_is_a_dotted_line() -> Non
 
 
 def test_the_axis_can_have_a_label_of_its_own() -> None:
-    for axes in draw(RECORDS, block({"ratio": RATIOS}, axis="malicious"), "best_val").axes:
-        assert axes.get_xlabel() == "malicious"
+    drawn = draw(RECORDS, block({"ratio": RATIOS}, axis="malicious"), "best_val").axes
+    assert [axes.get_xlabel() for axes in drawn] == ["malicious", "malicious"]
 
 
 def test_values_that_are_no_numbers_above_zero_are_evenly_spaced() -> None:
